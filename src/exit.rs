@@ -1,0 +1,105 @@
+//! The one table of exit codes.
+//!
+//! Scripts and CI branch on these numbers, so they are part of the interface: `spec/commands/dev.md` lists the same
+//! table and a test holds the two together. Code that knows why something failed says so with [`Code::because`];
+//! nobody else picks a number.
+
+use std::fmt;
+
+/// How the program ends, as a number that scripts can rely on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Code {
+    /// The stack did what was asked of it.
+    Success,
+    /// The stack failed to start or to run.
+    Failed,
+    /// The command line makes no sense.
+    Usage,
+    /// There is nothing to run: no workspace, no valid compose file, or a project of another checkout.
+    NothingToRun,
+    /// Docker or Compose is missing, or the daemon does not answer.
+    EngineUnavailable,
+    /// Reserved: the stack was not ready in time.
+    NotReady,
+    /// Something of the stack is still on the engine.
+    TeardownIncomplete,
+    /// The signal with this number ended the run, and the stack was torn down.
+    Interrupted(u8),
+}
+
+impl Code {
+    /// The codes that are plain numbers, in order, with the words of the documented table.
+    pub const TABLE: [(Code, &str); 7] = [
+        (Code::Success, "success"),
+        (Code::Failed, "the stack failed to start or to run"),
+        (Code::Usage, "wrong usage"),
+        (
+            Code::NothingToRun,
+            "nothing to run: no workspace, compose file missing or invalid, project of another checkout",
+        ),
+        (Code::EngineUnavailable, "engine unavailable: docker or Compose v2 missing, daemon not answering"),
+        (Code::NotReady, "reserved: not ready in time"),
+        (Code::TeardownIncomplete, "teardown incomplete: what is left is listed, with the command that removes it"),
+    ];
+
+    /// The words of the table's last row, which stands for 129, 130 and 143.
+    pub const INTERRUPTED: &str = "interrupted by signal n and torn down";
+
+    /// The number that the shell sees.
+    pub fn number(self) -> u8 {
+        match self {
+            Code::Success => 0,
+            Code::Failed => 1,
+            Code::Usage => 2,
+            Code::NothingToRun => 3,
+            Code::EngineUnavailable => 4,
+            Code::NotReady => 5,
+            Code::TeardownIncomplete => 6,
+            Code::Interrupted(signal) => 128 + signal,
+        }
+    }
+
+    /// An error that ends the program with this code.
+    pub fn because(self, error: impl Into<anyhow::Error>) -> Failure {
+        Failure { code: self, error: error.into(), help: None }
+    }
+}
+
+/// An error that knows its exit code and what to do next.
+#[derive(Debug)]
+pub struct Failure {
+    code: Code,
+    error: anyhow::Error,
+    help: Option<String>,
+}
+
+impl Failure {
+    /// Adds the next step, shown as a `help:` line below the error.
+    #[must_use]
+    pub fn help(mut self, help: impl Into<String>) -> Failure {
+        self.help = Some(help.into());
+        self
+    }
+
+    /// The exit code that this failure asks for.
+    pub fn code(&self) -> Code {
+        self.code
+    }
+
+    /// The next step, if there is one to name.
+    pub fn next_step(&self) -> Option<&str> {
+        self.help.as_deref()
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.error.fmt(f)
+    }
+}
+
+impl std::error::Error for Failure {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.error.source()
+    }
+}

@@ -1,0 +1,70 @@
+//! `dev`: starts the workspace's dev stack.
+
+use std::ffi::OsString;
+
+use super::{Context, Selection, own_containers, resolve};
+use crate::compose::{Attach, Compose, Reach, TRAEFIK, Traefik, Volumes};
+use crate::engine::Container;
+use crate::exit::Code;
+use crate::process::{Logger, OnEnd, Options, Runner, Teardown};
+use crate::workspace::{BrokenMember, COMPOSE_FILE, DEV_DIR, Workspace};
+
+/// What `dev` is asked to do.
+#[derive(Clone, Debug)]
+pub struct DevOptions {
+    /// Which stack.
+    pub selection: Selection,
+    /// Stay attached or return.
+    pub attach: Attach,
+    /// With or without the service `traefik`.
+    pub traefik: Traefik,
+    /// What to do with what a failed start or a finished foreground run leaves.
+    pub on_end: OnEnd,
+    /// Grace for containers in seconds; without it each service's own counts.
+    pub timeout: Option<u32>,
+    /// Print the commands instead of running them.
+    pub dry_run: bool,
+    /// The user's own arguments for `docker compose up`.
+    pub args: Vec<OsString>,
+}
+
+/// Starts the stack and returns when it is started or, in the foreground, over. What happened has been told then.
+///
+/// # Errors
+/// Before anything is started: [`Code::NothingToRun`], [`Code::EngineUnavailable`].
+pub fn dev(options: &DevOptions, cx: &Context<'_>) -> anyhow::Result<Code> {
+    let manifest_path = options.selection.manifest_path.as_deref();
+    let workspace = Workspace::discover(cx.executor.as_ref(), cx.cwd, manifest_path, BrokenMember::Refuse)?;
+    cx.shell.detail("Workspace", &workspace.root().display().to_string());
+    cx.shell.detail("Dev dir", DEV_DIR);
+    cx.shell.detail("Compose file", COMPOSE_FILE);
+    let stack = resolve(cx, &workspace, &options.selection)?;
+    cx.shell.detail("Project", stack.project.as_str());
+    let traefik = match options.traefik {
+        Traefik::Off if !stack.has(TRAEFIK) => {
+            cx.shell.note("the stack has no active service `traefik` to leave out");
+            Traefik::On
+        }
+        choice => choice,
+    };
+    let compose = Compose::new(&workspace, stack.project.clone())?;
+    if options.dry_run {
+        if cx.cwd != workspace.root() {
+            cx.shell.note(&format!("these commands are for {}", workspace.root().display()));
+        }
+        cx.shell.print(&compose.up(options.attach, traefik, &options.args).line())?;
+        cx.shell.print(&compose.down(Reach::File, options.timeout, Volumes::Keep).line())?;
+        return Ok(Code::Success);
+    }
+    let before = own_containers(cx, &workspace, &stack.project)?;
+    let options = Options {
+        attach: options.attach,
+        traefik,
+        on_end: options.on_end,
+        found_running: before.iter().any(Container::is_up),
+        args: options.args.clone(),
+        teardown: Teardown { timeout: options.timeout, volumes: Volumes::Keep, verbosity: cx.shell.verbosity() },
+    };
+    let runner = Runner::new(cx.executor.clone(), cx.shell, cx.hook);
+    Ok(runner.run(&compose, &stack, &options)?.code())
+}

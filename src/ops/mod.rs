@@ -1,0 +1,107 @@
+//! One file a verb. In here nobody knows clap, colour or signals.
+
+mod dev;
+mod down;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::anyhow;
+
+pub use dev::{DevOptions, dev};
+pub use down::{DownOptions, down};
+
+use crate::compose::{self, NameChoice, ProjectName, Stack};
+use crate::engine::{self, Container};
+use crate::exit::{Code, Failure};
+use crate::process::{Executor, Hook};
+use crate::shell::Shell;
+use crate::workspace::{COMPOSE_FILE, DEV_DIR, Workspace};
+
+/// The tools that a verb works with.
+pub struct Context<'a> {
+    /// Runs commands.
+    pub executor: Arc<dyn Executor>,
+    /// The terminal.
+    pub shell: &'a Shell,
+    /// Makes interrupts arrive.
+    pub hook: &'a Hook,
+    /// The directory that the user is in.
+    pub cwd: &'a Path,
+}
+
+/// What every verb needs to know about the stack that is meant.
+#[derive(Clone, Debug, Default)]
+pub struct Selection {
+    /// The Cargo.toml to start from instead of the current directory.
+    pub manifest_path: Option<PathBuf>,
+    /// The project's name, if the command line or the environment gives one.
+    pub project_name: Option<ProjectName>,
+}
+
+/// The project's name if nobody says one: the folder of the workspace.
+fn default_name(workspace: &Workspace) -> Option<ProjectName> {
+    ProjectName::normalized(workspace.root().file_name()?)
+}
+
+/// The stack as Compose understands it.
+///
+/// # Errors
+/// [`Code::NothingToRun`] if there is no valid compose file, [`Code::EngineUnavailable`] if there is no Compose v2.
+fn resolve(cx: &Context<'_>, workspace: &Workspace, selection: &Selection) -> anyhow::Result<Stack> {
+    workspace.require_compose_file()?;
+    let default = default_name(workspace);
+    let name = match (&selection.project_name, &default) {
+        (Some(name), _) => NameChoice::Given(name),
+        (None, Some(name)) => NameChoice::Default(name),
+        (None, None) => {
+            let error = anyhow!("the workspace's folder, {}, makes no project name", workspace.root().display());
+            return Err(Code::NothingToRun.because(error).help("name the project with `--project-name`").into());
+        }
+    };
+    let config = compose::config(workspace, name)?;
+    let output = cx.executor.output(&config).map_err(engine::no_docker)?;
+    if !output.status.success() {
+        require_compose(cx, workspace)?;
+        let words = String::from_utf8_lossy(&output.stderr).trim().to_string();
+        let error = anyhow!("{words}").context(format!("{COMPOSE_FILE} is not valid"));
+        return Err(Code::NothingToRun.because(error).into());
+    }
+    Stack::parse(&output.stdout).map_err(|error| Code::NothingToRun.because(error).into())
+}
+
+/// That Compose v2 or newer is installed. Asked only after something failed: a healthy run need not pay for it.
+fn require_compose(cx: &Context<'_>, workspace: &Workspace) -> anyhow::Result<()> {
+    let output = cx.executor.output(&compose::version(workspace)?).map_err(engine::no_docker)?;
+    let answer = String::from_utf8_lossy(&output.stdout).trim().trim_start_matches('v').to_string();
+    let major = answer.split('.').next().and_then(|major| major.parse::<u32>().ok());
+    let error = match major {
+        Some(2..) if output.status.success() => return Ok(()),
+        Some(_) if output.status.success() => anyhow!("Docker Compose {answer} is too old"),
+        _ => anyhow!("`docker compose` does not work: the Compose plugin is missing"),
+    };
+    let help =
+        "install Docker Compose v2 or newer as a plugin of the Docker CLI: https://docs.docker.com/compose/install/";
+    Err(Code::EngineUnavailable.because(error).help(help).into())
+}
+
+/// What exists of the project on the engine, provided that it is this checkout's.
+///
+/// # Errors
+/// [`Code::NothingToRun`] if the containers belong to another checkout, [`Code::EngineUnavailable`] if the engine does
+/// not answer.
+fn own_containers(cx: &Context<'_>, workspace: &Workspace, project: &ProjectName) -> Result<Vec<Container>, Failure> {
+    let containers = engine::containers(cx.executor.as_ref(), project)?;
+    let Some(theirs) = engine::other_checkout(&containers, &workspace.dev_dir()) else {
+        return Ok(containers);
+    };
+    // A dev dir stands for the checkout that it lies in.
+    let checkout = match theirs.to_str() {
+        Some("") => "something that is no compose file".to_string(),
+        _ if theirs.ends_with(DEV_DIR) => theirs.ancestors().nth(2).unwrap_or(&theirs).display().to_string(),
+        _ => theirs.display().to_string(),
+    };
+    let error = anyhow!("project `{project}` already has containers of another checkout: {checkout}");
+    let help = "choose another name with `--project-name`, or take that stack down first";
+    Err(Code::NothingToRun.because(error).help(help))
+}

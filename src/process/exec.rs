@@ -1,0 +1,443 @@
+//! Commands as data, and the one place where they become processes.
+//!
+//! An [`Invocation`] can be looked at, compared and printed before anything runs. [`Executor`] and [`Running`] are the
+//! seam behind which tests put a fake; [`System`] is the real thing, and [`Echo`] shows every command on its way there.
+
+use std::ffi::{OsStr, OsString};
+use std::fmt;
+use std::io::{self, PipeReader, Read, Write};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
+
+use crate::shell::Logger;
+
+/// Where the output of a spawned command goes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Show {
+    /// To our own stdout and stderr, without passing through us.
+    #[default]
+    Live,
+    /// Held back, to be shown only if the command fails.
+    IfItFails,
+    /// Nowhere: there is no terminal left to write to.
+    Nothing,
+}
+
+/// A command that has not run yet: program, arguments, environment, directory and standard input.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Invocation {
+    program: OsString,
+    args: Vec<OsString>,
+    env: Vec<(OsString, OsString)>,
+    cwd: Option<PathBuf>,
+    stdin: Option<String>,
+    show: Show,
+    shielded: bool,
+}
+
+impl From<Command> for Invocation {
+    /// Takes over program, arguments, added environment and directory; variables that the command removes are not kept.
+    fn from(command: Command) -> Invocation {
+        let mut env: Vec<_> =
+            command.get_envs().filter_map(|(key, value)| Some((key.to_owned(), value?.to_owned()))).collect();
+        env.sort();
+        Invocation {
+            program: command.get_program().to_owned(),
+            args: command.get_args().map(OsStr::to_owned).collect(),
+            env,
+            cwd: command.get_current_dir().map(Path::to_owned),
+            stdin: None,
+            show: Show::Live,
+            shielded: false,
+        }
+    }
+}
+
+impl From<xshell::Cmd<'_>> for Invocation {
+    fn from(cmd: xshell::Cmd<'_>) -> Invocation {
+        Invocation::from(Command::from(cmd))
+    }
+}
+
+impl Invocation {
+    /// Gives the command this text as standard input; without it, standard input is empty.
+    #[must_use]
+    pub fn stdin(mut self, text: impl Into<String>) -> Invocation {
+        self.stdin = Some(text.into());
+        self
+    }
+
+    /// Says where the output goes when the command is spawned.
+    #[must_use]
+    pub fn show(mut self, show: Show) -> Invocation {
+        self.show = show;
+        self
+    }
+
+    /// Puts the command into a process group of its own, where a Ctrl+C of the terminal does not reach it.
+    #[must_use]
+    pub fn shielded(mut self) -> Invocation {
+        self.shielded = true;
+        self
+    }
+
+    /// The program, as it is looked up on `PATH`.
+    pub fn program(&self) -> &OsStr {
+        &self.program
+    }
+
+    /// The arguments, without the program.
+    pub fn args(&self) -> &[OsString] {
+        &self.args
+    }
+
+    /// The variables set for this command, sorted by name.
+    pub fn env(&self) -> &[(OsString, OsString)] {
+        &self.env
+    }
+
+    /// The directory that the command runs in; ours if there is none.
+    pub fn cwd(&self) -> Option<&Path> {
+        self.cwd.as_deref()
+    }
+
+    /// The command as a line for a POSIX shell: pasted there, in [`Invocation::cwd`], it runs the same thing.
+    ///
+    /// Bytes that are not UTF-8 come out as they are, which is why this is no `String`.
+    pub fn line(&self) -> OsString {
+        let mut line = Vec::new();
+        if let Some(stdin) = &self.stdin {
+            line.extend_from_slice(b"printf %s ");
+            push_quoted(&mut line, stdin.as_bytes());
+            line.extend_from_slice(b" | ");
+        }
+        for (key, value) in &self.env {
+            line.extend_from_slice(key.as_bytes());
+            line.push(b'=');
+            push_quoted(&mut line, value.as_bytes());
+            line.push(b' ');
+        }
+        push_quoted(&mut line, self.program.as_bytes());
+        for arg in &self.args {
+            line.push(b' ');
+            push_argument(&mut line, arg.as_bytes());
+        }
+        OsString::from_vec(line)
+    }
+
+    fn command(&self) -> Command {
+        let mut command = Command::new(&self.program);
+        command.args(&self.args).stdin(Stdio::null());
+        command.envs(self.env.iter().map(|(key, value)| (key, value)));
+        if let Some(cwd) = &self.cwd {
+            command.current_dir(cwd);
+        }
+        if self.shielded {
+            command.process_group(0);
+        }
+        command
+    }
+}
+
+impl fmt::Display for Invocation {
+    /// [`Invocation::line`], with bytes that are not UTF-8 replaced.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.line().to_string_lossy().fmt(f)
+    }
+}
+
+/// Adds a word that needs no quotes as it is, since a quoted `traefik=0` is harder to read; shlex quotes the others.
+fn push_argument(line: &mut Vec<u8>, word: &[u8]) {
+    let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"_@%+=:,./-".contains(byte);
+    // zsh expands a leading `=`.
+    if !word.is_empty() && !word.starts_with(b"=") && word.iter().all(plain) {
+        line.extend_from_slice(word);
+    } else {
+        push_quoted(line, word);
+    }
+}
+
+fn push_quoted(line: &mut Vec<u8>, word: &[u8]) {
+    match shlex::bytes::try_quote(word) {
+        Ok(quoted) => line.extend_from_slice(&quoted),
+        // Only a NUL cannot be quoted, and the system starts no process with one in an argument.
+        Err(_) => line.extend_from_slice(word),
+    }
+}
+
+/// How a spawned command ended.
+#[derive(Debug)]
+pub struct Ended {
+    /// Its exit code or the signal that ended it.
+    pub status: ExitStatus,
+    /// What it printed, where that was held back ([`Show::IfItFails`]).
+    pub held_back: Vec<u8>,
+}
+
+/// Called once, from another thread, when a spawned command has ended.
+pub type OnExit = Box<dyn FnOnce() + Send>;
+
+/// Runs commands.
+pub trait Executor: Send + Sync {
+    /// Runs a command to its end and returns what it printed.
+    ///
+    /// # Errors
+    /// If the program cannot be started; how it ended is no error here.
+    fn output(&self, invocation: &Invocation) -> io::Result<Output>;
+
+    /// Starts a command and returns at once; `on_exit` is called when it has ended.
+    ///
+    /// # Errors
+    /// If the program cannot be started; `on_exit` is not called then.
+    fn spawn(&self, invocation: &Invocation, on_exit: OnExit) -> io::Result<Box<dyn Running>>;
+}
+
+/// A command that was started.
+pub trait Running: Send {
+    /// How it ended; blocks until it has.
+    ///
+    /// # Errors
+    /// If the system does not tell.
+    fn wait(&mut self) -> io::Result<Ended>;
+
+    /// Ends the command's whole process group at once (SIGKILL). Containers do not belong to it.
+    fn cut_off(&mut self);
+}
+
+/// Starts real processes.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct System;
+
+impl Executor for System {
+    fn output(&self, invocation: &Invocation) -> io::Result<Output> {
+        let mut command = invocation.command();
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        let Some(text) = &invocation.stdin else {
+            return command.output();
+        };
+        let mut child = command.stdin(Stdio::piped()).spawn()?;
+        if let Some(mut stdin) = child.stdin.take() {
+            // A child that does not read has a reason of its own, and its exit status tells it.
+            let _ = stdin.write_all(text.as_bytes());
+        }
+        child.wait_with_output()
+    }
+
+    fn spawn(&self, invocation: &Invocation, on_exit: OnExit) -> io::Result<Box<dyn Running>> {
+        let mut command = invocation.command();
+        let mut held_back = None;
+        match invocation.show {
+            Show::Live => {}
+            Show::Nothing => {
+                command.stdout(Stdio::null()).stderr(Stdio::null());
+            }
+            Show::IfItFails => {
+                let (reader, writer) = io::pipe()?;
+                command.stdout(writer.try_clone()?).stderr(writer);
+                held_back = Some(reader);
+            }
+        }
+        let child = command.spawn()?;
+        drop(command); // and with it our copies of the pipe, so that reading it comes to an end
+        let pid = Pid::from_child(&child);
+        let group = invocation.shielded.then_some(pid);
+        let process = Process { child, group, held_back: Arc::default() };
+        let kept = Arc::clone(&process.held_back);
+        thread::spawn(move || {
+            if let Some(reader) = held_back {
+                read_into(reader, &kept);
+            }
+            // Waited for, but not reaped: until `wait` does that, the pid cannot become somebody else's.
+            let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
+            while let Err(rustix::io::Errno::INTR) = waitid(WaitId::Pid(pid), options) {}
+            on_exit();
+        });
+        Ok(Box::new(process))
+    }
+}
+
+fn read_into(mut reader: PipeReader, kept: &Mutex<Vec<u8>>) {
+    let mut bytes = Vec::new();
+    let _ = reader.read_to_end(&mut bytes);
+    *kept.lock().unwrap_or_else(PoisonError::into_inner) = bytes;
+}
+
+struct Process {
+    child: Child,
+    group: Option<Pid>,
+    held_back: Arc<Mutex<Vec<u8>>>,
+}
+
+impl Running for Process {
+    fn wait(&mut self) -> io::Result<Ended> {
+        let status = self.child.wait()?;
+        let mut kept = self.held_back.lock().unwrap_or_else(PoisonError::into_inner);
+        Ok(Ended { status, held_back: std::mem::take(&mut kept) })
+    }
+
+    fn cut_off(&mut self) {
+        // An error means that it is gone already, which is what was wanted.
+        let _ = match self.group {
+            Some(group) => kill_process_group(group, Signal::KILL).map_err(io::Error::from),
+            None => self.child.kill(),
+        };
+    }
+}
+
+/// Shows every command before the executor within runs it.
+pub struct Echo {
+    executor: Arc<dyn Executor>,
+    logger: Arc<dyn Logger>,
+}
+
+impl Echo {
+    /// Shows to `logger` what `executor` is about to run.
+    pub fn new(executor: Arc<dyn Executor>, logger: Arc<dyn Logger>) -> Echo {
+        Echo { executor, logger }
+    }
+}
+
+impl Executor for Echo {
+    fn output(&self, invocation: &Invocation) -> io::Result<Output> {
+        self.logger.command(&invocation.line());
+        self.executor.output(invocation)
+    }
+
+    fn spawn(&self, invocation: &Invocation, on_exit: OnExit) -> io::Result<Box<dyn Running>> {
+        self.logger.command(&invocation.line());
+        self.executor.spawn(invocation, on_exit)
+    }
+}
+
+/// Keeps the terminal's Ctrl+C away from every command that it passes on.
+pub struct Shield(pub Arc<dyn Executor>);
+
+impl Executor for Shield {
+    fn output(&self, invocation: &Invocation) -> io::Result<Output> {
+        self.0.output(&invocation.clone().shielded())
+    }
+
+    fn spawn(&self, invocation: &Invocation, on_exit: OnExit) -> io::Result<Box<dyn Running>> {
+        self.0.spawn(&invocation.clone().shielded(), on_exit)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use proptest::prelude::*;
+    use xshell::{Shell, cmd};
+
+    use super::*;
+
+    fn sh(script: &str) -> Invocation {
+        let shell = Shell::new().unwrap();
+        Invocation::from(cmd!(shell, "sh -c {script}"))
+    }
+
+    /// What a real shell makes of a line.
+    fn paste(invocation: &Invocation) -> Vec<u8> {
+        let output = Command::new("sh").arg("-c").arg(invocation.line()).output().unwrap();
+        assert!(output.status.success(), "{invocation}: {}", String::from_utf8_lossy(&output.stderr));
+        output.stdout
+    }
+
+    fn word() -> impl Strategy<Value = OsString> {
+        let bytes = prop::collection::vec(1..=u8::MAX, 0..12).prop_map(OsString::from_vec);
+        let text = "[ -~\n\t\u{e9}\u{1f600}]{0,12}".prop_map(OsString::from);
+        prop_oneof![bytes, text]
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 150, failure_persistence: None, ..ProptestConfig::default() })]
+        #[test]
+        fn a_line_pasted_into_a_shell_runs_the_same_thing(
+            args in prop::collection::vec(word(), 0..6),
+            value in word(),
+            stdin in "[ -~\n\u{e9}]{0,20}",
+        ) {
+            let script = r#"printf '%s\0' "$V" "$(cat; echo .)"; for a; do printf '%s\0' "$a"; done"#;
+            let shell = Shell::new().unwrap();
+            let given = &args;
+            let invocation = cmd!(shell, "sh -c {script} name {given...}").env("V", &value);
+            let invocation = Invocation::from(invocation).stdin(stdin.clone());
+            let mut expected = value.into_vec();
+            expected.push(0);
+            expected.extend_from_slice(stdin.as_bytes());
+            expected.extend_from_slice(b".\0");
+            for arg in args {
+                expected.extend_from_slice(arg.as_bytes());
+                expected.push(0);
+            }
+            prop_assert_eq!(System.output(&invocation).unwrap().stdout, expected.clone());
+            prop_assert_eq!(paste(&invocation), expected);
+        }
+    }
+
+    #[test]
+    fn a_line_shows_the_environment_sorted_and_quotes_no_more_than_it_must() {
+        let shell = Shell::new().unwrap();
+        let word = "it's";
+        let invocation = cmd!(shell, "docker up --scale traefik=0 {word}").env("B", "x y").env("A", "");
+        assert_eq!(Invocation::from(invocation).to_string(), "A='' B='x y' docker up --scale traefik=0 \"it's\"");
+    }
+
+    #[test]
+    fn an_invocation_keeps_program_arguments_environment_and_directory() {
+        let shell = Shell::new().unwrap();
+        shell.change_dir("/usr");
+        let invocation = Invocation::from(cmd!(shell, "docker ps -q").env("K", "v"));
+        assert_eq!(invocation.program(), "docker");
+        assert_eq!(invocation.args(), ["ps", "-q"]);
+        assert_eq!(invocation.env(), [("K".into(), "v".into())]);
+        assert_eq!(invocation.cwd(), Some(Path::new("/usr")));
+    }
+
+    fn spawn(invocation: &Invocation) -> (Box<dyn Running>, mpsc::Receiver<()>) {
+        let (sender, ended) = mpsc::channel();
+        let on_exit = Box::new(move || sender.send(()).unwrap());
+        (System.spawn(invocation, on_exit).unwrap(), ended)
+    }
+
+    #[test]
+    fn the_end_of_a_spawned_command_is_told_before_it_is_reaped() {
+        let (mut running, ended) = spawn(&sh("exit 7"));
+        ended.recv().unwrap();
+        assert_eq!(running.wait().unwrap().status.code(), Some(7));
+    }
+
+    #[test]
+    fn output_that_is_held_back_is_there_at_the_end_whatever_its_size() {
+        let long = sh("echo begin; head -c 300000 /dev/zero; echo end >&2").show(Show::IfItFails);
+        let (mut running, ended) = spawn(&long);
+        ended.recv().unwrap();
+        let held_back = running.wait().unwrap().held_back;
+        assert_eq!(held_back.len(), 300_000 + "begin\nend\n".len());
+        assert!(held_back.ends_with(b"end\n"));
+    }
+
+    #[test]
+    fn cutting_off_ends_the_whole_group_of_a_shielded_command() {
+        // The grandchild holds the pipe: only when it is gone, too, does reading come to an end.
+        let tree = sh("sleep 1000 & wait").shielded().show(Show::IfItFails);
+        let (mut running, ended) = spawn(&tree);
+        running.cut_off();
+        ended.recv().unwrap();
+        assert!(!running.wait().unwrap().status.success());
+    }
+
+    #[test]
+    fn a_program_that_does_not_exist_is_an_error_and_no_panic() {
+        let shell = Shell::new().unwrap();
+        let invocation = Invocation::from(cmd!(shell, "/no/such/program"));
+        assert_eq!(System.output(&invocation).unwrap_err().kind(), io::ErrorKind::NotFound);
+        assert!(System.spawn(&invocation, Box::new(|| {})).is_err());
+    }
+}

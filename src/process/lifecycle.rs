@@ -1,0 +1,575 @@
+//! What to do when something happens, as a table: (state, event) → (state, action). Nothing happens in here.
+//!
+//! The hazard is an end that comes from several sides at once: a second Ctrl+C during a teardown, `up` dying while the
+//! engine is being asked, a container created after `down` has looked. As data, each of these is one row that a test
+//! can name.
+
+use std::time::Duration;
+
+use super::Interrupt;
+use crate::compose::Reach;
+
+/// How long `up` gets, after `down` is done, to print the last logs and end by itself.
+pub const DRAIN: Duration = Duration::from_secs(3);
+/// How long after a cut-off `up` the engine may still be busy with a container that was asked for before.
+pub const SETTLE: Duration = Duration::from_secs(1);
+
+/// What a run has to undo when it ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Undo {
+    /// Stop and remove the whole stack.
+    Remove,
+    /// Stop it if it is interrupted, remove nothing (`--keep` in the foreground).
+    StopOnly,
+    /// Leave everything as it is (`--keep`, or a stack that ran before we came).
+    Nothing,
+}
+
+/// What a run is for, fixed before it starts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Policy {
+    /// Whether a stack that started well outlives the run.
+    pub leaves_running: bool,
+    /// What any other end undoes.
+    pub undo: Undo,
+}
+
+/// Why the run is ending.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// Somebody asked for a teardown.
+    Requested,
+    /// The first interrupt.
+    Interrupted(Interrupt),
+    /// `up` ended by itself, and all is well.
+    Finished,
+    /// `up` or a container failed.
+    Failed,
+}
+
+/// How much patience a teardown has with containers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Force {
+    /// Each gets its grace to end on SIGTERM.
+    Graceful,
+    /// None at all.
+    AtOnce,
+}
+
+/// Where `up` is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Up {
+    /// Running.
+    Alive,
+    /// Over by itself, after everything it had asked the engine for was answered.
+    Over,
+    /// Killed or broken off in the middle: the engine may still be busy for it.
+    CutOff,
+}
+
+/// Where the run is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// `up` runs.
+    Running,
+    /// `up` ended by itself; the engine is asked how the containers fared.
+    Judging,
+    /// Interrupted; the engine is asked whether everything has started.
+    Looking,
+    /// A `down` (or `stop`) runs.
+    Undoing(Reach),
+    /// It is done; `up` may print the last logs and end.
+    Draining(Reach),
+    /// The engine is asked what is left.
+    Checking(Reach),
+    /// Nothing was left, but `up` was cut off: look once more a little later.
+    Settling,
+    /// That second look.
+    CheckingAgain,
+    /// Over.
+    Ended(End),
+}
+
+/// How the run ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// As it should: torn down and checked, or left running as asked.
+    Clean,
+    /// With something left on the engine, or nobody knows.
+    Incomplete,
+    /// By the third interrupt, before the teardown was done.
+    Abandoned,
+}
+
+/// The whole state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct State {
+    /// Where the run is.
+    pub phase: Phase,
+    /// Why it is ending, once it is.
+    pub cause: Option<Cause>,
+    /// How much patience is left.
+    pub force: Force,
+    /// Where `up` is.
+    pub up: Up,
+}
+
+/// What happened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// A signal came.
+    Interrupt(Interrupt),
+    /// `up` ended; whether with exit code 0.
+    UpEnded {
+        /// Exit code 0.
+        success: bool,
+    },
+    /// The engine told how the containers fared.
+    Judged {
+        /// None failed.
+        success: bool,
+    },
+    /// The engine told whether start-up is over.
+    Looked {
+        /// Every container of the stack has started.
+        started: bool,
+    },
+    /// `down` or `stop` ended, in whatever way.
+    UndoEnded,
+    /// The time of a [`Action::Wait`] is over.
+    TimeIsUp,
+    /// The engine told what is left, or could not be asked.
+    Checked {
+        /// It answered, and nothing is left.
+        clean: bool,
+    },
+}
+
+/// What to do next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Nothing but wait for the next event.
+    Idle,
+    /// Ask how the containers fared.
+    Judge,
+    /// Ask whether everything has started.
+    Look,
+    /// Run `down` this wide (or `stop`), in place of one that may still be running.
+    Undo(Reach),
+    /// First cut `up` off, then as [`Action::Undo`].
+    CutUpAndUndo(Reach),
+    /// Cut `up` off and go on when it has ended.
+    CutUp,
+    /// Send [`Event::TimeIsUp`] after this time.
+    Wait(Duration),
+    /// Ask what is left.
+    Check,
+    /// Return.
+    Finish,
+}
+
+impl State {
+    /// A run that begins with `up`.
+    pub const STARTING: State = State { phase: Phase::Running, cause: None, force: Force::Graceful, up: Up::Alive };
+
+    /// A run that is nothing but a teardown; it begins with [`Action::Undo`].
+    pub const TAKING_DOWN: State = State {
+        phase: Phase::Undoing(Reach::File),
+        cause: Some(Cause::Requested),
+        force: Force::Graceful,
+        up: Up::Over,
+    };
+
+    fn to(self, phase: Phase, action: Action) -> (State, Action) {
+        (State { phase, ..self }, action)
+    }
+
+    fn end(self, end: End) -> (State, Action) {
+        self.to(Phase::Ended(end), Action::Finish)
+    }
+
+    fn undo(self, reach: Reach) -> (State, Action) {
+        self.to(Phase::Undoing(reach), Action::Undo(reach))
+    }
+
+    fn cut_up_and_undo(mut self) -> (State, Action) {
+        self.up = Up::CutOff;
+        self.to(Phase::Undoing(Reach::File), Action::CutUpAndUndo(Reach::File))
+    }
+
+    fn check(self, policy: Policy, reach: Reach) -> (State, Action) {
+        match policy.undo {
+            Undo::Nothing => self.end(End::Clean),
+            Undo::Remove | Undo::StopOnly => self.to(Phase::Checking(reach), Action::Check),
+        }
+    }
+
+    /// After `up` has ended by itself, and what became of it is known.
+    fn over(mut self, policy: Policy, success: bool) -> (State, Action) {
+        self.cause = Some(if success { Cause::Finished } else { Cause::Failed });
+        match policy.undo {
+            _ if success && policy.leaves_running => self.end(End::Clean),
+            Undo::Remove => self.undo(Reach::File),
+            Undo::StopOnly | Undo::Nothing => self.end(End::Clean),
+        }
+    }
+}
+
+/// The table.
+pub fn next(policy: Policy, mut state: State, event: Event) -> (State, Action) {
+    use Phase::{Checking, CheckingAgain, Draining, Ended, Judging, Looking, Running, Settling, Undoing};
+    match (state.phase, event) {
+        (Ended(_), _) => (state, Action::Idle),
+
+        // Escalation: first graceful, then at once, then we leave.
+        (_, Event::Interrupt(interrupt)) => interrupted(policy, state, interrupt),
+
+        (Running, Event::UpEnded { success }) => {
+            state.up = if success { Up::Over } else { Up::CutOff };
+            state.to(Judging, Action::Judge)
+        }
+        (phase, Event::UpEnded { success }) => {
+            // Ended under a teardown: if not with 0, then in the middle of something.
+            if state.up == Up::Alive {
+                state.up = if success { Up::Over } else { Up::CutOff };
+            }
+            match phase {
+                Draining(reach) => state.check(policy, reach),
+                _ => (state, Action::Idle),
+            }
+        }
+        (Judging, Event::Judged { success }) => state.over(policy, success),
+
+        (Looking, Event::Looked { started }) if started || state.up != Up::Alive => state.undo(Reach::File),
+        (Looking, Event::Looked { .. }) => state.cut_up_and_undo(),
+        (Undoing(reach), Event::UndoEnded) => match state.up {
+            Up::Alive => state.to(Draining(reach), Action::Wait(DRAIN)),
+            Up::Over | Up::CutOff => state.check(policy, reach),
+        },
+        (Draining(_), Event::TimeIsUp) if state.up == Up::Alive => {
+            // Still busy although its containers are gone: it was building or pulling, and would start them again.
+            state.up = Up::CutOff;
+            (state, Action::CutUp)
+        }
+        // Something that a broken-off `up` had asked for may still be to come.
+        (Checking(_), Event::Checked { clean: true }) if state.up == Up::CutOff => {
+            state.to(Settling, Action::Wait(SETTLE))
+        }
+        (Settling, Event::TimeIsUp) => state.to(CheckingAgain, Action::Check),
+        (Checking(_) | CheckingAgain, Event::Checked { clean: true }) => state.end(End::Clean),
+        (Checking(_) | CheckingAgain, Event::Checked { clean: false }) if policy.undo == Undo::StopOnly => {
+            state.end(End::Incomplete)
+        }
+        (Checking(Reach::File) | CheckingAgain, Event::Checked { clean: false }) => state.undo(Reach::Everything),
+        (Checking(Reach::Everything), Event::Checked { clean: false }) => state.undo(Reach::ByName),
+        (Checking(Reach::ByName), Event::Checked { clean: false }) => state.end(End::Incomplete),
+
+        // An answer that came too late to matter.
+        _ => (state, Action::Idle),
+    }
+}
+
+fn interrupted(policy: Policy, mut state: State, interrupt: Interrupt) -> (State, Action) {
+    use Phase::{Draining, Judging, Looking, Running, Undoing};
+    let before = state.cause;
+    if before == Some(Cause::Interrupted(Interrupt::Hup)) && interrupt == Interrupt::Hup {
+        // A closing terminal is often told of twice, by the kernel and by the shell; that is no second wish.
+        return (state, Action::Idle);
+    }
+    if !matches!(before, Some(Cause::Interrupted(_))) {
+        state.cause = Some(Cause::Interrupted(interrupt));
+    }
+    match (state.phase, state.force) {
+        (Running | Judging, _) if policy.undo == Undo::Nothing => match state.up {
+            Up::Alive => {
+                state.up = Up::CutOff;
+                state.to(Draining(Reach::File), Action::CutUp)
+            }
+            Up::Over | Up::CutOff => state.end(End::Clean),
+        },
+        (Running | Judging, _) => state.to(Looking, Action::Look),
+        (_, Force::AtOnce) => state.end(End::Abandoned),
+        // A teardown that was under way for another reason is hurried up by the first interrupt already.
+        (phase, Force::Graceful) => {
+            state.force = Force::AtOnce;
+            match phase {
+                _ if policy.undo == Undo::Nothing => (state, Action::Idle),
+                Looking if state.up == Up::Alive => state.cut_up_and_undo(),
+                Looking => state.undo(Reach::File),
+                Undoing(reach) | Draining(reach) => state.undo(reach),
+                _ => (state, Action::Idle),
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+    use Interrupt::{Hup, Int, Term};
+
+    const FOREGROUND: Policy = Policy { leaves_running: false, undo: Undo::Remove };
+    const FOREGROUND_KEEP: Policy = Policy { leaves_running: false, undo: Undo::StopOnly };
+    const DETACHED: Policy = Policy { leaves_running: true, undo: Undo::Remove };
+    const DETACHED_ALONE: Policy = Policy { leaves_running: true, undo: Undo::Nothing };
+    const POLICIES: [Policy; 4] = [FOREGROUND, FOREGROUND_KEEP, DETACHED, DETACHED_ALONE];
+
+    /// Plays events and compares the action that each leads to; returns the last state.
+    fn play(policy: Policy, from: State, story: &[(Event, Action)]) -> State {
+        story.iter().enumerate().fold(from, |state, (row, (event, expected))| {
+            let (state, action) = next(policy, state, *event);
+            assert_eq!(action, *expected, "row {row}: {event:?} led to {state:?}");
+            state
+        })
+    }
+
+    const GOOD: Event = Event::UpEnded { success: true };
+    const BAD: Event = Event::UpEnded { success: false };
+    const CLEAN: Event = Event::Checked { clean: true };
+    const LEFT: Event = Event::Checked { clean: false };
+    const STARTED: Event = Event::Looked { started: true };
+    const NOT_STARTED: Event = Event::Looked { started: false };
+
+    fn int(kind: Interrupt) -> Event {
+        Event::Interrupt(kind)
+    }
+
+    #[test]
+    fn an_interrupt_in_the_steady_state_gives_up_no_signal() {
+        let end = play(
+            FOREGROUND,
+            State::STARTING,
+            &[
+                (int(Int), Action::Look),
+                (STARTED, Action::Undo(Reach::File)),
+                (GOOD, Action::Idle),
+                (Event::UndoEnded, Action::Check),
+                (CLEAN, Action::Finish),
+            ],
+        );
+        assert_eq!(end.cause, Some(Cause::Interrupted(Int)));
+        assert_eq!(end.phase, Phase::Ended(End::Clean));
+    }
+
+    #[test]
+    fn up_may_end_a_little_after_down_and_is_cut_off_if_it_does_not() {
+        let begin =
+            [(int(Term), Action::Look), (STARTED, Action::Undo(Reach::File)), (Event::UndoEnded, Action::Wait(DRAIN))];
+        let draining = play(FOREGROUND, State::STARTING, &begin);
+        play(FOREGROUND, draining, &[(GOOD, Action::Check), (CLEAN, Action::Finish)]);
+        let story = [
+            (Event::TimeIsUp, Action::CutUp),
+            (BAD, Action::Check),
+            (LEFT, Action::Undo(Reach::Everything)),
+            (Event::UndoEnded, Action::Check),
+            (CLEAN, Action::Wait(SETTLE)),
+            (Event::TimeIsUp, Action::Check),
+            (CLEAN, Action::Finish),
+        ];
+        play(FOREGROUND, draining, &story);
+    }
+
+    #[test]
+    fn an_interrupted_start_is_cut_off_and_looked_at_twice() {
+        let story = [
+            (int(Int), Action::Look),
+            (NOT_STARTED, Action::CutUpAndUndo(Reach::File)),
+            (BAD, Action::Idle),
+            (Event::UndoEnded, Action::Check),
+            (CLEAN, Action::Wait(SETTLE)),
+            (Event::TimeIsUp, Action::Check),
+            // The engine finished a request of the killed client: once more, and until it is quiet.
+            (LEFT, Action::Undo(Reach::Everything)),
+            (Event::UndoEnded, Action::Check),
+            (CLEAN, Action::Wait(SETTLE)),
+            (Event::TimeIsUp, Action::Check),
+            (CLEAN, Action::Finish),
+        ];
+        for policy in [FOREGROUND, DETACHED] {
+            play(policy, State::STARTING, &story);
+        }
+    }
+
+    #[test]
+    fn each_further_press_is_harder() {
+        let story = [
+            (int(Int), Action::Look),
+            (STARTED, Action::Undo(Reach::File)),
+            (int(Int), Action::Undo(Reach::File)),
+            (int(Term), Action::Finish),
+        ];
+        let end = play(FOREGROUND, State::STARTING, &story);
+        assert_eq!(end.force, Force::AtOnce);
+        assert_eq!(end.phase, Phase::Ended(End::Abandoned));
+        assert_eq!(end.cause, Some(Cause::Interrupted(Int)), "the first interrupt gives the exit code");
+    }
+
+    #[test]
+    fn a_press_while_the_engine_is_being_asked_counts() {
+        let story = [(int(Int), Action::Look), (int(Int), Action::CutUpAndUndo(Reach::File)), (STARTED, Action::Idle)];
+        assert_eq!(play(FOREGROUND, State::STARTING, &story).force, Force::AtOnce);
+        let story = [
+            (int(Int), Action::Look),
+            (GOOD, Action::Idle),
+            (int(Int), Action::Undo(Reach::File)),
+            (Event::UndoEnded, Action::Check),
+            (CLEAN, Action::Finish),
+        ];
+        play(FOREGROUND, State::STARTING, &story);
+    }
+
+    #[test]
+    fn a_terminal_that_tells_twice_that_it_is_gone_is_no_second_wish() {
+        let story = [(int(Hup), Action::Look), (STARTED, Action::Undo(Reach::File)), (int(Hup), Action::Idle)];
+        let state = play(FOREGROUND, State::STARTING, &story);
+        assert_eq!(state.force, Force::Graceful);
+        play(FOREGROUND, state, &[(int(Int), Action::Undo(Reach::File))]);
+    }
+
+    #[test]
+    fn a_foreground_run_that_ends_by_itself_is_judged_and_taken_down() {
+        for (up, success, cause) in
+            [(GOOD, true, Cause::Finished), (GOOD, false, Cause::Failed), (BAD, false, Cause::Failed)]
+        {
+            let begin = [
+                (up, Action::Judge),
+                (Event::Judged { success }, Action::Undo(Reach::File)),
+                (Event::UndoEnded, Action::Check),
+            ];
+            let state = play(FOREGROUND, State::STARTING, &begin);
+            assert_eq!(state.cause, Some(cause));
+        }
+    }
+
+    #[test]
+    fn a_failed_start_is_looked_at_twice_since_it_may_have_been_broken_off() {
+        let story = [
+            (BAD, Action::Judge),
+            (Event::Judged { success: false }, Action::Undo(Reach::File)),
+            (Event::UndoEnded, Action::Check),
+            (CLEAN, Action::Wait(SETTLE)),
+            (Event::TimeIsUp, Action::Check),
+            (CLEAN, Action::Finish),
+        ];
+        play(DETACHED, State::STARTING, &story);
+    }
+
+    #[test]
+    fn a_detached_start_leaves_a_good_stack_running_and_a_bad_one_only_if_it_must() {
+        let judged = |success| Event::Judged { success };
+        for policy in [DETACHED, DETACHED_ALONE] {
+            play(policy, State::STARTING, &[(GOOD, Action::Judge), (judged(true), Action::Finish)]);
+        }
+        play(DETACHED, State::STARTING, &[(GOOD, Action::Judge), (judged(false), Action::Undo(Reach::File))]);
+        play(DETACHED_ALONE, State::STARTING, &[(BAD, Action::Judge), (judged(false), Action::Finish)]);
+    }
+
+    #[test]
+    fn an_interrupted_detached_start_that_may_undo_nothing_ends_up_and_itself() {
+        let story = [(int(Int), Action::CutUp), (int(Int), Action::Idle), (BAD, Action::Finish)];
+        let end = play(DETACHED_ALONE, State::STARTING, &story);
+        assert_eq!((end.phase, end.cause), (Phase::Ended(End::Clean), Some(Cause::Interrupted(Int))));
+        play(DETACHED_ALONE, State::STARTING, &[(GOOD, Action::Judge), (int(Int), Action::Finish)]);
+    }
+
+    #[test]
+    fn what_is_left_is_taken_down_in_three_widening_steps() {
+        let story = [
+            (Event::UndoEnded, Action::Check),
+            (LEFT, Action::Undo(Reach::Everything)),
+            (Event::UndoEnded, Action::Check),
+            (LEFT, Action::Undo(Reach::ByName)),
+            (Event::UndoEnded, Action::Check),
+            (LEFT, Action::Finish),
+        ];
+        let end = play(FOREGROUND, State::TAKING_DOWN, &story);
+        assert_eq!(end.phase, Phase::Ended(End::Incomplete));
+    }
+
+    #[test]
+    fn a_teardown_that_was_asked_for_is_hurried_by_the_first_press_and_left_by_the_second() {
+        let story = [(int(Int), Action::Undo(Reach::File)), (Event::UndoEnded, Action::Check)];
+        let state = play(FOREGROUND, State::TAKING_DOWN, &story);
+        assert_eq!((state.force, state.cause), (Force::AtOnce, Some(Cause::Interrupted(Int))));
+        play(FOREGROUND, state, &[(int(Int), Action::Finish)]);
+    }
+
+    #[test]
+    fn keep_stops_on_an_interrupt_and_widens_nothing() {
+        let story = [
+            (int(Int), Action::Look),
+            (STARTED, Action::Undo(Reach::File)),
+            (GOOD, Action::Idle),
+            (Event::UndoEnded, Action::Check),
+            (LEFT, Action::Finish),
+        ];
+        assert_eq!(play(FOREGROUND_KEEP, State::STARTING, &story).phase, Phase::Ended(End::Incomplete));
+        let story = [(GOOD, Action::Judge), (Event::Judged { success: true }, Action::Finish)];
+        play(FOREGROUND_KEEP, State::STARTING, &story);
+    }
+
+    /// Every event in every state that can be reached.
+    fn every_row(policy: Policy) -> Vec<(State, Event, State, Action)> {
+        let mut events = vec![Event::UndoEnded, Event::TimeIsUp];
+        events.extend(Interrupt::ALL.map(Event::Interrupt));
+        for yes in [true, false] {
+            events.extend([
+                Event::UpEnded { success: yes },
+                Event::Judged { success: yes },
+                Event::Looked { started: yes },
+                Event::Checked { clean: yes },
+            ]);
+        }
+        let mut rows = Vec::new();
+        let mut seen = HashSet::new();
+        let mut open = vec![State::STARTING];
+        open.extend((policy == FOREGROUND).then_some(State::TAKING_DOWN));
+        while let Some(state) = open.pop() {
+            if !seen.insert(format!("{state:?}")) {
+                continue;
+            }
+            for event in &events {
+                let (after, action) = next(policy, state, *event);
+                rows.push((state, *event, after, action));
+                open.push(after);
+            }
+        }
+        rows
+    }
+
+    #[test]
+    fn whatever_happens_the_law_holds() {
+        for policy in POLICIES {
+            for (state, event, after, action) in every_row(policy) {
+                let row = format!("{policy:?}: {state:?} + {event:?} = {after:?}, {action:?}");
+                let over = |state: State| matches!(state.phase, Phase::Ended(_));
+                assert_eq!(over(after) && !over(state), action == Action::Finish, "{row}");
+                assert!(!over(state) || after == state, "the end is the end: {row}");
+                assert!(state.force == Force::Graceful || after.force == Force::AtOnce, "never softer: {row}");
+                let undoes = matches!(action, Action::Undo(_) | Action::CutUpAndUndo(_));
+                assert!(!undoes || policy.undo != Undo::Nothing, "not ours to undo: {row}");
+                let may_stay = policy.leaves_running && after.cause == Some(Cause::Finished);
+                if after.phase == Phase::Ended(End::Clean) && policy.undo == Undo::Remove && !may_stay {
+                    let seen = matches!(event, Event::Checked { clean: true });
+                    assert!(seen || over(state), "clean is seen, not assumed: {row}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn three_presses_end_a_run_in_every_state() {
+        for policy in POLICIES {
+            for (state, ..) in every_row(policy) {
+                let after = [Int, Term, Int].iter().fold(state, |state, press| next(policy, state, int(*press)).0);
+                let waits_for_a_killed_up = after.up == Up::CutOff && matches!(after.phase, Phase::Draining(_));
+                assert!(
+                    matches!(after.phase, Phase::Ended(_)) || waits_for_a_killed_up,
+                    "{state:?} is stuck in {after:?}"
+                );
+            }
+        }
+    }
+}

@@ -1,0 +1,891 @@
+//! Carries out what the lifecycle table says: spawns, asks, waits, and tells.
+
+use std::ffi::OsString;
+use std::sync::Arc;
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::thread;
+use std::time::Instant;
+
+use super::exec::{Executor, Invocation, OnExit, Running, Shield, Show};
+use super::interrupt::Interrupt;
+use super::lifecycle::{self, Action, Cause, End, Event, Force, Phase, Policy, State, Undo};
+use crate::compose::{Attach, Compose, ContainerStatus, Reach, Stack, TRAEFIK, Traefik, Volumes};
+use crate::engine::{self, Container, Remains};
+use crate::exit::{Code, Failure};
+use crate::shell::{Logger, Verbosity};
+
+/// How many lines of a failed service's log a detached start shows before it takes the service down.
+const LAST_WORDS: u32 = 20;
+
+/// What the end of a run does with containers that nobody needs any more.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnEnd {
+    /// Remove them.
+    #[default]
+    TearDown,
+    /// Leave them there to be looked at.
+    Keep,
+}
+
+/// How to start.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Stay attached or return.
+    pub attach: Attach,
+    /// With or without the service `traefik`.
+    pub traefik: Traefik,
+    /// What a failed start or a finished foreground run does with what it leaves.
+    pub on_end: OnEnd,
+    /// Whether containers of the stack were up before; a detached start leaves those alone if it fails.
+    pub found_running: bool,
+    /// The user's own arguments for `up`.
+    pub args: Vec<OsString>,
+    /// How to take down what has to be taken down.
+    pub teardown: Teardown,
+}
+
+/// How to take down.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Teardown {
+    /// Grace for containers in seconds; without it each service's own counts.
+    pub timeout: Option<u32>,
+    /// Whether volumes go too.
+    pub volumes: Volumes,
+    /// How much to show of what Compose prints meanwhile.
+    pub verbosity: Verbosity,
+}
+
+/// How a run ended. What there is to say about it has been said.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// As asked: started in the background, finished with success, or taken down.
+    Done,
+    /// The stack failed to start or to run; what had to be taken down is gone.
+    Failed,
+    /// Interrupted; what had to be taken down is gone.
+    Interrupted(Interrupt),
+    /// Something is left on the engine, or nobody knows.
+    Incomplete,
+}
+
+impl Outcome {
+    /// The exit code.
+    pub fn code(self) -> Code {
+        match self {
+            Outcome::Done => Code::Success,
+            Outcome::Failed => Code::Failed,
+            Outcome::Interrupted(interrupt) => Code::Interrupted(interrupt.number()),
+            Outcome::Incomplete => Code::TeardownIncomplete,
+        }
+    }
+}
+
+/// Passes an interrupt on to the run.
+pub type SendInterrupt = Box<dyn Fn(Interrupt) + Send + Sync>;
+
+/// Makes interrupts arrive at the given function from now on. The real one is [`super::hook`].
+pub type Hook = dyn Fn(SendInterrupt) -> anyhow::Result<()> + Send + Sync;
+
+/// Starts stacks and takes them down.
+pub struct Runner<'a> {
+    executor: Arc<dyn Executor>,
+    logger: &'a dyn Logger,
+    hook: &'a Hook,
+}
+
+impl<'a> Runner<'a> {
+    /// A runner on these tools.
+    pub fn new(executor: Arc<dyn Executor>, logger: &'a dyn Logger, hook: &'a Hook) -> Runner<'a> {
+        Runner { executor: Arc::new(Shield(executor)), logger, hook }
+    }
+
+    /// Starts `stack` and stays until it is started ([`Attach::Detached`]) or over ([`Attach::Foreground`]); then, or
+    /// when an interrupt comes, takes down what has to be taken down and looks whether it is gone.
+    ///
+    /// # Errors
+    /// [`Code::EngineUnavailable`] if docker could not be started at all; there is nothing to take down then.
+    pub fn run(&self, compose: &Compose, stack: &Stack, options: &Options) -> anyhow::Result<Outcome> {
+        let policy = Policy {
+            leaves_running: options.attach == Attach::Detached,
+            undo: match (options.attach, options.on_end) {
+                (Attach::Foreground, OnEnd::TearDown) => Undo::Remove,
+                (Attach::Foreground, OnEnd::Keep) => Undo::StopOnly,
+                (Attach::Detached, OnEnd::TearDown) if !options.found_running => Undo::Remove,
+                (Attach::Detached, _) => Undo::Nothing,
+            },
+        };
+        let show = match (options.attach, options.teardown.verbosity) {
+            (Attach::Detached, Verbosity::Quiet) => Show::IfItFails,
+            _ => Show::Live,
+        };
+        let mut run = Run::new(self, compose, options.teardown, policy, State::STARTING)?;
+        run.start = Some((stack, options));
+        let up = compose.up(options.attach, options.traefik, &options.args).show(show);
+        match options.attach {
+            Attach::Foreground => self
+                .logger
+                .status("Starting", &format!("{} (Ctrl+C {})", compose.project(), run.what_an_interrupt_does())),
+            Attach::Detached => self.logger.status("Starting", compose.project().as_str()),
+        }
+        run.up = Some(run.spawn(&up, Message::UpExited).map_err(engine::no_docker)?);
+        run.up_line = up.to_string();
+        Ok(run.drive())
+    }
+
+    /// Takes the stack down, whoever started it, and looks whether it is gone.
+    ///
+    /// # Errors
+    /// [`Code::EngineUnavailable`] if docker could not be started.
+    pub fn take_down(&self, compose: &Compose, teardown: Teardown) -> anyhow::Result<Outcome> {
+        let policy = Policy { leaves_running: false, undo: Undo::Remove };
+        let mut run = Run::new(self, compose, teardown, policy, State::TAKING_DOWN)?;
+        self.logger.status("Stopping", compose.project().as_str());
+        run.act(Action::Undo(Reach::File)).map_err(engine::no_docker)?;
+        Ok(run.drive())
+    }
+}
+
+/// What arrives on the one channel.
+enum Message {
+    Interrupt(Interrupt),
+    UpExited,
+    /// With the number of the command, since a `down` may have been replaced by a harder one.
+    UndoExited(u32),
+    Judged(Result<Verdict, Failure>),
+    Looked(Result<Vec<Container>, Failure>),
+    Checked(Result<Remains, Failure>),
+}
+
+/// How the containers fared.
+struct Verdict {
+    containers: Vec<ContainerStatus>,
+    failed: Vec<ContainerStatus>,
+    /// Whether somebody else stopped or removed the stack.
+    stopped_elsewhere: bool,
+    last_words: Vec<u8>,
+}
+
+struct Run<'a> {
+    runner: &'a Runner<'a>,
+    compose: &'a Compose,
+    start: Option<(&'a Stack, &'a Options)>,
+    teardown: Teardown,
+    policy: Policy,
+    state: State,
+    sender: Sender<Message>,
+    receiver: Receiver<Message>,
+    up: Option<Box<dyn Running>>,
+    up_line: String,
+    /// How `up` failed, if it did.
+    up_failure: Option<String>,
+    undo: Option<Box<dyn Running>>,
+    undos: u32,
+    deadline: Option<Instant>,
+    remains: Option<Result<Remains, Failure>>,
+    began: Instant,
+}
+
+impl<'a> Run<'a> {
+    /// Hooks the interrupts, so that none can fall between this and the first spawn.
+    fn new(
+        runner: &'a Runner<'a>,
+        compose: &'a Compose,
+        teardown: Teardown,
+        policy: Policy,
+        state: State,
+    ) -> anyhow::Result<Run<'a>> {
+        let (sender, receiver) = mpsc::channel();
+        let interrupts = sender.clone();
+        // Nobody to receive it means that the run is over.
+        (runner.hook)(Box::new(move |interrupt| {
+            let _ = interrupts.send(Message::Interrupt(interrupt));
+        }))?;
+        Ok(Run {
+            runner,
+            compose,
+            start: None,
+            teardown,
+            policy,
+            state,
+            sender,
+            receiver,
+            up: None,
+            up_line: String::new(),
+            up_failure: None,
+            undo: None,
+            undos: 0,
+            deadline: None,
+            remains: None,
+            began: Instant::now(),
+        })
+    }
+
+    fn logger(&self) -> &'a dyn Logger {
+        self.runner.logger
+    }
+
+    fn drive(mut self) -> Outcome {
+        while !matches!(self.state.phase, Phase::Ended(_)) {
+            let Some(event) = self.receive() else { continue };
+            let before = self.state;
+            let (state, action) = lifecycle::next(self.policy, before, event);
+            self.state = state;
+            if let Event::Interrupt(interrupt) = event {
+                self.tell_interrupt(interrupt, before);
+            }
+            if let Err(error) = self.act(action) {
+                // docker was there a moment ago; without it nothing can be taken down or looked at.
+                self.remains = Some(Err(engine::no_docker(error)));
+                self.state.phase = Phase::Ended(End::Incomplete);
+            }
+        }
+        self.tell_end()
+    }
+
+    /// Blocks until something happens. None if it was of no consequence.
+    fn receive(&mut self) -> Option<Event> {
+        let message = match self.deadline {
+            // Cannot fail: we hold a sender ourselves.
+            None => self.receiver.recv().ok()?,
+            Some(deadline) => {
+                let left = deadline.saturating_duration_since(Instant::now());
+                match self.receiver.recv_timeout(left) {
+                    Ok(message) => message,
+                    Err(RecvTimeoutError::Timeout) => {
+                        self.deadline = None;
+                        return Some(Event::TimeIsUp);
+                    }
+                    Err(RecvTimeoutError::Disconnected) => return None,
+                }
+            }
+        };
+        match message {
+            Message::Interrupt(interrupt) => Some(Event::Interrupt(interrupt)),
+            Message::UpExited => Some(self.up_ended()),
+            Message::UndoExited(number) if number == self.undos => {
+                self.undo_ended();
+                Some(Event::UndoEnded)
+            }
+            Message::UndoExited(_) => None,
+            Message::Judged(verdict) => Some(self.judged(verdict)),
+            Message::Looked(containers) => Some(Event::Looked {
+                // If the engine does not tell: `down` first, which harms nothing.
+                started: containers.map_or(true, |containers| self.has_started(&containers)),
+            }),
+            Message::Checked(remains) => {
+                let remains = remains.map(|remains| self.only_what_counts(remains));
+                let clean = remains.as_ref().is_ok_and(Remains::is_empty);
+                self.remains = Some(remains);
+                Some(Event::Checked { clean })
+            }
+        }
+    }
+
+    fn act(&mut self, action: Action) -> std::io::Result<()> {
+        if action != Action::Idle {
+            self.deadline = None;
+        }
+        match action {
+            Action::Idle | Action::Finish => {}
+            Action::Judge => self.judge(),
+            Action::Look => {
+                let project = self.compose.project().clone();
+                self.ask(move |executor| Message::Looked(engine::containers(executor, &project)));
+            }
+            Action::Undo(reach) => self.undo(reach)?,
+            Action::CutUpAndUndo(reach) => {
+                self.cut_up();
+                self.undo(reach)?;
+            }
+            Action::CutUp => self.cut_up(),
+            Action::Wait(time) => self.deadline = Some(Instant::now() + time),
+            Action::Check => {
+                let project = self.compose.project().clone();
+                let volumes = self.teardown.volumes;
+                self.ask(move |executor| Message::Checked(engine::remains(executor, &project, volumes)));
+            }
+        }
+        Ok(())
+    }
+
+    fn spawn(&self, invocation: &Invocation, ended: Message) -> std::io::Result<Box<dyn Running>> {
+        let sender = self.sender.clone();
+        let on_exit: OnExit = Box::new(move || {
+            let _ = sender.send(ended);
+        });
+        self.runner.executor.spawn(invocation, on_exit)
+    }
+
+    /// Asks in a thread of its own, so that an interrupt is heard also while the engine does not answer.
+    fn ask(&self, question: impl FnOnce(&dyn Executor) -> Message + Send + 'static) {
+        let executor = Arc::clone(&self.runner.executor);
+        let sender = self.sender.clone();
+        thread::spawn(move || {
+            let _ = sender.send(question(executor.as_ref()));
+        });
+    }
+
+    fn up_ended(&mut self) -> Event {
+        let Some(mut up) = self.up.take() else {
+            return Event::UpEnded { success: false };
+        };
+        match up.wait() {
+            Ok(ended) if ended.status.success() => Event::UpEnded { success: true },
+            Ok(ended) => {
+                self.logger().replay(&ended.held_back);
+                self.up_failure = Some(format!("`{}` ended with {}", self.up_line, ended.status));
+                Event::UpEnded { success: false }
+            }
+            Err(error) => {
+                self.up_failure = Some(format!("`{}` cannot be waited for: {error}", self.up_line));
+                Event::UpEnded { success: false }
+            }
+        }
+    }
+
+    fn cut_up(&mut self) {
+        if let Some(up) = &mut self.up {
+            self.runner.logger.detail("Ending", "`docker compose up`, which has not come to its end");
+            up.cut_off();
+            self.runner.logger.restore_terminal();
+        }
+    }
+
+    fn undo(&mut self, reach: Reach) -> std::io::Result<()> {
+        if let Some(mut softer) = self.undo.take() {
+            softer.cut_off();
+            // Reaped, so that it does not stay a zombie for as long as we live; it was killed.
+            let _ = softer.wait();
+        }
+        let timeout = match self.state.force {
+            Force::Graceful => self.teardown.timeout,
+            Force::AtOnce => Some(0),
+        };
+        let invocation = match self.policy.undo {
+            Undo::StopOnly => self.compose.stop(timeout),
+            Undo::Remove | Undo::Nothing => self.compose.down(reach, timeout, self.teardown.volumes),
+        };
+        let show = if self.state.cause == Some(Cause::Interrupted(Interrupt::Hup)) {
+            Show::Nothing
+        } else if self.teardown.verbosity == Verbosity::Quiet {
+            Show::IfItFails
+        } else {
+            Show::Live
+        };
+        self.undos += 1;
+        self.undo = Some(self.spawn(&invocation.show(show), Message::UndoExited(self.undos))?);
+        Ok(())
+    }
+
+    fn undo_ended(&mut self) {
+        // Its exit code decides nothing: what is left on the engine does.
+        if let Some(Ok(ended)) = self.undo.take().map(|mut undo| undo.wait())
+            && !ended.status.success()
+        {
+            self.logger().replay(&ended.held_back);
+        }
+    }
+
+    /// Whether every container that the stack asks for exists and has been started.
+    fn has_started(&self, containers: &[Container]) -> bool {
+        let Some((stack, options)) = self.start else { return true };
+        if containers.iter().any(|container| container.state == "created") {
+            return false;
+        }
+        if !options.args.is_empty() {
+            // They may name a few services only. If this guess is wrong, `up` is still there after `down`, and is cut
+            // off then.
+            return !containers.is_empty();
+        }
+        stack.services.iter().all(|(name, service)| {
+            let off = name == TRAEFIK && options.traefik == Traefik::Off;
+            let wanted = if off { 0 } else { service.replicas() };
+            let there = containers.iter().filter(|container| container.service == *name);
+            there.count() >= usize::try_from(wanted).unwrap_or(usize::MAX)
+        })
+    }
+
+    /// What a check has to find gone: with `stop`, whatever still runs.
+    fn only_what_counts(&self, remains: Remains) -> Remains {
+        match self.policy.undo {
+            Undo::Remove | Undo::Nothing => remains,
+            Undo::StopOnly => Remains {
+                containers: remains.containers.into_iter().filter(Container::is_up).collect(),
+                ..Remains::default()
+            },
+        }
+    }
+
+    fn judge(&self) {
+        let Some((stack, options)) = self.start else { return };
+        let ps = self.compose.ps();
+        let attach = options.attach;
+        let services = stack.services.keys();
+        let logs = |failed: &[&str]| self.compose.last_logs(LAST_WORDS, failed);
+        // Built here for every service, since the thread cannot build: xshell's Shell stays where it is.
+        let logs: Vec<_> = services.map(|name| (name.clone(), logs(&[name]))).collect();
+        let project = self.compose.project().clone();
+        self.ask(move |executor| {
+            Message::Judged((|| {
+                let output = executor.output(&ps).map_err(engine::no_docker)?;
+                if !output.status.success() {
+                    let words = String::from_utf8_lossy(&output.stderr).trim().to_string();
+                    return Err(Code::EngineUnavailable.because(anyhow::anyhow!(words)));
+                }
+                let mut containers =
+                    ContainerStatus::parse(&output.stdout).map_err(|error| Code::Failed.because(error))?;
+                // Containers of services that the file no longer has are not what was started here.
+                containers.retain(|container| logs.iter().any(|(name, _)| *name == container.service));
+                let mut failed: Vec<_> = containers.iter().filter(|c| c.has_failed()).cloned().collect();
+                let mut stopped_elsewhere = attach == Attach::Foreground && containers.is_empty();
+                let mut last_words = Vec::new();
+                if !failed.is_empty() && attach == Attach::Foreground {
+                    let stopped = engine::stopped_by_somebody(executor, &project)?;
+                    let all = failed.len();
+                    failed.retain(|container| !stopped.iter().any(|id| id.starts_with(&container.id)));
+                    stopped_elsewhere = failed.len() < all;
+                } else {
+                    // Its container may be removed in a moment, and its log with it.
+                    let failing = logs.iter().filter(|(name, _)| failed.iter().any(|c| c.service == *name));
+                    for (_, logs) in failing {
+                        if let Ok(output) = executor.output(logs) {
+                            last_words.extend_from_slice(&output.stdout);
+                        }
+                    }
+                }
+                Ok(Verdict { containers, failed, stopped_elsewhere, last_words })
+            })())
+        });
+    }
+
+    fn judged(&self, verdict: Result<Verdict, Failure>) -> Event {
+        let Some((stack, options)) = self.start else {
+            return Event::Judged { success: true };
+        };
+        if self.state.phase != Phase::Judging {
+            // Interrupted meanwhile: how the containers fared is no longer the question.
+            return Event::Judged { success: true };
+        }
+        let (project, logger) = (self.compose.project(), self.logger());
+        let verdict = match verdict {
+            Ok(verdict) => verdict,
+            Err(failure) => {
+                let up = self.up_failure.as_deref().map(|up| format!("{up}; ")).unwrap_or_default();
+                logger.error(&format!("{project}: {up}and how it fared cannot be asked: {failure:#}"));
+                return Event::Judged { success: false };
+            }
+        };
+        let success = self.up_failure.is_none() && verdict.failed.is_empty();
+        if success {
+            match options.attach {
+                Attach::Foreground if verdict.stopped_elsewhere => {
+                    logger.status("Ended", &format!("{project}, stopped from elsewhere"));
+                }
+                Attach::Foreground => logger.status("Finished", &format!("{project}, every container exited with 0")),
+                Attach::Detached => self.tell_started(stack, &verdict.containers),
+            }
+            return Event::Judged { success };
+        }
+        logger.replay(&verdict.last_words);
+        let failed: Vec<String> = verdict
+            .failed
+            .iter()
+            .map(|container| match container.state.as_str() {
+                "exited" => format!("{} exited with {}", container.service, container.exit_code),
+                _ => format!("{} is {}", container.service, container.summary()),
+            })
+            .collect();
+        let reasons: Vec<String> = failed.into_iter().chain(self.up_failure.clone()).collect();
+        let what = match options.attach {
+            Attach::Foreground => "failed",
+            Attach::Detached => "could not be started",
+        };
+        logger.error(&format!("{project} {what}: {}", reasons.join(", ")));
+        if options.attach == Attach::Detached {
+            logger.help("run it without `--detach` for the whole story");
+        }
+        if self.policy.undo != Undo::Remove {
+            let why = if options.on_end == OnEnd::Keep {
+                "what was created is kept, as asked"
+            } else {
+                "the stack was running before and is left alone"
+            };
+            logger.note(&format!("{why}; `cargo stagecraft dev down` removes it"));
+        }
+        Event::Judged { success }
+    }
+
+    fn tell_started(&self, stack: &Stack, containers: &[ContainerStatus]) {
+        let logger = self.logger();
+        let time = self.began.elapsed().as_secs_f64();
+        logger.status("Started", &format!("{} in {time:.1}s", self.compose.project()));
+        let rows: Vec<Vec<String>> = containers
+            .iter()
+            .map(|container| {
+                let published = container.publishers.iter().filter_map(|p| stack.address(&container.service, p));
+                let mut addresses: Vec<String> = published.collect();
+                addresses.sort();
+                addresses.dedup();
+                vec![container.service.clone(), container.summary(), addresses.join(" ")]
+            })
+            .collect();
+        logger.table(&rows);
+        logger.note(&format!("see its logs with `{}`", self.compose.follow_logs()));
+        logger.note("stop it with `cargo stagecraft dev down`");
+    }
+
+    fn what_an_interrupt_does(&self) -> &'static str {
+        match self.policy.undo {
+            Undo::Remove => "stops and removes it",
+            Undo::StopOnly => "stops it",
+            Undo::Nothing => "leaves it as it is",
+        }
+    }
+
+    fn tell_interrupt(&self, interrupt: Interrupt, before: State) {
+        let (project, logger) = (self.compose.project(), self.logger());
+        let name = interrupt.name();
+        match (self.policy.undo, self.state.force) {
+            _ if self.state == before || matches!(self.state.phase, Phase::Ended(_)) => {}
+            (Undo::Nothing, _) => logger.status("Interrupted", &format!("by {name}; {project} is left as it is")),
+            (_, Force::Graceful) => {
+                let hint = "press Ctrl+C again to kill its containers at once";
+                logger.status("Stopping", &format!("{project} ({name}); {hint}"));
+            }
+            (_, Force::AtOnce) => {
+                let hint = "press Ctrl+C once more to leave before it is done";
+                logger.status("Killing", &format!("{project} ({name}); {hint}"));
+            }
+        }
+    }
+
+    fn tell_end(&mut self) -> Outcome {
+        let (project, logger) = (self.compose.project(), self.runner.logger);
+        let end = match self.state.phase {
+            Phase::Ended(end) => end,
+            _ => End::Incomplete,
+        };
+        match end {
+            End::Clean => match (self.state.cause, self.policy.undo) {
+                // Reached through a check that found nothing.
+                _ if self.remains.is_none() => {}
+                (_, Undo::StopOnly) => logger.status("Stopped", &format!("{project}; its containers are kept")),
+                _ => logger.status("Removed", &format!("{project}; nothing of it is left")),
+            },
+            End::Incomplete => self.tell_remains(),
+            End::Abandoned => {
+                self.cut_up();
+                logger.error(&format!("left before {project} was taken down; some of it may remain"));
+                let again = self.compose.down(Reach::Everything, None, self.teardown.volumes);
+                logger.help(&format!("finish with `cargo stagecraft dev down`, or `{again}`"));
+            }
+        }
+        match (end, self.state.cause) {
+            (End::Incomplete | End::Abandoned, _) => Outcome::Incomplete,
+            (End::Clean, Some(Cause::Interrupted(interrupt))) => Outcome::Interrupted(interrupt),
+            (End::Clean, Some(Cause::Failed)) => Outcome::Failed,
+            (End::Clean, Some(Cause::Requested | Cause::Finished) | None) => Outcome::Done,
+        }
+    }
+
+    fn tell_remains(&self) {
+        let (project, logger) = (self.compose.project(), self.logger());
+        match &self.remains {
+            Some(Ok(remains)) => {
+                logger.error(&format!("{project} is not completely taken down; still on the engine:\n{remains}"));
+                logger.help(&format!("remove it with `{}`", remains.removal()));
+            }
+            Some(Err(failure)) => {
+                logger.error(&format!("what is left of {project} cannot be known: {failure:#}"));
+                let by_name = self.compose.down(Reach::ByName, None, self.teardown.volumes);
+                logger.help(&format!("once the engine answers, remove it with `{by_name}`"));
+            }
+            None => logger.error(&format!("what is left of {project} is not known")),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::ffi::OsStr;
+    use std::io;
+    use std::os::unix::process::ExitStatusExt;
+    use std::process::{ExitStatus, Output};
+    use std::sync::Mutex;
+
+    use super::*;
+    use crate::compose::ProjectName;
+    use crate::process::{Echo, Ended};
+    use crate::workspace::Workspace;
+
+    type Answers = fn(&str) -> (i32, &'static str);
+
+    /// A docker whose `up` runs until `down` or `stop` ends it, unless it is told how to end by itself.
+    struct Fake {
+        calls: Mutex<Vec<String>>,
+        up: Mutex<Option<OnExit>>,
+        up_ends_with: Option<i32>,
+        answers: Answers,
+        on_up: Box<dyn Fn() + Send + Sync>,
+    }
+
+    impl Fake {
+        fn new(up_ends_with: Option<i32>, answers: Answers) -> Fake {
+            Fake { calls: Mutex::default(), up: Mutex::default(), up_ends_with, answers, on_up: Box::new(|| {}) }
+        }
+
+        fn call(&self, invocation: &Invocation) -> String {
+            let mut words: Vec<_> = invocation.args().iter().map(|arg| arg.to_string_lossy()).collect();
+            words.retain(|word| !["compose", "-f", ".stagecraft/dev/compose.yaml"].contains(&word.as_ref()));
+            let call = words.join(" ");
+            self.calls.lock().unwrap().push(call.clone());
+            call
+        }
+    }
+
+    struct FakeRunning(i32);
+
+    impl Running for FakeRunning {
+        fn wait(&mut self) -> io::Result<Ended> {
+            Ok(Ended { status: ExitStatus::from_raw(self.0 << 8), held_back: b"held back\n".to_vec() })
+        }
+
+        fn cut_off(&mut self) {}
+    }
+
+    impl Executor for Fake {
+        fn output(&self, invocation: &Invocation) -> io::Result<Output> {
+            let (code, stdout) = (self.answers)(&self.call(invocation));
+            Ok(Output { status: ExitStatus::from_raw(code << 8), stdout: stdout.into(), stderr: Vec::new() })
+        }
+
+        fn spawn(&self, invocation: &Invocation, on_exit: OnExit) -> io::Result<Box<dyn Running>> {
+            let call = self.call(invocation);
+            if !call.starts_with("up") {
+                self.up.lock().unwrap().take().into_iter().for_each(|up_ends| up_ends());
+                on_exit();
+            } else if self.up_ends_with.is_some() {
+                on_exit();
+            } else {
+                *self.up.lock().unwrap() = Some(on_exit);
+                (self.on_up)();
+            }
+            Ok(Box::new(FakeRunning(self.up_ends_with.unwrap_or(0))))
+        }
+    }
+
+    /// Keeps what was said, one line each, with the kind in front.
+    #[derive(Default)]
+    struct Log(Mutex<Vec<String>>);
+
+    impl Log {
+        fn push(&self, kind: &str, message: &str) {
+            self.0.lock().unwrap().push(format!("{kind}: {message}"));
+        }
+
+        fn said(&self, kind: &str) -> Vec<String> {
+            let lines = self.0.lock().unwrap();
+            lines.iter().filter_map(|line| line.strip_prefix(kind)?.strip_prefix(": ").map(str::to_string)).collect()
+        }
+    }
+
+    impl Logger for Log {
+        fn status(&self, verb: &str, message: &str) {
+            self.push("status", &format!("{verb} {message}"));
+        }
+        fn detail(&self, verb: &str, message: &str) {
+            self.push("detail", &format!("{verb} {message}"));
+        }
+        fn command(&self, line: &OsStr) {
+            self.push("command", &line.to_string_lossy());
+        }
+        fn note(&self, message: &str) {
+            self.push("note", message);
+        }
+        fn warn(&self, message: &str) {
+            self.push("warning", message);
+        }
+        fn error(&self, message: &str) {
+            self.push("error", message);
+        }
+        fn help(&self, message: &str) {
+            self.push("help", message);
+        }
+        fn table(&self, rows: &[Vec<String>]) {
+            rows.iter().for_each(|row| self.push("row", &row.join(" | ")));
+        }
+        fn replay(&self, output: &[u8]) {
+            self.push("replay", &String::from_utf8_lossy(output));
+        }
+        fn restore_terminal(&self) {}
+    }
+
+    fn options(attach: Attach) -> Options {
+        Options {
+            attach,
+            traefik: Traefik::On,
+            on_end: OnEnd::TearDown,
+            found_running: false,
+            args: Vec::new(),
+            teardown: Teardown::default(),
+        }
+    }
+
+    fn compose() -> Compose {
+        Compose::new(&Workspace::at("/"), ProjectName::new("x").unwrap()).unwrap()
+    }
+
+    fn stack() -> Stack {
+        Stack::parse(br#"{"name": "x", "services": {"web": {}}}"#).unwrap()
+    }
+
+    /// Runs a stack with one service on a fake and returns what became of it, what was called and what was said.
+    fn run(mut fake: Fake, options: &Options, press: Option<Interrupt>) -> (Outcome, Vec<String>, Arc<Log>) {
+        let log = Arc::new(Log::default());
+        let send: Arc<Mutex<Option<SendInterrupt>>> = Arc::default();
+        if let Some(interrupt) = press {
+            let send = Arc::clone(&send);
+            fake.on_up = Box::new(move || send.lock().unwrap().as_ref().unwrap()(interrupt));
+        }
+        let fake = Arc::new(fake);
+        let hook = move |hooked: SendInterrupt| {
+            *send.lock().unwrap() = Some(hooked);
+            Ok(())
+        };
+        let runner = Runner::new(Arc::new(Echo::new(fake.clone(), log.clone())), log.as_ref(), &hook);
+        let outcome = runner.run(&compose(), &stack(), options).unwrap();
+        let mut calls = fake.calls.lock().unwrap().clone();
+        for call in &mut calls {
+            call.truncate(call.find(" --all").or(call.find(" --filter")).unwrap_or(call.len()));
+        }
+        (outcome, calls, log)
+    }
+
+    const RUNNING: &str = r#"{"name":"x-web-1","state":"running","service":"web","working_dir":"/"}"#;
+
+    #[test]
+    fn up_comes_before_down_and_down_comes_once() {
+        fn answers(call: &str) -> (i32, &'static str) {
+            static DOWN: Mutex<bool> = Mutex::new(false);
+            let mut asked = DOWN.lock().unwrap();
+            // The first question finds the stack running, those after `down` find nothing.
+            let first = call.starts_with("ps") && !std::mem::replace(&mut *asked, true);
+            (0, if first { RUNNING } else { "" })
+        }
+        let (outcome, mut calls, log) =
+            run(Fake::new(None, answers), &options(Attach::Foreground), Some(Interrupt::Term));
+        assert_eq!(outcome, Outcome::Interrupted(Interrupt::Term));
+        calls[3..].sort();
+        assert_eq!(calls, ["up", "ps", "down", "network ls", "ps"]);
+        assert_eq!(
+            log.said("command")[0],
+            "COMPOSE_MENU=0 COMPOSE_PROJECT_NAME=x docker compose -f .stagecraft/dev/compose.yaml up"
+        );
+        assert_eq!(log.said("command").len(), calls.len(), "every command is shown");
+        let status = log.said("status");
+        assert_eq!(status[1], "Stopping x (SIGTERM); press Ctrl+C again to kill its containers at once");
+        assert_eq!(status[2], "Removed x; nothing of it is left");
+    }
+
+    #[test]
+    fn a_failure_of_up_names_the_command_and_how_it_ended() {
+        for attach in [Attach::Foreground, Attach::Detached] {
+            let (outcome, calls, log) = run(Fake::new(Some(18), |_| (0, "")), &options(attach), None);
+            assert_eq!(outcome, Outcome::Failed);
+            assert!(calls.contains(&"down".to_string()), "{calls:?}");
+            let error = log.said("error").join("");
+            assert!(error.contains("compose.yaml up") && error.contains("ended with exit status: 18"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_detached_start_that_compose_calls_a_success_fails_if_a_container_has() {
+        fn answers(call: &str) -> (i32, &'static str) {
+            match call {
+                "ps --all --format json" => {
+                    (0, r#"{"ID":"1","Name":"x-web-1","Service":"web","State":"exited","ExitCode":3}"#)
+                }
+                logs if logs.starts_with("logs") => (0, "web-1  | boom\n"),
+                _ => (0, ""),
+            }
+        }
+        let (outcome, calls, log) = run(Fake::new(Some(0), answers), &options(Attach::Detached), None);
+        assert_eq!(outcome, Outcome::Failed);
+        assert_eq!(calls[..3], ["up -d", "ps", "logs --no-color --tail 20 web"]);
+        assert_eq!(log.said("replay")[0], "web-1  | boom\n");
+        assert_eq!(log.said("error"), ["x could not be started: web exited with 3"]);
+        assert_eq!(log.said("help"), ["run it without `--detach` for the whole story"]);
+        // The reason comes before the rollback.
+        let lines = log.0.lock().unwrap();
+        let at = |piece: &str| lines.iter().position(|line| line.contains(piece)).unwrap();
+        assert!(at("error: ") < at("compose.yaml down"));
+    }
+
+    #[test]
+    fn a_failed_detached_start_leaves_alone_what_ran_before_or_is_to_be_kept() {
+        let found = Options { found_running: true, ..options(Attach::Detached) };
+        let keep = Options { on_end: OnEnd::Keep, ..options(Attach::Detached) };
+        for (options, words) in [(found, "was running before and is left alone"), (keep, "is kept, as asked")] {
+            let (outcome, calls, log) = run(Fake::new(Some(1), |_| (0, "")), &options, None);
+            assert_eq!((outcome, calls), (Outcome::Failed, vec!["up -d".to_string(), "ps".to_string()]));
+            assert!(log.said("note")[0].contains(words));
+        }
+    }
+
+    #[test]
+    fn what_three_teardowns_leave_is_listed_and_is_exit_code_6() {
+        fn answers(call: &str) -> (i32, &'static str) {
+            (0, if call.starts_with("ps --all --no-trunc") { RUNNING } else { "" })
+        }
+        let (outcome, calls, log) = run(Fake::new(None, answers), &options(Attach::Foreground), Some(Interrupt::Int));
+        assert_eq!(outcome.code(), Code::TeardownIncomplete);
+        let downs: Vec<_> = calls.iter().filter(|call| call.contains("down")).collect();
+        assert_eq!(downs, ["down", "--profile * down --remove-orphans", "-p x down --remove-orphans"]);
+        assert_eq!(
+            log.said("error"),
+            ["x is not completely taken down; still on the engine:\n  container x-web-1 (running)"]
+        );
+        assert_eq!(log.said("help"), ["remove it with `docker rm --force x-web-1`"]);
+    }
+
+    #[test]
+    fn an_engine_that_is_gone_at_the_end_is_no_clean_end() {
+        let (outcome, _, log) = run(Fake::new(Some(0), |_| (1, "")), &options(Attach::Foreground), None);
+        assert_eq!(outcome, Outcome::Incomplete);
+        assert!(log.said("error")[1].starts_with("what is left of x cannot be known"), "{:?}", log.said("error"));
+    }
+
+    #[test]
+    fn a_quiet_detached_start_shows_what_compose_said_only_if_it_failed() {
+        let quiet = |code| {
+            let mut options = options(Attach::Detached);
+            options.teardown.verbosity = Verbosity::Quiet;
+            run(Fake::new(Some(code), |_| (0, "")), &options, None).2
+        };
+        assert_eq!(quiet(1).said("replay")[0], "held back\n");
+        assert!(quiet(0).said("replay").is_empty());
+    }
+
+    #[test]
+    fn docker_that_cannot_be_started_is_exit_code_4() {
+        struct Missing;
+        impl Executor for Missing {
+            fn output(&self, _: &Invocation) -> io::Result<Output> {
+                Err(io::ErrorKind::NotFound.into())
+            }
+            fn spawn(&self, _: &Invocation, _: OnExit) -> io::Result<Box<dyn Running>> {
+                Err(io::ErrorKind::NotFound.into())
+            }
+        }
+        let log = Log::default();
+        let hook = |_: SendInterrupt| Ok(());
+        let runner = Runner::new(Arc::new(Missing), &log, &hook);
+        let errors = [
+            runner.run(&compose(), &stack(), &options(Attach::Foreground)).unwrap_err(),
+            runner.take_down(&compose(), Teardown::default()).unwrap_err(),
+        ];
+        for error in errors {
+            assert_eq!(error.downcast_ref::<Failure>().unwrap().code(), Code::EngineUnavailable);
+        }
+    }
+}

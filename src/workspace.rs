@@ -1,0 +1,178 @@
+//! Finds the Cargo workspace and its dev dir; the only room that knows cargo_metadata.
+
+use std::ffi::OsString;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, anyhow};
+use cargo_metadata::MetadataCommand;
+use xshell::cmd;
+
+use crate::exit::{Code, Failure};
+use crate::process::{Executor, Invocation};
+
+/// The dev dir, relative to the workspace root.
+pub const DEV_DIR: &str = ".stagecraft/dev";
+/// The compose file, relative to the workspace root: the single source of truth for the stack.
+pub const COMPOSE_FILE: &str = ".stagecraft/dev/compose.yaml";
+
+/// A Cargo workspace on this machine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Workspace {
+    root: PathBuf,
+}
+
+/// What to do where a member's manifest is broken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BrokenMember {
+    /// Report it: nothing is started in a workspace that cargo rejects.
+    Refuse,
+    /// Go on with the root alone: a broken manifest must not keep a stack alive.
+    Tolerate,
+}
+
+impl Workspace {
+    /// The workspace that `manifest_path` or else `cwd` lies in, by `cargo metadata --no-deps`, which needs no network
+    /// and writes no lock file.
+    ///
+    /// # Errors
+    /// [`Code::NothingToRun`] if cargo finds no workspace or, with [`BrokenMember::Refuse`], rejects it.
+    pub fn discover(
+        executor: &dyn Executor,
+        cwd: &Path,
+        manifest_path: Option<&Path>,
+        broken_member: BrokenMember,
+    ) -> Result<Workspace, Failure> {
+        Workspace::from_metadata(executor, cwd, manifest_path)
+            .or_else(|rejected| match broken_member {
+                BrokenMember::Refuse => Err(rejected),
+                BrokenMember::Tolerate => {
+                    Workspace::from_locate_project(executor, cwd, manifest_path).map_err(|_| rejected)
+                }
+            })
+            .map_err(|error| {
+                Code::NothingToRun
+                    .because(error)
+                    .help("run this inside a Cargo workspace, or point to one with `--manifest-path`")
+            })
+    }
+
+    fn from_metadata(executor: &dyn Executor, cwd: &Path, manifest_path: Option<&Path>) -> anyhow::Result<Workspace> {
+        let mut command = MetadataCommand::new();
+        command.no_deps().current_dir(cwd);
+        if let Some(path) = manifest_path {
+            command.manifest_path(path);
+        }
+        let invocation = Invocation::from(command.cargo_command());
+        let stdout = ask_cargo(executor, &invocation)?;
+        let metadata = MetadataCommand::parse(String::from_utf8_lossy(&stdout))
+            .context("cannot read what `cargo metadata` printed")?;
+        Ok(Workspace { root: metadata.workspace_root.into_std_path_buf() })
+    }
+
+    fn from_locate_project(
+        executor: &dyn Executor,
+        cwd: &Path,
+        manifest_path: Option<&Path>,
+    ) -> anyhow::Result<Workspace> {
+        let sh = xshell::Shell::new()?;
+        sh.change_dir(cwd);
+        let cargo = std::env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo"));
+        let manifest_path = manifest_path.map(|path| [OsString::from("--manifest-path"), path.into()]);
+        let manifest_path = manifest_path.into_iter().flatten();
+        let invocation =
+            Invocation::from(cmd!(sh, "{cargo} locate-project --workspace --message-format plain {manifest_path...}"));
+        let stdout = ask_cargo(executor, &invocation)?;
+        let manifest = PathBuf::from(String::from_utf8(stdout)?.trim_end_matches(['\r', '\n']));
+        let root = manifest.parent().context("cargo named no workspace manifest")?;
+        Ok(Workspace { root: root.to_owned() })
+    }
+
+    /// A workspace whose root is known.
+    pub fn at(root: impl Into<PathBuf>) -> Workspace {
+        Workspace { root: root.into() }
+    }
+
+    /// The folder of the workspace's Cargo.toml, where every command runs.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// The dev dir as an absolute path.
+    pub fn dev_dir(&self) -> PathBuf {
+        self.root.join(DEV_DIR)
+    }
+
+    /// That there is a compose file that can be opened.
+    ///
+    /// # Errors
+    /// [`Code::NothingToRun`] if it is missing or unreadable.
+    pub fn require_compose_file(&self) -> Result<(), Failure> {
+        let path = self.root.join(COMPOSE_FILE);
+        let error = match fs::File::open(&path).and_then(|file| file.metadata()) {
+            Ok(metadata) if metadata.is_dir() => io::Error::from(io::ErrorKind::IsADirectory),
+            Ok(_) => return Ok(()),
+            Err(error) => error,
+        };
+        let failure = |error: anyhow::Error| Code::NothingToRun.because(error);
+        if error.kind() != io::ErrorKind::NotFound {
+            let error = anyhow!(error).context(format!("cannot read {}", path.display()));
+            return Err(failure(error).help("the dev stack is read from this file"));
+        }
+        let missing = failure(anyhow!("no compose file at {}", path.display()));
+        let other = ["compose.yml", "docker-compose.yaml", "docker-compose.yml"]
+            .into_iter()
+            .find(|name| self.dev_dir().join(name).is_file());
+        Err(match other {
+            Some(other) => missing.help(format!("rename {DEV_DIR}/{other} to compose.yaml")),
+            None => missing.help(format!("describe the dev stack in {COMPOSE_FILE}")),
+        })
+    }
+}
+
+/// What cargo printed; its own words are the error if it failed.
+fn ask_cargo(executor: &dyn Executor, invocation: &Invocation) -> anyhow::Result<Vec<u8>> {
+    let program = invocation.program().to_string_lossy();
+    let output = executor.output(invocation).with_context(|| format!("cannot run `{program}`"))?;
+    if output.status.success() {
+        return Ok(output.stdout);
+    }
+    let words = String::from_utf8_lossy(&output.stderr);
+    let words = words.trim();
+    Err(anyhow!("{}", words.strip_prefix("error: ").unwrap_or(words)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn dev_dir() -> (tempfile::TempDir, Workspace) {
+        let temp = tempfile::tempdir().unwrap();
+        fs::create_dir_all(temp.path().join(DEV_DIR)).unwrap();
+        let workspace = Workspace::at(temp.path());
+        (temp, workspace)
+    }
+
+    #[test]
+    fn a_missing_compose_file_is_an_error_that_knows_misnamed_ones() {
+        let (_temp, workspace) = dev_dir();
+        let failure = workspace.require_compose_file().unwrap_err();
+        assert_eq!(failure.code(), Code::NothingToRun);
+        assert_eq!(failure.next_step(), Some("describe the dev stack in .stagecraft/dev/compose.yaml"));
+        fs::write(workspace.dev_dir().join("docker-compose.yml"), "").unwrap();
+        let failure = workspace.require_compose_file().unwrap_err();
+        assert_eq!(failure.next_step(), Some("rename .stagecraft/dev/docker-compose.yml to compose.yaml"));
+        fs::write(workspace.dev_dir().join("compose.yaml"), "").unwrap();
+        workspace.require_compose_file().unwrap();
+    }
+
+    #[test]
+    fn a_folder_in_the_place_of_the_compose_file_is_unreadable() {
+        let (_temp, workspace) = dev_dir();
+        fs::create_dir(workspace.dev_dir().join("compose.yaml")).unwrap();
+        let failure = workspace.require_compose_file().unwrap_err();
+        assert_eq!(failure.code(), Code::NothingToRun);
+        assert!(failure.to_string().starts_with("cannot read "), "{failure}");
+    }
+}
