@@ -1,0 +1,43 @@
+#!/usr/bin/env bash
+# Everything that must pass before a change lands, on a fresh machine too. What it needs, it sets up.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+step() { printf '\n==> %s\n' "$*"; }
+
+# nextest where it is installed: a process for each test, and clearer output.
+run_tests() {
+    if cargo nextest --version >/dev/null 2>&1; then
+        cargo nextest run --locked --no-fail-fast "$@"
+    else
+        cargo test --locked --no-fail-fast "$@"
+    fi
+}
+
+step "Engines"
+scripts/setup-engine.sh
+
+step "Formatting and lints"
+cargo fmt --all --check
+cargo clippy --locked --all-targets --features e2e -- -D warnings
+if command -v shellcheck >/dev/null; then
+    shellcheck scripts/*.sh .ci/run
+fi
+
+step "Documentation"
+RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps
+
+step "Unit and command-line tests"
+run_tests --lib --bins --examples --test it
+
+step "End-to-end tests on both engines"
+run_tests --features e2e --test e2e
+run_tests --features e2e --test e2e_leftovers
+
+step "The tour"
+scripts/demo.sh --tour
+
+step "The package"
+cargo package --locked --allow-dirty --target-dir target/package-check
+
+step "All checks passed"
