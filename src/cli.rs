@@ -68,7 +68,7 @@ pub fn command() -> clap::Command {
     after_help = exit_codes()
 )]
 struct Cli {
-    #[command(flatten)]
+    #[command(flatten, next_help_heading = "Common options")]
     common: Common,
     #[command(subcommand)]
     verb: TopVerb,

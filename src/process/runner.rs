@@ -268,13 +268,18 @@ impl<'a> Run<'a> {
             }
             Message::UndoExited(_) => None,
             Message::Judged(verdict) => Some(self.judged(verdict)),
-            Message::Looked(containers) => Some(Event::Looked {
+            Message::Looked(containers) => {
                 // If the engine does not tell: `down` first, which harms nothing.
-                started: containers.map_or(true, |containers| self.has_started(&containers)),
-            }),
+                let started = containers.map_or(true, |containers| self.has_started(&containers));
+                let found = if started { "everything has started" } else { "the start is not over" };
+                self.logger().detail("Asked", &format!("the engine: {found}"));
+                Some(Event::Looked { started })
+            }
             Message::Checked(remains) => {
                 let remains = remains.map(|remains| self.only_what_counts(remains));
                 let clean = remains.as_ref().is_ok_and(Remains::is_empty);
+                let found = if clean { "nothing is left" } else { "something is left, or it does not answer" };
+                self.logger().detail("Asked", &format!("the engine: {found}"));
                 self.remains = Some(remains);
                 Some(Event::Checked { clean })
             }
@@ -330,8 +335,12 @@ impl<'a> Run<'a> {
             return Event::UpEnded { success: false };
         };
         match up.wait() {
-            Ok(ended) if ended.status.success() => Event::UpEnded { success: true },
+            Ok(ended) if ended.status.success() => {
+                self.logger().detail("Ended", "`docker compose up` with exit status: 0");
+                Event::UpEnded { success: true }
+            }
             Ok(ended) => {
+                self.logger().detail("Ended", &format!("`docker compose up` with {}", ended.status));
                 self.logger().replay(&ended.held_back);
                 self.up_failure = Some(format!("`{}` ended with {}", self.up_line, ended.status));
                 Event::UpEnded { success: false }
@@ -345,7 +354,7 @@ impl<'a> Run<'a> {
 
     fn cut_up(&mut self) {
         if let Some(up) = &mut self.up {
-            self.runner.logger.detail("Ending", "`docker compose up`, which has not come to its end");
+            self.runner.logger.detail("Killing", "`docker compose up`, which is still at work");
             up.cut_off();
             self.runner.logger.restore_terminal();
         }
@@ -379,10 +388,11 @@ impl<'a> Run<'a> {
 
     fn undo_ended(&mut self) {
         // Its exit code decides nothing: what is left on the engine does.
-        if let Some(Ok(ended)) = self.undo.take().map(|mut undo| undo.wait())
-            && !ended.status.success()
-        {
-            self.logger().replay(&ended.held_back);
+        if let Some(Ok(ended)) = self.undo.take().map(|mut undo| undo.wait()) {
+            self.logger().detail("Ended", &format!("the teardown with {}", ended.status));
+            if !ended.status.success() {
+                self.logger().replay(&ended.held_back);
+            }
         }
     }
 
