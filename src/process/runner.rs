@@ -374,12 +374,11 @@ impl<'a> Run<'a> {
             Undo::StopOnly => self.compose.stop(timeout),
             Undo::Remove | Undo::Nothing => self.compose.down(reach, timeout, self.teardown.volumes),
         };
-        let show = if self.state.cause == Some(Cause::Interrupted(Interrupt::Hup)) {
-            Show::Nothing
-        } else if self.teardown.verbosity == Verbosity::Quiet {
-            Show::IfItFails
-        } else {
-            Show::Live
+        let show = match reach {
+            _ if self.state.cause == Some(Cause::Interrupted(Interrupt::Hup)) => Show::Nothing,
+            Reach::File if self.teardown.verbosity != Verbosity::Quiet => Show::Live,
+            // Perhaps the first `down` was killed by what it had to say: nobody reads our stderr (`… | head`) any more.
+            Reach::File | Reach::Everything | Reach::ByName => Show::IfItFails,
         };
         self.undos += 1;
         self.undo = Some(self.spawn(&invocation.show(show), Message::UndoExited(self.undos))?);
