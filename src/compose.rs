@@ -189,10 +189,13 @@ impl Compose {
                 sh,
                 "docker compose -f {COMPOSE_FILE} --profile * down --remove-orphans {timeout...} {volumes...}"
             )),
-            Reach::ByName => Invocation::from(cmd!(
-                sh,
-                "docker compose -p {project} down --remove-orphans {timeout...} {volumes...}"
-            )),
+            Reach::ByName => {
+                // From a folder that is always there: the workspace may be gone, and no file is read.
+                let sh = sh.clone();
+                sh.change_dir("/");
+                let down = cmd!(sh, "docker compose -p {project} down --remove-orphans {timeout...} {volumes...}");
+                Invocation::from(down)
+            }
         }
     }
 

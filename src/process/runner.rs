@@ -135,12 +135,12 @@ impl<'a> Runner<'a> {
     /// Takes the stack down, whoever started it, and looks whether it is gone.
     ///
     /// # Errors
-    /// [`Code::EngineUnavailable`] if docker could not be started.
+    /// If interrupts cannot be hooked; nothing was touched then.
     pub fn take_down(&self, compose: &Compose, teardown: Teardown) -> anyhow::Result<Outcome> {
         let policy = Policy { leaves_running: false, undo: Undo::Remove };
         let mut run = Run::new(self, compose, teardown, policy, State::TAKING_DOWN)?;
         self.logger.status("Stopping", compose.project().as_str());
-        run.act(Action::Undo(Reach::File)).map_err(engine::no_docker)?;
+        run.act(Action::Undo(Reach::File));
         Ok(run.drive())
     }
 }
@@ -233,11 +233,7 @@ impl<'a> Run<'a> {
             if let Event::Interrupt(interrupt) = event {
                 self.tell_interrupt(interrupt, before);
             }
-            if let Err(error) = self.act(action) {
-                // docker was there a moment ago; without it nothing can be taken down or looked at.
-                self.remains = Some(Err(engine::no_docker(error)));
-                self.state.phase = Phase::Ended(End::Incomplete);
-            }
+            self.act(action);
         }
         self.tell_end()
     }
@@ -286,7 +282,7 @@ impl<'a> Run<'a> {
         }
     }
 
-    fn act(&mut self, action: Action) -> std::io::Result<()> {
+    fn act(&mut self, action: Action) {
         if action != Action::Idle {
             self.deadline = None;
         }
@@ -297,10 +293,10 @@ impl<'a> Run<'a> {
                 let project = self.compose.project().clone();
                 self.ask(move |executor| Message::Looked(engine::containers(executor, &project)));
             }
-            Action::Undo(reach) => self.undo(reach)?,
+            Action::Undo(reach) => self.undo(reach),
             Action::CutUpAndUndo(reach) => {
                 self.cut_up();
-                self.undo(reach)?;
+                self.undo(reach);
             }
             Action::CutUp => self.cut_up(),
             Action::Wait(time) => self.deadline = Some(Instant::now() + time),
@@ -310,7 +306,6 @@ impl<'a> Run<'a> {
                 self.ask(move |executor| Message::Checked(engine::remains(executor, &project, volumes)));
             }
         }
-        Ok(())
     }
 
     fn spawn(&self, invocation: &Invocation, ended: Message) -> std::io::Result<Box<dyn Running>> {
@@ -360,7 +355,7 @@ impl<'a> Run<'a> {
         }
     }
 
-    fn undo(&mut self, reach: Reach) -> std::io::Result<()> {
+    fn undo(&mut self, reach: Reach) {
         if let Some(mut softer) = self.undo.take() {
             softer.cut_off();
             // Reaped, so that it does not stay a zombie for as long as we live; it was killed.
@@ -381,8 +376,14 @@ impl<'a> Run<'a> {
             Reach::File | Reach::Everything | Reach::ByName => Show::IfItFails,
         };
         self.undos += 1;
-        self.undo = Some(self.spawn(&invocation.show(show), Message::UndoExited(self.undos))?);
-        Ok(())
+        match self.spawn(&invocation.clone().show(show), Message::UndoExited(self.undos)) {
+            Ok(undo) => self.undo = Some(undo),
+            Err(error) => {
+                // The workspace's folder may be gone, and docker cannot be started in it: a wider step needs no folder.
+                self.logger().detail("Failed", &format!("`{invocation}` cannot be started: {error}"));
+                let _ = self.sender.send(Message::UndoExited(self.undos));
+            }
+        }
     }
 
     fn undo_ended(&mut self) {
@@ -876,7 +877,7 @@ mod tests {
     }
 
     #[test]
-    fn docker_that_cannot_be_started_is_exit_code_4() {
+    fn docker_that_cannot_be_started_is_exit_code_4_and_6_once_there_may_be_something() {
         struct Missing;
         impl Executor for Missing {
             fn output(&self, _: &Invocation) -> io::Result<Output> {
@@ -889,12 +890,9 @@ mod tests {
         let log = Log::default();
         let hook = |_: SendInterrupt| Ok(());
         let runner = Runner::new(Arc::new(Missing), &log, &hook);
-        let errors = [
-            runner.run(&compose(), &stack(), &options(Attach::Foreground)).unwrap_err(),
-            runner.take_down(&compose(), Teardown::default()).unwrap_err(),
-        ];
-        for error in errors {
-            assert_eq!(error.downcast_ref::<Failure>().unwrap().code(), Code::EngineUnavailable);
-        }
+        let error = runner.run(&compose(), &stack(), &options(Attach::Foreground)).unwrap_err();
+        assert_eq!(error.downcast_ref::<Failure>().unwrap().code(), Code::EngineUnavailable);
+        assert_eq!(runner.take_down(&compose(), Teardown::default()).unwrap(), Outcome::Incomplete);
+        assert!(log.said("error")[0].contains("cannot be known: cannot run `docker`"), "{:?}", log.said("error"));
     }
 }
