@@ -6,10 +6,10 @@
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::fmt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use xshell::{Shell, cmd};
 
 use crate::process::Invocation;
@@ -21,7 +21,7 @@ pub const TRAEFIK: &str = "traefik";
 pub const PROJECT_NAME: &str = "COMPOSE_PROJECT_NAME";
 
 /// The name of a Compose project: lower-case ASCII letters, digits, `-` and `_`, beginning with a letter or a digit.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct ProjectName(String);
 
 impl ProjectName {
@@ -90,7 +90,7 @@ pub enum Reach {
 }
 
 /// Whether a `down` takes the volumes too.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Volumes {
     /// Data outlives the stack.
     #[default]
@@ -163,6 +163,11 @@ impl Compose {
     /// The project that these commands are about.
     pub fn project(&self) -> &ProjectName {
         &self.project
+    }
+
+    /// The folder that the commands run in.
+    pub fn root(&self) -> PathBuf {
+        self.sh.current_dir()
     }
 
     /// Starts the stack; `args` are the user's own, appended as they are.

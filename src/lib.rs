@@ -33,11 +33,17 @@ use anyhow::Context as _;
 
 use cli::Verb;
 use exit::{Code, Failure};
-use process::{Echo, Logger, SendInterrupt, System};
-use shell::Shell;
+use process::{Echo, Guard, Logger, SendInterrupt, System};
+use shell::{ColorChoice, Shell, Verbosity};
 
 /// Runs the program with these arguments and returns its exit code. Whatever there is to say has been said then.
 pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let args: Vec<OsString> = args.into_iter().collect();
+    if process::is_guard(&args) {
+        let shell = Shell::stdio(Verbosity::Normal, ColorChoice::Auto);
+        let code = ops::guard(Arc::new(System), &shell).unwrap_or_else(|error| report(&error, &shell));
+        return ExitCode::from(code.number());
+    }
     let request = match cli::parse(args) {
         Ok(request) => request,
         Err(error) => {
@@ -62,7 +68,9 @@ fn perform(verb: &Verb, shell: &Arc<Shell>) -> anyhow::Result<Code> {
             let send = Arc::new(send);
             process::hook(move |interrupt| send(interrupt))
         },
+        arm: &Guard::arm,
         cwd: &cwd,
+        ci: std::env::var_os("CI").is_some_and(|value| !value.is_empty() && value != "false"),
     };
     match verb {
         Verb::Dev(options) => ops::dev(options, &cx),

@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 
-use super::{Context, Selection, own_containers, resolve};
+use super::{CI_GRACE, Context, Selection, own_containers, resolve};
 use crate::compose::{Attach, Compose, Reach, TRAEFIK, Traefik, Volumes};
 use crate::engine::Container;
 use crate::exit::Code;
@@ -63,8 +63,13 @@ pub fn dev(options: &DevOptions, cx: &Context<'_>) -> anyhow::Result<Code> {
         on_end: options.on_end,
         found_running: before.iter().any(Container::is_up),
         args: options.args.clone(),
-        teardown: Teardown { timeout: options.timeout, volumes: Volumes::Keep, verbosity: cx.shell.verbosity() },
+        teardown: Teardown {
+            timeout: options.timeout,
+            interrupt_timeout: cx.ci.then_some(CI_GRACE),
+            volumes: Volumes::Keep,
+            verbosity: cx.shell.verbosity(),
+        },
     };
-    let runner = Runner::new(cx.executor.clone(), cx.shell, cx.hook);
+    let runner = Runner::new(cx.executor.clone(), cx.shell, cx.hook, cx.arm);
     Ok(runner.run(&compose, &stack, &options)?.code())
 }

@@ -47,8 +47,13 @@ pub fn down(options: &DownOptions, cx: &Context<'_>) -> anyhow::Result<Code> {
         return Ok(Code::Success);
     }
     own_containers(cx, &workspace, compose.project())?;
-    let teardown = Teardown { timeout: options.timeout, volumes: options.volumes, verbosity: cx.shell.verbosity() };
-    let runner = Runner::new(cx.executor.clone(), cx.shell, cx.hook);
+    let teardown = Teardown {
+        timeout: options.timeout,
+        interrupt_timeout: None,
+        volumes: options.volumes,
+        verbosity: cx.shell.verbosity(),
+    };
+    let runner = Runner::new(cx.executor.clone(), cx.shell, cx.hook, cx.arm);
     Ok(runner.take_down(&compose, teardown)?.code())
 }
 

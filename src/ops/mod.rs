@@ -2,6 +2,7 @@
 
 mod dev;
 mod down;
+mod guard;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -10,11 +11,12 @@ use anyhow::anyhow;
 
 pub use dev::{DevOptions, dev};
 pub use down::{DownOptions, down};
+pub use guard::guard;
 
 use crate::compose::{self, NameChoice, ProjectName, Stack};
 use crate::engine::{self, Container};
 use crate::exit::{Code, Failure};
-use crate::process::{Executor, Hook};
+use crate::process::{Arm, Executor, Hook};
 use crate::shell::Shell;
 use crate::workspace::{COMPOSE_FILE, DEV_DIR, Workspace};
 
@@ -26,9 +28,17 @@ pub struct Context<'a> {
     pub shell: &'a Shell,
     /// Makes interrupts arrive.
     pub hook: &'a Hook,
+    /// Arms a guard.
+    pub arm: &'a Arm,
     /// The directory that the user is in.
     pub cwd: &'a Path,
+    /// Whether this is a CI job.
+    pub ci: bool,
 }
+
+/// The grace after an interrupt in a CI job, in seconds. GitHub's runner sends SIGINT, SIGTERM 7.5 s later, and kills
+/// after 2.5 s more.
+const CI_GRACE: u32 = 5;
 
 /// What every verb needs to know about the stack that is meant.
 #[derive(Clone, Debug, Default)]

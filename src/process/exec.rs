@@ -6,6 +6,7 @@
 use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::io::{self, PipeReader, Read, Write};
+use std::os::fd::OwnedFd;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -13,7 +14,8 @@ use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
-use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, kill_process_group, pidfd_open, waitid};
 
 use crate::shell::Logger;
 
@@ -208,6 +210,9 @@ pub trait Running: Send {
 
     /// Ends the command's whole process group at once (SIGKILL). Containers do not belong to it.
     fn cut_off(&mut self);
+
+    /// The process's id.
+    fn id(&self) -> u32;
 }
 
 /// Starts real processes.
@@ -287,6 +292,51 @@ impl Running for Process {
             Some(group) => kill_process_group(group, Signal::KILL).map_err(io::Error::from),
             None => self.child.kill(),
         };
+    }
+
+    fn id(&self) -> u32 {
+        self.child.id()
+    }
+}
+
+/// Leaves the session, and with it the terminal and the process group, for one of our own.
+pub(super) fn own_session() -> io::Result<()> {
+    rustix::process::setsid()?;
+    Ok(())
+}
+
+/// A shielded command that was started by a process that has died since; None if it is over.
+pub(super) fn adopt(pid: u32, on_exit: OnExit) -> Option<Box<dyn Running>> {
+    let pid = Pid::from_raw(i32::try_from(pid).ok()?)?;
+    // The descriptor stands for this very process, whoever gets its number later.
+    let process = Arc::new(pidfd_open(pid, PidfdFlags::empty()).ok()?);
+    let orphan = Orphan { pid, process: Arc::clone(&process) };
+    thread::spawn(move || {
+        while let Err(rustix::io::Errno::INTR) = poll(&mut [PollFd::new(&process, PollFlags::IN)], None) {}
+        on_exit();
+    });
+    Some(Box::new(orphan))
+}
+
+struct Orphan {
+    pid: Pid,
+    process: Arc<OwnedFd>,
+}
+
+impl Running for Orphan {
+    fn wait(&mut self) -> io::Result<Ended> {
+        Err(io::Error::other("it was started by another process"))
+    }
+
+    fn cut_off(&mut self) {
+        let over = poll(&mut [PollFd::new(&self.process, PollFlags::IN)], Some(&Timespec::default()));
+        if over == Ok(0) {
+            let _ = kill_process_group(self.pid, Signal::KILL);
+        }
+    }
+
+    fn id(&self) -> u32 {
+        self.pid.as_raw_nonzero().get().unsigned_abs()
     }
 }
 

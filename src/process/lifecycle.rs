@@ -6,6 +6,8 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::Interrupt;
 use crate::compose::Reach;
 
@@ -15,7 +17,7 @@ pub const DRAIN: Duration = Duration::from_secs(3);
 pub const SETTLE: Duration = Duration::from_secs(1);
 
 /// What a run has to undo when it ends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Undo {
     /// Stop and remove the whole stack.
     Remove,
@@ -179,6 +181,11 @@ impl State {
         force: Force::Graceful,
         up: Up::Over,
     };
+
+    /// A run that goes on after the process that began it has died; it begins with [`Action::Look`].
+    pub fn orphaned(force: Force) -> State {
+        State { phase: Phase::Looking, cause: Some(Cause::Requested), force, up: Up::Alive }
+    }
 
     fn to(self, phase: Phase, action: Action) -> (State, Action) {
         (State { phase, ..self }, action)
@@ -525,7 +532,9 @@ mod tests {
         let mut rows = Vec::new();
         let mut seen = HashSet::new();
         let mut open = vec![State::STARTING];
-        open.extend((policy == FOREGROUND).then_some(State::TAKING_DOWN));
+        if policy == FOREGROUND {
+            open.extend([State::TAKING_DOWN, State::orphaned(Force::Graceful), State::orphaned(Force::AtOnce)]);
+        }
         while let Some(state) = open.pop() {
             if !seen.insert(format!("{state:?}")) {
                 continue;

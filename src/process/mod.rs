@@ -1,7 +1,7 @@
 //! Runs the dev stack: starts it, waits, and tears it down, whatever happens in between.
 //!
 //! The lifecycle law:
-//! 1. Interrupts are hooked **before** `up` is spawned.
+//! 1. Interrupts are hooked and the guard is armed **before** `up` is spawned.
 //! 2. A signal handler only sends an event. One thread waits for each child; the main thread blocks on one channel and
 //!    polls nothing.
 //! 3. `up` runs in a process group of its own, with empty stdin and `COMPOSE_MENU=0`; its output goes straight to the
@@ -9,23 +9,28 @@
 //! 4. A container that honours SIGTERM is never killed because of how we ended `up`: once everything has started, `up`
 //!    gets no signal at all and ends when `down` has stopped its containers; while it is still building, pulling or
 //!    creating, its client is killed, which no container notices.
-//! 5. Escalation is ours. First interrupt: graceful `down`. Second: `down --timeout 0`. Third: we leave. Each step says
-//!    what the next press will do.
+//! 5. Escalation is ours. First interrupt: graceful `down`. Second: `down --timeout 0`. Third: we leave, and
+//!    the guard finishes. Each step says what the next press will do.
 //! 6. `down` runs in a group of its own, so a nervous Ctrl+C never cuts it off.
 //! 7. Exit code 0 of `down` proves nothing: the engine is asked what is left. Something left: once more with every
 //!    profile and orphan; then by project name, without the file; then a truthful error.
 //! 8. A foreground run owns the stack: every way out tears it down, unless `--keep`.
 //! 9. A detached start that fails and found nothing running takes back what it created, after it has shown why; one
 //!    that found a running stack leaves it alone and says so.
+//! 10. The guard: our own binary in its own session, holding the read end of a pipe. EOF without the word "done" means
+//!     that we died; it takes down and looks as in 7. Nothing of it stays after a normal end.
 //!
 //! `lifecycle` is the law as a table, [`Runner`] carries it out, `spec/dev/process-mgmt.md` says where it comes from.
 
 mod exec;
+mod expected;
+mod guard;
 mod interrupt;
 mod lifecycle;
 mod runner;
 
 pub use crate::shell::Logger;
 pub use exec::{Echo, Ended, Executor, Invocation, OnExit, Running, Show, System};
+pub use guard::{Charge, Guard, Orphaned, is_guard, listen};
 pub use interrupt::{Interrupt, hook};
-pub use runner::{Hook, OnEnd, Options, Outcome, Runner, SendInterrupt, Teardown};
+pub use runner::{Arm, Hook, OnEnd, Options, Outcome, Runner, SendInterrupt, Teardown};

@@ -6,13 +6,16 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread;
 use std::time::Instant;
 
-use super::exec::{Executor, Invocation, OnExit, Running, Shield, Show};
+use super::exec::{self, Executor, Invocation, OnExit, Running, Shield, Show};
+use super::expected::Expected;
+use super::guard::{Charge, Guard, Orphaned};
 use super::interrupt::Interrupt;
-use super::lifecycle::{self, Action, Cause, End, Event, Force, Phase, Policy, State, Undo};
-use crate::compose::{Attach, Compose, ContainerStatus, Reach, Stack, TRAEFIK, Traefik, Volumes};
+use super::lifecycle::{self, Action, Cause, End, Event, Force, Phase, Policy, State, Undo, Up};
+use crate::compose::{Attach, Compose, ContainerStatus, Reach, Stack, Traefik, Volumes};
 use crate::engine::{self, Container, Remains};
 use crate::exit::{Code, Failure};
 use crate::shell::{Logger, Verbosity};
+use crate::workspace::Workspace;
 
 /// How many lines of a failed service's log a detached start shows before it takes the service down.
 const LAST_WORDS: u32 = 20;
@@ -49,6 +52,8 @@ pub struct Options {
 pub struct Teardown {
     /// Grace for containers in seconds; without it each service's own counts.
     pub timeout: Option<u32>,
+    /// The grace after an interrupt, in seconds, where `timeout` gives none: a CI runner does not wait for long.
+    pub interrupt_timeout: Option<u32>,
     /// Whether volumes go too.
     pub volumes: Volumes,
     /// How much to show of what Compose prints meanwhile.
@@ -86,17 +91,21 @@ pub type SendInterrupt = Box<dyn Fn(Interrupt) + Send + Sync>;
 /// Makes interrupts arrive at the given function from now on. The real one is [`super::hook`].
 pub type Hook = dyn Fn(SendInterrupt) -> anyhow::Result<()> + Send + Sync;
 
+/// Arms a guard for this charge. The real one is [`Guard::arm`].
+pub type Arm = dyn Fn(&Charge) -> anyhow::Result<Guard> + Send + Sync;
+
 /// Starts stacks and takes them down.
 pub struct Runner<'a> {
     executor: Arc<dyn Executor>,
     logger: &'a dyn Logger,
     hook: &'a Hook,
+    arm: &'a Arm,
 }
 
 impl<'a> Runner<'a> {
     /// A runner on these tools.
-    pub fn new(executor: Arc<dyn Executor>, logger: &'a dyn Logger, hook: &'a Hook) -> Runner<'a> {
-        Runner { executor: Arc::new(Shield(executor)), logger, hook }
+    pub fn new(executor: Arc<dyn Executor>, logger: &'a dyn Logger, hook: &'a Hook, arm: &'a Arm) -> Runner<'a> {
+        Runner { executor: Arc::new(Shield(executor)), logger, hook, arm }
     }
 
     /// Starts `stack` and stays until it is started ([`Attach::Detached`]) or over ([`Attach::Foreground`]); then, or
@@ -120,6 +129,10 @@ impl<'a> Runner<'a> {
         };
         let mut run = Run::new(self, compose, options.teardown, policy, State::STARTING)?;
         run.start = Some((stack, options));
+        run.expected = Expected::new(stack, options.traefik, &options.args);
+        if policy.undo != Undo::Nothing {
+            run.arm();
+        }
         let up = compose.up(options.attach, options.traefik, &options.args).show(show);
         match options.attach {
             Attach::Foreground => self
@@ -127,8 +140,17 @@ impl<'a> Runner<'a> {
                 .status("Starting", &format!("{} (Ctrl+C {})", compose.project(), run.what_an_interrupt_does())),
             Attach::Detached => self.logger.status("Starting", compose.project().as_str()),
         }
-        run.up = Some(run.spawn(&up, Message::UpExited).map_err(engine::no_docker)?);
         run.up_line = up.to_string();
+        match run.spawn(&up, Message::UpExited) {
+            Ok(up) => {
+                run.guard.watch(up.id());
+                run.up = Some(up);
+            }
+            Err(error) => {
+                run.guard.disarm();
+                return Err(engine::no_docker(error).into());
+            }
+        }
         Ok(run.drive())
     }
 
@@ -139,8 +161,39 @@ impl<'a> Runner<'a> {
     pub fn take_down(&self, compose: &Compose, teardown: Teardown) -> anyhow::Result<Outcome> {
         let policy = Policy { leaves_running: false, undo: Undo::Remove };
         let mut run = Run::new(self, compose, teardown, policy, State::TAKING_DOWN)?;
+        run.arm();
         self.logger.status("Stopping", compose.project().as_str());
         run.act(Action::Undo(Reach::File));
+        Ok(run.drive())
+    }
+
+    /// Does what is left to do after the process that started `up` has died: what a guard is for.
+    ///
+    /// # Errors
+    /// If the workspace cannot be named, or interrupts cannot be hooked.
+    pub fn take_over(&self, orphaned: Orphaned) -> anyhow::Result<Outcome> {
+        let Orphaned { charge, up, force } = orphaned;
+        let compose = Compose::new(&Workspace::at(charge.root), charge.project)?;
+        let teardown = Teardown {
+            timeout: charge.timeout,
+            interrupt_timeout: None,
+            volumes: charge.volumes,
+            // What Compose has to say goes through us: who read our stderr may be gone, and would take Compose along.
+            verbosity: Verbosity::Quiet,
+        };
+        let policy = Policy { leaves_running: false, undo: charge.undo };
+        let mut run = Run::new(self, &compose, teardown, policy, State::orphaned(force))?;
+        self.logger.status("Guarding", &format!("{}, whose `cargo stagecraft` is gone", compose.project()));
+        run.expected = charge.expected;
+        let sender = run.sender.clone();
+        let on_exit: OnExit = Box::new(move || {
+            let _ = sender.send(Message::UpExited);
+        });
+        match up.and_then(|pid| exec::adopt(pid, on_exit)) {
+            Some(up) => run.up = Some(up),
+            None => run.state.up = Up::CutOff,
+        }
+        run.act(Action::Look);
         Ok(run.drive())
     }
 }
@@ -169,6 +222,8 @@ struct Run<'a> {
     runner: &'a Runner<'a>,
     compose: &'a Compose,
     start: Option<(&'a Stack, &'a Options)>,
+    expected: Expected,
+    guard: Guard,
     teardown: Teardown,
     policy: Policy,
     state: State,
@@ -204,6 +259,8 @@ impl<'a> Run<'a> {
             runner,
             compose,
             start: None,
+            expected: Expected::default(),
+            guard: Guard::none(),
             teardown,
             policy,
             state,
@@ -220,6 +277,24 @@ impl<'a> Run<'a> {
         })
     }
 
+    /// From here on somebody else takes the stack down if we die.
+    fn arm(&mut self) {
+        let charge = Charge {
+            root: self.compose.root().to_owned(),
+            project: self.compose.project().clone(),
+            expected: self.expected.clone(),
+            undo: self.policy.undo,
+            timeout: self.teardown.timeout.or(self.teardown.interrupt_timeout),
+            volumes: self.teardown.volumes,
+        };
+        match (self.runner.arm)(&charge) {
+            Ok(guard) => self.guard = guard,
+            Err(error) => self.logger().warn(&format!(
+                "no guard watches over this run, and `kill -9` would leave the stack running: {error:#}"
+            )),
+        }
+    }
+
     fn logger(&self) -> &'a dyn Logger {
         self.runner.logger
     }
@@ -232,6 +307,9 @@ impl<'a> Run<'a> {
             self.state = state;
             if let Event::Interrupt(interrupt) = event {
                 self.tell_interrupt(interrupt, before);
+            }
+            if state.force != before.force {
+                self.guard.hurry();
             }
             self.act(action);
         }
@@ -266,7 +344,7 @@ impl<'a> Run<'a> {
             Message::Judged(verdict) => Some(self.judged(verdict)),
             Message::Looked(containers) => {
                 // If the engine does not tell: `down` first, which harms nothing.
-                let started = containers.map_or(true, |containers| self.has_started(&containers));
+                let started = containers.map_or(true, |containers| self.expected.have_started(&containers));
                 let found = if started { "everything has started" } else { "the start is not over" };
                 self.logger().detail("Asked", &format!("the engine: {found}"));
                 Some(Event::Looked { started })
@@ -361,9 +439,10 @@ impl<'a> Run<'a> {
             // Reaped, so that it does not stay a zombie for as long as we live; it was killed.
             let _ = softer.wait();
         }
-        let timeout = match self.state.force {
-            Force::Graceful => self.teardown.timeout,
-            Force::AtOnce => Some(0),
+        let timeout = match (self.state.force, self.state.cause) {
+            (Force::AtOnce, _) => Some(0),
+            (Force::Graceful, Some(Cause::Interrupted(_))) => self.teardown.timeout.or(self.teardown.interrupt_timeout),
+            (Force::Graceful, _) => self.teardown.timeout,
         };
         let invocation = match self.policy.undo {
             Undo::StopOnly => self.compose.stop(timeout),
@@ -394,25 +473,6 @@ impl<'a> Run<'a> {
                 self.logger().replay(&ended.held_back);
             }
         }
-    }
-
-    /// Whether every container that the stack asks for exists and has been started.
-    fn has_started(&self, containers: &[Container]) -> bool {
-        let Some((stack, options)) = self.start else { return true };
-        if containers.iter().any(|container| container.state == "created") {
-            return false;
-        }
-        if !options.args.is_empty() {
-            // They may name a few services only. If this guess is wrong, `up` is still there after `down`, and is cut
-            // off then.
-            return !containers.is_empty();
-        }
-        stack.services.iter().all(|(name, service)| {
-            let off = name == TRAEFIK && options.traefik == Traefik::Off;
-            let wanted = if off { 0 } else { service.replicas() };
-            let there = containers.iter().filter(|container| container.service == *name);
-            there.count() >= usize::try_from(wanted).unwrap_or(usize::MAX)
-        })
     }
 
     /// What a check has to find gone: with `stop`, whatever still runs.
@@ -563,7 +623,11 @@ impl<'a> Run<'a> {
                 logger.status("Stopping", &format!("{project} ({name}); {hint}"));
             }
             (_, Force::AtOnce) => {
-                let hint = "press Ctrl+C once more to leave before it is done";
+                let hint = if self.guard.is_armed() {
+                    "press Ctrl+C once more to leave the rest to the guard"
+                } else {
+                    "press Ctrl+C once more to leave before it is done"
+                };
                 logger.status("Killing", &format!("{project} ({name}); {hint}"));
             }
         }
@@ -583,6 +647,13 @@ impl<'a> Run<'a> {
                 _ => logger.status("Removed", &format!("{project}; nothing of it is left")),
             },
             End::Incomplete => self.tell_remains(),
+            End::Abandoned if self.guard.is_armed() => {
+                self.cut_up();
+                if let Some(undo) = &mut self.undo {
+                    undo.cut_off();
+                }
+                logger.status("Leaving", &format!("{project} to the guard, which takes it down behind us"));
+            }
             End::Abandoned => {
                 self.cut_up();
                 logger.error(&format!("left before {project} was taken down; some of it may remain"));
@@ -590,7 +661,14 @@ impl<'a> Run<'a> {
                 logger.help(&format!("finish with `cargo stagecraft dev down`, or `{again}`"));
             }
         }
+        if end != End::Abandoned {
+            self.guard.disarm();
+        }
         match (end, self.state.cause) {
+            // Dropped undisarmed, which is what the guard waits for.
+            (End::Abandoned, Some(Cause::Interrupted(interrupt))) if self.guard.is_armed() => {
+                Outcome::Interrupted(interrupt)
+            }
             (End::Incomplete | End::Abandoned, _) => Outcome::Incomplete,
             (End::Clean, Some(Cause::Interrupted(interrupt))) => Outcome::Interrupted(interrupt),
             (End::Clean, Some(Cause::Failed)) => Outcome::Failed,
@@ -625,8 +703,7 @@ mod tests {
 
     use super::*;
     use crate::compose::ProjectName;
-    use crate::process::{Echo, Ended};
-    use crate::workspace::Workspace;
+    use crate::process::{Charge, Echo, Ended, Guard};
 
     type Answers = fn(&str) -> (i32, &'static str);
 
@@ -661,6 +738,14 @@ mod tests {
         }
 
         fn cut_off(&mut self) {}
+
+        fn id(&self) -> u32 {
+            0
+        }
+    }
+
+    fn no_guard(_: &Charge) -> anyhow::Result<Guard> {
+        Ok(Guard::none())
     }
 
     impl Executor for Fake {
@@ -762,7 +847,7 @@ mod tests {
             *send.lock().unwrap() = Some(hooked);
             Ok(())
         };
-        let runner = Runner::new(Arc::new(Echo::new(fake.clone(), log.clone())), log.as_ref(), &hook);
+        let runner = Runner::new(Arc::new(Echo::new(fake.clone(), log.clone())), log.as_ref(), &hook, &no_guard);
         let outcome = runner.run(&compose(), &stack(), options).unwrap();
         let mut calls = fake.calls.lock().unwrap().clone();
         for call in &mut calls {
@@ -877,6 +962,20 @@ mod tests {
     }
 
     #[test]
+    fn the_grace_of_an_interrupt_counts_only_after_one_and_only_if_no_other_is_given() {
+        let downs = |timeout, press| {
+            let mut options = options(Attach::Foreground);
+            options.teardown = Teardown { timeout, interrupt_timeout: Some(5), ..Teardown::default() };
+            let up_ends_with = if press { None } else { Some(0) };
+            let (_, calls, _) = run(Fake::new(up_ends_with, |_| (0, "")), &options, press.then_some(Interrupt::Int));
+            calls.into_iter().filter(|call| call.contains("down")).collect::<Vec<_>>()
+        };
+        assert_eq!(downs(None, true), ["down --timeout 5"]);
+        assert_eq!(downs(Some(9), true), ["down --timeout 9"]);
+        assert_eq!(downs(None, false), ["down"]);
+    }
+
+    #[test]
     fn docker_that_cannot_be_started_is_exit_code_4_and_6_once_there_may_be_something() {
         struct Missing;
         impl Executor for Missing {
@@ -889,7 +988,7 @@ mod tests {
         }
         let log = Log::default();
         let hook = |_: SendInterrupt| Ok(());
-        let runner = Runner::new(Arc::new(Missing), &log, &hook);
+        let runner = Runner::new(Arc::new(Missing), &log, &hook, &no_guard);
         let error = runner.run(&compose(), &stack(), &options(Attach::Foreground)).unwrap_err();
         assert_eq!(error.downcast_ref::<Failure>().unwrap().code(), Code::EngineUnavailable);
         assert_eq!(runner.take_down(&compose(), Teardown::default()).unwrap(), Outcome::Incomplete);

@@ -1,0 +1,175 @@
+//! The guard: a second process that takes the stack down if the first one cannot.
+//!
+//! No program survives its own SIGKILL, so before `up` is spawned our own binary is started once more, in a session of
+//! its own, reading a pipe whose only other end is ours. What it has to know comes through this pipe, a line each:
+//! the charge as JSON, `up PID`, `hurry`, `done`. If the pipe ends without `done`, we died (SIGKILL, SIGQUIT, out of
+//! memory, a panic), and the guard takes the stack down and looks, as we would have. It keeps no file and polls nothing.
+
+use std::ffi::OsStr;
+use std::io::{self, BufRead, PipeWriter, Read, Write};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+
+use anyhow::Context;
+use serde::{Deserialize, Serialize};
+
+use super::exec;
+use super::expected::Expected;
+use super::lifecycle::{Force, Undo};
+use crate::compose::{ProjectName, Volumes};
+
+/// The hidden subcommand that a guard is started with.
+pub const SUBCOMMAND: &str = "__guard";
+
+/// What a guard is responsible for.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Charge {
+    pub(super) root: PathBuf,
+    pub(super) project: ProjectName,
+    pub(super) expected: Expected,
+    pub(super) undo: Undo,
+    pub(super) timeout: Option<u32>,
+    pub(super) volumes: Volumes,
+}
+
+/// Our end of a guard. Dropped without [`Guard::disarm`], it lets the guard act: also in a panic.
+#[derive(Debug, Default)]
+pub struct Guard(Option<(PipeWriter, Child)>);
+
+impl Guard {
+    /// No guard at all.
+    pub fn none() -> Guard {
+        Guard(None)
+    }
+
+    /// Starts a guard and returns when it is out of reach of whatever ends us.
+    ///
+    /// # Errors
+    /// If our own binary cannot be started, or does not become a guard.
+    pub fn arm(charge: &Charge) -> anyhow::Result<Guard> {
+        let (reader, mut writer) = io::pipe()?;
+        let mut command = Command::new(own_binary()?);
+        command.arg(SUBCOMMAND).stdin(reader).stdout(Stdio::piped()).current_dir("/");
+        // GitHub's runner ends every process that carries this at the end of a job, the guard's work undone.
+        command.env_remove("RUNNER_TRACKING_ID");
+        let mut child = command.spawn().context("cannot start the guard")?;
+        drop(command); // and with it our copy of the pipe's other end
+        serde_json::to_writer(&mut writer, charge)?;
+        writer.write_all(b"\n")?;
+        let mut ready = [0];
+        let mut stdout = child.stdout.take().context("the guard has no stdout")?;
+        stdout.read_exact(&mut ready).context("the guard did not become ready")?;
+        Ok(Guard(Some((writer, child))))
+    }
+
+    /// Whether there is a guard.
+    pub fn is_armed(&self) -> bool {
+        self.0.is_some()
+    }
+
+    /// Tells the guard the process group of `up`, which may outlive us.
+    pub fn watch(&mut self, up: u32) {
+        self.say(&format!("up {up}"));
+    }
+
+    /// Tells the guard that there is no patience left for containers.
+    pub fn hurry(&mut self) {
+        self.say("hurry");
+    }
+
+    /// Ends the guard: there is nothing left to do for it.
+    pub fn disarm(&mut self) {
+        self.say("done");
+        if let Some((writer, mut child)) = self.0.take() {
+            drop(writer);
+            let _ = child.wait();
+        }
+    }
+
+    fn say(&mut self, line: &str) {
+        // If it was killed, nobody listens, and we do without.
+        if let Some((writer, _)) = &mut self.0 {
+            let _ = writer.write_all(format!("{line}\n").as_bytes());
+        }
+    }
+}
+
+/// A path that starts this very binary, also if the file has been replaced since.
+fn own_binary() -> io::Result<PathBuf> {
+    if cfg!(target_os = "linux") { Ok(PathBuf::from("/proc/self/exe")) } else { std::env::current_exe() }
+}
+
+/// Whether these arguments ask for a guard.
+pub fn is_guard(args: &[impl AsRef<OsStr>]) -> bool {
+    args.get(1).is_some_and(|arg| arg.as_ref() == SUBCOMMAND)
+}
+
+/// What a guard knows when the process that it guards has died.
+#[derive(Debug)]
+pub struct Orphaned {
+    pub(super) charge: Charge,
+    /// The process group of `up`, if it was started.
+    pub(super) up: Option<u32>,
+    pub(super) force: Force,
+}
+
+/// The life of a guard: leaves the session, then listens to standard input to its end. None if there is nothing to do.
+///
+/// # Errors
+/// If it cannot get a session of its own, or if what it is told makes no sense.
+pub fn listen() -> anyhow::Result<Option<Orphaned>> {
+    exec::own_session().context("cannot get a session of its own")?;
+    // The word for `arm`: from now on nothing that is aimed at its group or its terminal reaches us.
+    io::stdout().write_all(b".").and_then(|()| io::stdout().flush())?;
+    hear(io::stdin().lock())
+}
+
+fn hear(told: impl BufRead) -> anyhow::Result<Option<Orphaned>> {
+    let mut lines = told.lines();
+    // It died before it could say what to guard, and so before it started anything.
+    let Some(charge) = lines.next().transpose()? else { return Ok(None) };
+    let Ok(charge) = serde_json::from_str(&charge) else { return Ok(None) };
+    let mut orphaned = Orphaned { charge, up: None, force: Force::Graceful };
+    for line in lines {
+        match line?.as_str() {
+            "done" => return Ok(None),
+            "hurry" => orphaned.force = Force::AtOnce,
+            line => orphaned.up = line.strip_prefix("up ").and_then(|pid| pid.parse().ok()),
+        }
+    }
+    Ok(Some(orphaned))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn charge() -> String {
+        let charge = Charge {
+            root: PathBuf::from("/a b"),
+            project: ProjectName::new("x").unwrap(),
+            expected: Expected::default(),
+            undo: Undo::Remove,
+            timeout: Some(3),
+            volumes: Volumes::Keep,
+        };
+        serde_json::to_string(&charge).unwrap()
+    }
+
+    #[test]
+    fn the_end_without_the_word_is_a_death() {
+        let orphaned = hear(format!("{}\nup 17\nhurry\n", charge()).as_bytes()).unwrap().unwrap();
+        assert_eq!((orphaned.up, orphaned.force), (Some(17), Force::AtOnce));
+        assert_eq!(orphaned.charge.root, PathBuf::from("/a b"));
+        assert_eq!((orphaned.charge.undo, orphaned.charge.timeout), (Undo::Remove, Some(3)));
+        let orphaned = hear(format!("{}\n", charge()).as_bytes()).unwrap().unwrap();
+        assert_eq!((orphaned.up, orphaned.force), (None, Force::Graceful));
+    }
+
+    #[test]
+    fn the_word_and_a_death_before_there_was_a_charge_leave_nothing_to_do() {
+        assert!(hear(format!("{}\nup 17\ndone\n", charge()).as_bytes()).unwrap().is_none());
+        assert!(hear("".as_bytes()).unwrap().is_none());
+        assert!(hear(&charge().as_bytes()[..20]).unwrap().is_none());
+    }
+}
