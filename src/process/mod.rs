@@ -28,6 +28,7 @@ mod guard;
 mod interrupt;
 mod lifecycle;
 mod runner;
+mod verdict;
 
 pub use crate::shell::Logger;
 pub use exec::{Echo, Ended, Executor, Invocation, OnExit, Running, Show, System};

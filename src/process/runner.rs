@@ -11,14 +11,12 @@ use super::expected::Expected;
 use super::guard::{Charge, Guard, Orphaned};
 use super::interrupt::Interrupt;
 use super::lifecycle::{self, Action, Cause, End, Event, Force, Phase, Policy, State, Undo, Up};
+use super::verdict::{Question, Verdict};
 use crate::compose::{Attach, Compose, ContainerStatus, Reach, Stack, Traefik, Volumes};
 use crate::engine::{self, Container, Remains};
 use crate::exit::{Code, Failure};
 use crate::shell::{Logger, Verbosity};
 use crate::workspace::Workspace;
-
-/// How many lines of a failed service's log a detached start shows before it takes the service down.
-const LAST_WORDS: u32 = 20;
 
 /// What the end of a run does with containers that nobody needs any more.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -207,15 +205,6 @@ enum Message {
     Judged(Result<Verdict, Failure>),
     Looked(Result<Vec<Container>, Failure>),
     Checked(Result<Remains, Failure>),
-}
-
-/// How the containers fared.
-struct Verdict {
-    containers: Vec<ContainerStatus>,
-    failed: Vec<ContainerStatus>,
-    /// Whether somebody else stopped or removed the stack.
-    stopped_elsewhere: bool,
-    last_words: Vec<u8>,
 }
 
 struct Run<'a> {
@@ -487,45 +476,10 @@ impl<'a> Run<'a> {
     }
 
     fn judge(&self) {
-        let Some((stack, options)) = self.start else { return };
-        let ps = self.compose.ps();
-        let attach = options.attach;
-        let services = stack.services.keys();
-        let logs = |failed: &[&str]| self.compose.last_logs(LAST_WORDS, failed);
-        // Built here for every service, since the thread cannot build: xshell's Shell stays where it is.
-        let logs: Vec<_> = services.map(|name| (name.clone(), logs(&[name]))).collect();
-        let project = self.compose.project().clone();
-        self.ask(move |executor| {
-            Message::Judged((|| {
-                let output = executor.output(&ps).map_err(engine::no_docker)?;
-                if !output.status.success() {
-                    let words = String::from_utf8_lossy(&output.stderr).trim().to_string();
-                    return Err(Code::EngineUnavailable.because(anyhow::anyhow!(words)));
-                }
-                let mut containers =
-                    ContainerStatus::parse(&output.stdout).map_err(|error| Code::Failed.because(error))?;
-                // Containers of services that the file no longer has are not what was started here.
-                containers.retain(|container| logs.iter().any(|(name, _)| *name == container.service));
-                let mut failed: Vec<_> = containers.iter().filter(|c| c.has_failed()).cloned().collect();
-                let mut stopped_elsewhere = attach == Attach::Foreground && containers.is_empty();
-                let mut last_words = Vec::new();
-                if !failed.is_empty() && attach == Attach::Foreground {
-                    let stopped = engine::stopped_by_somebody(executor, &project)?;
-                    let all = failed.len();
-                    failed.retain(|container| !stopped.iter().any(|id| id.starts_with(&container.id)));
-                    stopped_elsewhere = failed.len() < all;
-                } else {
-                    // Its container may be removed in a moment, and its log with it.
-                    let failing = logs.iter().filter(|(name, _)| failed.iter().any(|c| c.service == *name));
-                    for (_, logs) in failing {
-                        if let Ok(output) = executor.output(logs) {
-                            last_words.extend_from_slice(&output.stdout);
-                        }
-                    }
-                }
-                Ok(Verdict { containers, failed, stopped_elsewhere, last_words })
-            })())
-        });
+        if let Some((stack, options)) = self.start {
+            let question = Question::new(self.compose, stack, options.attach);
+            self.ask(move |executor| Message::Judged(question.ask(executor)));
+        }
     }
 
     fn judged(&self, verdict: Result<Verdict, Failure>) -> Event {
@@ -551,21 +505,16 @@ impl<'a> Run<'a> {
                 Attach::Foreground if verdict.stopped_elsewhere => {
                     logger.status("Ended", &format!("{project}, stopped from elsewhere"));
                 }
-                Attach::Foreground => logger.status("Finished", &format!("{project}, every container exited with 0")),
+                Attach::Foreground if verdict.is_over() => {
+                    logger.status("Finished", &format!("{project}, every container exited with 0"));
+                }
+                Attach::Foreground => logger.status("Finished", &format!("{project}, all that it was attached to")),
                 Attach::Detached => self.tell_started(stack, &verdict.containers),
             }
             return Event::Judged { success };
         }
         logger.replay(&verdict.last_words);
-        let failed: Vec<String> = verdict
-            .failed
-            .iter()
-            .map(|container| match container.state.as_str() {
-                "exited" => format!("{} exited with {}", container.service, container.exit_code),
-                _ => format!("{} is {}", container.service, container.summary()),
-            })
-            .collect();
-        let reasons: Vec<String> = failed.into_iter().chain(self.up_failure.clone()).collect();
+        let reasons: Vec<String> = verdict.reasons().chain(self.up_failure.clone()).collect();
         let what = match options.attach {
             Attach::Foreground => "failed",
             Attach::Detached => "could not be started",
