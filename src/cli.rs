@@ -193,6 +193,7 @@ impl Cli {
                     traefik: if dev.start.no_traefik { Traefik::Off } else { Traefik::On },
                     on_end: if dev.start.keep { OnEnd::Keep } else { OnEnd::TearDown },
                     timeout: dev.timeout,
+                    ci: is_ci(),
                     dry_run: dev.dry_run,
                     args: dev.start.args,
                 })
@@ -235,6 +236,11 @@ impl Start {
             _ => Ok(()),
         }
     }
+}
+
+/// The variable that every CI service sets; some people set it to `false`.
+fn is_ci() -> bool {
+    std::env::var_os("CI").is_some_and(|value| !value.is_empty() && value != "false")
 }
 
 /// As Compose does, an empty variable counts as none.

@@ -70,7 +70,6 @@ fn perform(verb: &Verb, shell: &Arc<Shell>) -> anyhow::Result<Code> {
         },
         arm: &Guard::arm,
         cwd: &cwd,
-        ci: std::env::var_os("CI").is_some_and(|value| !value.is_empty() && value != "false"),
     };
     match verb {
         Verb::Dev(options) => ops::dev(options, &cx),

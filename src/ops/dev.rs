@@ -2,12 +2,16 @@
 
 use std::ffi::OsString;
 
-use super::{CI_GRACE, Context, Selection, own_containers, resolve};
+use super::{Context, Selection, own_containers, resolve};
 use crate::compose::{Attach, Compose, Reach, TRAEFIK, Traefik, Volumes};
 use crate::engine::Container;
 use crate::exit::Code;
 use crate::process::{Logger, OnEnd, Options, Runner, Teardown};
 use crate::workspace::{BrokenMember, COMPOSE_FILE, DEV_DIR, Workspace};
+
+/// The grace after an interrupt in a CI job, in seconds. GitHub's runner sends SIGINT, SIGTERM 7.5 s later, and kills
+/// after 2.5 s more.
+const CI_GRACE: u32 = 5;
 
 /// What `dev` is asked to do.
 #[derive(Clone, Debug)]
@@ -22,6 +26,8 @@ pub struct DevOptions {
     pub on_end: OnEnd,
     /// Grace for containers in seconds; without it each service's own counts.
     pub timeout: Option<u32>,
+    /// Whether this is a CI job, whose runner does not wait for long after an interrupt.
+    pub ci: bool,
     /// Print the commands instead of running them.
     pub dry_run: bool,
     /// The user's own arguments for `docker compose up`.
@@ -65,7 +71,7 @@ pub fn dev(options: &DevOptions, cx: &Context<'_>) -> anyhow::Result<Code> {
         args: options.args.clone(),
         teardown: Teardown {
             timeout: options.timeout,
-            interrupt_timeout: cx.ci.then_some(CI_GRACE),
+            interrupt_timeout: options.ci.then_some(CI_GRACE),
             volumes: Volumes::Keep,
             verbosity: cx.shell.verbosity(),
         },

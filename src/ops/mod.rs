@@ -32,13 +32,7 @@ pub struct Context<'a> {
     pub arm: &'a Arm,
     /// The directory that the user is in.
     pub cwd: &'a Path,
-    /// Whether this is a CI job.
-    pub ci: bool,
 }
-
-/// The grace after an interrupt in a CI job, in seconds. GitHub's runner sends SIGINT, SIGTERM 7.5 s later, and kills
-/// after 2.5 s more.
-const CI_GRACE: u32 = 5;
 
 /// What every verb needs to know about the stack that is meant.
 #[derive(Clone, Debug, Default)]
