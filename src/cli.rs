@@ -227,7 +227,13 @@ impl Cli {
 impl Start {
     /// Arguments that would make `up` return early contradict a foreground run, which would take the stack down then.
     fn check(&self) -> Result<(), clap::Error> {
-        let returns = |arg: &&OsString| *arg == "-d" || *arg == "--detach" || *arg == "--wait";
+        let returns = |arg: &&OsString| {
+            let arg = arg.to_string_lossy();
+            let long = ["--detach", "--wait", "--no-start"]
+                .iter()
+                .any(|long| arg.strip_prefix(long).is_some_and(|value| value.is_empty() || value.starts_with('=')));
+            long || (arg.starts_with('-') && !arg.starts_with("--") && arg.contains('d'))
+        };
         match self.args.iter().find(returns) {
             Some(arg) if !self.detach => Err(usage(&format!(
                 "`-- {}` makes `docker compose up` return at once; use `cargo stagecraft dev --detach`",
@@ -325,11 +331,15 @@ mod tests {
             "x dev --timeout -1",
             "x dev -- --wait",
             "x dev -- web -d",
+            "x dev -- -Vd",
+            "x dev -- --detach=true",
+            "x dev -- --no-start",
         ] {
             assert_eq!(exit_code(&parsed(line).unwrap_err()), Code::Usage, "{line}");
         }
         assert_eq!(exit_code(&parsed("x dev --help").unwrap_err()), Code::Success);
         assert_eq!(exit_code(&parsed("x -V").unwrap_err()), Code::Success);
         assert!(parsed("x dev --detach -- --wait").is_ok());
+        assert!(parsed("x dev -- --wait-timeout-of-some-kind --build db").is_ok());
     }
 }

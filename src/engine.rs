@@ -9,6 +9,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::thread;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, anyhow};
 use serde::Deserialize;
@@ -93,6 +94,8 @@ pub struct Remains {
     pub networks: Vec<String>,
     /// Its volumes, by name, where they were to be removed.
     pub volumes: Vec<String>,
+    /// Networks that the engine has lost track of: see [`set_lost_apart`]. They do not count as left by us.
+    pub lost: Vec<String>,
 }
 
 impl Remains {
@@ -156,29 +159,67 @@ pub fn remains(executor: &dyn Executor, project: &ProjectName, volumes: Volumes)
             containers: containers(executor, project)?,
             networks: joined(networks)?,
             volumes: joined(volumes)?,
+            lost: Vec::new(),
         })
     })
 }
 
-/// The ids of the project's containers that somebody stopped or killed through the engine since they last started.
+/// Sets apart the networks that the engine itself has lost track of, by trying to remove each that has no container.
+///
+/// Engine 20.10 sometimes loses an endpoint when a container goes. It then shows a network without any container and
+/// refuses for ever to remove it, since it `has active endpoints`; only a restart of the daemon helps.
+pub fn set_lost_apart(executor: &dyn Executor, mut remains: Remains) -> Remains {
+    let run = |args: &[&str]| {
+        let mut command = Command::new("docker");
+        command.args(args);
+        executor.output(&Invocation::from(command))
+    };
+    remains.networks.retain(|network| {
+        let format = "{{len .Containers}}";
+        let is_empty = run(&["network", "inspect", "--format", format, network])
+            .is_ok_and(|output| output.stdout.trim_ascii() == b"0");
+        let Ok(removal) = run(&["network", "rm", network]) else { return true };
+        if removal.status.success() {
+            return false;
+        }
+        let refused = String::from_utf8_lossy(&removal.stderr).contains("active endpoints");
+        if is_empty && refused {
+            remains.lost.push(network.clone());
+        }
+        !(is_empty && refused)
+    });
+    remains
+}
+
+/// The ids of the project's containers that somebody stopped or killed through the engine after `began`, and that have
+/// not started again since.
 ///
 /// A process that ends by itself makes no `kill` event, so this tells "stopped from elsewhere" from "crashed". The
 /// engine remembers its last few hundred events only; the ones in question are a second old.
 ///
 /// # Errors
 /// [`Code::EngineUnavailable`] if the engine does not answer.
-pub fn stopped_by_somebody(executor: &dyn Executor, project: &ProjectName) -> Result<Vec<String>, Failure> {
+pub fn stopped_by_somebody(
+    executor: &dyn Executor,
+    project: &ProjectName,
+    began: SystemTime,
+) -> Result<Vec<String>, Failure> {
     #[derive(Deserialize)]
     struct Happened {
         action: String,
         id: String,
+        /// In nanoseconds since 1970.
+        time: u128,
     }
+    let began = began.duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos();
+    // The CLI cuts `--until` down to whole seconds: `0s` would miss what has happened in this one, so it is asked to
+    // listen until the next one begins.
     let before =
-        ["events", "--since", "24h", "--until", "0s", "--filter", "event=kill", "--filter", "event=start", "--filter"];
-    let format = r#"{"action":{{json .Action}},"id":{{json .Actor.ID}}}"#;
+        ["events", "--since", "24h", "--until", "-1s", "--filter", "event=kill", "--filter", "event=start", "--filter"];
+    let format = r#"{"action":{{json .Action}},"id":{{json .Actor.ID}},"time":{{json .TimeNano}}}"#;
     let events: Vec<Happened> = ask(executor, &docker(&before, project, &["--format", format]))?;
     let mut stopped: Vec<String> = Vec::new();
-    for event in events {
+    for event in events.into_iter().filter(|event| event.time >= began) {
         stopped.retain(|id| *id != event.id);
         if event.action == "kill" {
             stopped.push(event.id);
@@ -299,6 +340,7 @@ mod tests {
             containers: vec![container("x-web-1", Path::new("/"))],
             networks: vec!["x_default".to_string()],
             volumes: vec!["odd name".to_string()],
+            lost: Vec::new(),
         };
         assert!(!remains.is_empty() && Remains::default().is_empty());
         assert_eq!(remains.to_string(), "  container x-web-1 (running)\n  network x_default\n  volume odd name");
@@ -309,10 +351,38 @@ mod tests {
     }
 
     #[test]
+    fn a_network_that_has_no_container_and_cannot_be_removed_is_the_engines_own_loss() {
+        /// Answers `network inspect` with this many containers, and refuses `network rm` in these words.
+        struct Refuses(&'static str, &'static str);
+        impl Executor for Refuses {
+            fn output(&self, invocation: &Invocation) -> io::Result<Output> {
+                let inspect = invocation.args()[1] == "inspect";
+                Says(i32::from(!inspect), self.0, self.1).output(invocation)
+            }
+            fn spawn(&self, _: &Invocation, _: OnExit) -> io::Result<Box<dyn Running>> {
+                Err(io::ErrorKind::Unsupported.into())
+            }
+        }
+        let apart = |executor: &dyn Executor| {
+            let networks = vec!["x_default".to_string()];
+            let remains = set_lost_apart(executor, Remains { networks, ..Remains::default() });
+            (remains.networks.len(), remains.lost.len())
+        };
+        let refusal = "error while removing network: network x_default id 1 has active endpoints";
+        assert_eq!(apart(&Refuses("0\n", refusal)), (0, 1));
+        assert_eq!(apart(&Refuses("1\n", refusal)), (1, 0), "somebody else's container hangs on it");
+        assert_eq!(apart(&Refuses("0\n", "permission denied")), (1, 0));
+        assert_eq!(apart(&Says(0, "0\n", "")), (0, 0), "it could be removed after all");
+    }
+
+    #[test]
     fn only_containers_killed_since_their_last_start_were_stopped_by_somebody() {
-        let events = r#"{"action":"start","id":"a"} {"action":"kill","id":"a"} {"action":"start","id":"a"}
-            {"action":"kill","id":"b"} {"action":"kill","id":"b"} {"action":"start","id":"c"}"#;
-        assert_eq!(stopped_by_somebody(&Says(0, events, ""), &project()).unwrap(), ["b"]);
+        let events = r#"{"action":"kill","id":"old","time":999}
+            {"action":"start","id":"a","time":1000} {"action":"kill","id":"a","time":1001}
+            {"action":"start","id":"a","time":1002} {"action":"kill","id":"b","time":1003}
+            {"action":"kill","id":"b","time":1004} {"action":"start","id":"c","time":1005}"#;
+        let began = UNIX_EPOCH + std::time::Duration::from_nanos(1000);
+        assert_eq!(stopped_by_somebody(&Says(0, events, ""), &project(), began).unwrap(), ["b"]);
     }
 
     #[test]

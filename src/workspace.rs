@@ -47,9 +47,8 @@ impl Workspace {
         Workspace::from_metadata(executor, cwd, manifest_path)
             .or_else(|rejected| match broken_member {
                 BrokenMember::Refuse => Err(rejected),
-                BrokenMember::Tolerate => {
-                    Workspace::from_locate_project(executor, cwd, manifest_path).map_err(|_| rejected)
-                }
+                BrokenMember::Tolerate => Workspace::from_locate_project(executor, cwd, manifest_path)
+                    .or_else(|_| Workspace::from_dev_dir(cwd, manifest_path).ok_or(rejected)),
             })
             .map_err(|error| {
                 Code::NothingToRun
@@ -87,6 +86,14 @@ impl Workspace {
         let manifest = PathBuf::from(String::from_utf8(stdout)?.trim_end_matches(['\r', '\n']));
         let root = manifest.parent().context("cargo named no workspace manifest")?;
         Ok(Workspace { root: root.to_owned() })
+    }
+
+    /// The nearest folder upwards that has a Cargo.toml and a dev dir: where the manifest that one stands at, or that of
+    /// the root, is broken, cargo cannot tell.
+    fn from_dev_dir(cwd: &Path, manifest_path: Option<&Path>) -> Option<Workspace> {
+        let from = cwd.join(manifest_path.and_then(Path::parent).unwrap_or(Path::new("")));
+        let is_root = |folder: &&Path| folder.join("Cargo.toml").is_file() && folder.join(DEV_DIR).is_dir();
+        from.ancestors().find(is_root).map(Workspace::at)
     }
 
     /// A workspace whose root is known.
@@ -165,6 +172,19 @@ mod tests {
         assert_eq!(failure.next_step(), Some("rename .stagecraft/dev/docker-compose.yml to compose.yaml"));
         fs::write(workspace.dev_dir().join("compose.yaml"), "").unwrap();
         workspace.require_compose_file().unwrap();
+    }
+
+    #[test]
+    fn where_cargo_cannot_tell_the_nearest_folder_with_a_manifest_and_a_dev_dir_is_the_root() {
+        let (temp, workspace) = dev_dir();
+        let member = temp.path().join("crates/a");
+        fs::create_dir_all(member.join("src")).unwrap();
+        fs::write(member.join("Cargo.toml"), "broken").unwrap();
+        assert_eq!(Workspace::from_dev_dir(&member, None), None);
+        fs::write(temp.path().join("Cargo.toml"), "broken").unwrap();
+        assert_eq!(Workspace::from_dev_dir(&member.join("src"), None), Some(workspace.clone()));
+        let manifest = Some(Path::new("crates/a/Cargo.toml"));
+        assert_eq!(Workspace::from_dev_dir(temp.path(), manifest), Some(workspace));
     }
 
     #[test]

@@ -2,6 +2,8 @@
 
 use std::ffi::OsString;
 
+use anyhow::Context as _;
+
 use super::{Context, Selection, own_containers, resolve};
 use crate::compose::{Attach, Compose, Reach, TRAEFIK, Traefik, Volumes};
 use crate::engine::Container;
@@ -58,8 +60,11 @@ pub fn dev(options: &DevOptions, cx: &Context<'_>) -> anyhow::Result<Code> {
         if cx.cwd != workspace.root() {
             cx.shell.note(&format!("these commands are for {}", workspace.root().display()));
         }
-        cx.shell.print(&compose.up(options.attach, traefik, &options.args).line())?;
-        cx.shell.print(&compose.down(Reach::File, options.timeout, Volumes::Keep).line())?;
+        let up = compose.up(options.attach, traefik, &options.args);
+        let down = compose.down(Reach::File, options.timeout, Volumes::Keep);
+        for command in [up, down] {
+            cx.shell.print(&command.line()).context("cannot write to stdout")?;
+        }
         return Ok(Code::Success);
     }
     let before = own_containers(cx, &workspace, &stack.project)?;

@@ -1,6 +1,6 @@
 //! `dev down`: takes the workspace's dev stack down, whoever started it.
 
-use anyhow::anyhow;
+use anyhow::{Context as _, anyhow};
 
 use super::{Context, Selection, own_containers, resolve};
 use crate::compose::{Compose, ProjectName, Reach, Volumes};
@@ -30,12 +30,12 @@ pub fn down(options: &DownOptions, cx: &Context<'_>) -> anyhow::Result<Code> {
     let manifest_path = options.selection.manifest_path.as_deref();
     let workspace = Workspace::discover(cx.executor.as_ref(), cx.cwd, manifest_path, BrokenMember::Tolerate)?;
     cx.shell.detail("Workspace", &workspace.root().display().to_string());
-    let project = match resolve(cx, &workspace, &options.selection) {
-        Ok(stack) => stack.project,
+    let (project, reach) = match resolve(cx, &workspace, &options.selection) {
+        Ok(stack) => (stack.project, Reach::File),
         Err(error) => match project_without_file(cx, &workspace, &options.selection, &error)? {
             Some(project) => {
                 cx.shell.warn(&format!("{error:#}; `{project}` is taken down by its name"));
-                project
+                (project, Reach::ByName)
             }
             None => return Err(error),
         },
@@ -43,7 +43,9 @@ pub fn down(options: &DownOptions, cx: &Context<'_>) -> anyhow::Result<Code> {
     cx.shell.detail("Project", project.as_str());
     let compose = Compose::new(&workspace, project)?;
     if options.dry_run {
-        cx.shell.print(&compose.down(Reach::File, options.timeout, options.volumes).line())?;
+        cx.shell
+            .print(&compose.down(reach, options.timeout, options.volumes).line())
+            .context("cannot write to stdout")?;
         return Ok(Code::Success);
     }
     own_containers(cx, &workspace, compose.project())?;
@@ -54,7 +56,7 @@ pub fn down(options: &DownOptions, cx: &Context<'_>) -> anyhow::Result<Code> {
         verbosity: cx.shell.verbosity(),
     };
     let runner = Runner::new(cx.executor.clone(), cx.shell, cx.hook, cx.arm);
-    Ok(runner.take_down(&compose, teardown)?.code())
+    Ok(runner.take_down(&compose, reach, teardown)?.code())
 }
 
 /// The project of this checkout that is on the engine although the compose file cannot tell its name: a file that was

@@ -43,9 +43,10 @@ pub struct Selection {
     pub project_name: Option<ProjectName>,
 }
 
-/// The project's name if nobody says one: the folder of the workspace.
+/// The project's name if nobody says one: the folder of the workspace, by its own name, whatever symlink led there.
 fn default_name(workspace: &Workspace) -> Option<ProjectName> {
-    ProjectName::normalized(workspace.root().file_name()?)
+    let root = workspace.root().canonicalize().unwrap_or_else(|_| workspace.root().to_owned());
+    ProjectName::normalized(root.file_name()?)
 }
 
 /// The stack as Compose understands it.

@@ -78,9 +78,13 @@ pub enum Phase {
     Judging,
     /// Interrupted; the engine is asked whether everything has started.
     Looking,
-    /// A `down` (or `stop`) runs.
-    Undoing(Reach),
+    /// Everything has started; a `stop` runs, so that `up` shows the last logs and ends by itself.
+    Stopping,
     /// It is done; `up` may print the last logs and end.
+    Parting,
+    /// A `down` (or `stop`, where nothing is to be removed) runs.
+    Undoing(Reach),
+    /// It is done; `up`, whose containers are gone, ends.
     Draining(Reach),
     /// The engine is asked what is left.
     Checking(Reach),
@@ -156,6 +160,8 @@ pub enum Action {
     Judge,
     /// Ask whether everything has started.
     Look,
+    /// Run `stop`.
+    Stop,
     /// Run `down` this wide (or `stop`), in place of one that may still be running.
     Undo(Reach),
     /// First cut `up` off, then as [`Action::Undo`].
@@ -175,12 +181,9 @@ impl State {
     pub const STARTING: State = State { phase: Phase::Running, cause: None, force: Force::Graceful, up: Up::Alive };
 
     /// A run that is nothing but a teardown; it begins with [`Action::Undo`].
-    pub const TAKING_DOWN: State = State {
-        phase: Phase::Undoing(Reach::File),
-        cause: Some(Cause::Requested),
-        force: Force::Graceful,
-        up: Up::Over,
-    };
+    pub fn taking_down(reach: Reach) -> State {
+        State { phase: Phase::Undoing(reach), cause: Some(Cause::Requested), force: Force::Graceful, up: Up::Over }
+    }
 
     /// A run that goes on after the process that began it has died; it begins with [`Action::Look`].
     pub fn orphaned(force: Force) -> State {
@@ -224,7 +227,9 @@ impl State {
 
 /// The table.
 pub fn next(policy: Policy, mut state: State, event: Event) -> (State, Action) {
-    use Phase::{Checking, CheckingAgain, Draining, Ended, Judging, Looking, Running, Settling, Undoing};
+    use Phase::{
+        Checking, CheckingAgain, Draining, Ended, Judging, Looking, Parting, Running, Settling, Stopping, Undoing,
+    };
     match (state.phase, event) {
         (Ended(_), _) => (state, Action::Idle),
 
@@ -241,14 +246,27 @@ pub fn next(policy: Policy, mut state: State, event: Event) -> (State, Action) {
                 state.up = if success { Up::Over } else { Up::CutOff };
             }
             match phase {
+                Parting => state.undo(Reach::File),
                 Draining(reach) => state.check(policy, reach),
                 _ => (state, Action::Idle),
             }
         }
         (Judging, Event::Judged { success }) => state.over(policy, success),
 
-        (Looking, Event::Looked { started }) if started || state.up != Up::Alive => state.undo(Reach::File),
+        (Looking, Event::Looked { .. }) if state.up != Up::Alive => state.undo(Reach::File),
+        (Looking, Event::Looked { started: true }) if policy.undo == Undo::StopOnly || policy.leaves_running => {
+            state.undo(Reach::File)
+        }
+        (Looking, Event::Looked { started: true }) => state.to(Stopping, Action::Stop),
         (Looking, Event::Looked { .. }) => state.cut_up_and_undo(),
+        (Stopping, Event::UndoEnded) => match state.up {
+            Up::Alive => state.to(Parting, Action::Wait(DRAIN)),
+            Up::Over | Up::CutOff => state.undo(Reach::File),
+        },
+        (Parting, Event::TimeIsUp) if state.up == Up::Alive => {
+            state.up = Up::CutOff;
+            (state, Action::CutUp)
+        }
         (Undoing(reach), Event::UndoEnded) => match state.up {
             Up::Alive => state.to(Draining(reach), Action::Wait(DRAIN)),
             Up::Over | Up::CutOff => state.check(policy, reach),
@@ -277,7 +295,7 @@ pub fn next(policy: Policy, mut state: State, event: Event) -> (State, Action) {
 }
 
 fn interrupted(policy: Policy, mut state: State, interrupt: Interrupt) -> (State, Action) {
-    use Phase::{Draining, Judging, Looking, Running, Undoing};
+    use Phase::{Draining, Judging, Looking, Parting, Running, Stopping, Undoing};
     let before = state.cause;
     if before == Some(Cause::Interrupted(Interrupt::Hup)) && interrupt == Interrupt::Hup {
         // A closing terminal is often told of twice, by the kernel and by the shell; that is no second wish.
@@ -302,7 +320,12 @@ fn interrupted(policy: Policy, mut state: State, interrupt: Interrupt) -> (State
             match phase {
                 _ if policy.undo == Undo::Nothing => (state, Action::Idle),
                 Looking if state.up == Up::Alive => state.cut_up_and_undo(),
-                Looking => state.undo(Reach::File),
+                Stopping | Parting if state.up == Up::Alive => {
+                    // It had started everything; it only must not see its containers vanish.
+                    state.up = Up::Over;
+                    state.to(Undoing(Reach::File), Action::CutUpAndUndo(Reach::File))
+                }
+                Looking | Stopping | Parting => state.undo(Reach::File),
                 Undoing(reach) | Draining(reach) => state.undo(reach),
                 _ => (state, Action::Idle),
             }
@@ -350,8 +373,9 @@ mod tests {
             State::STARTING,
             &[
                 (int(Int), Action::Look),
-                (STARTED, Action::Undo(Reach::File)),
+                (STARTED, Action::Stop),
                 (GOOD, Action::Idle),
+                (Event::UndoEnded, Action::Undo(Reach::File)),
                 (Event::UndoEnded, Action::Check),
                 (CLEAN, Action::Finish),
             ],
@@ -361,21 +385,21 @@ mod tests {
     }
 
     #[test]
-    fn up_may_end_a_little_after_down_and_is_cut_off_if_it_does_not() {
-        let begin =
-            [(int(Term), Action::Look), (STARTED, Action::Undo(Reach::File)), (Event::UndoEnded, Action::Wait(DRAIN))];
-        let draining = play(FOREGROUND, State::STARTING, &begin);
-        play(FOREGROUND, draining, &[(GOOD, Action::Check), (CLEAN, Action::Finish)]);
+    fn up_may_end_a_little_after_stop_and_is_cut_off_if_it_does_not() {
+        let begin = [(int(Term), Action::Look), (STARTED, Action::Stop), (Event::UndoEnded, Action::Wait(DRAIN))];
+        let parting = play(FOREGROUND, State::STARTING, &begin);
+        play(FOREGROUND, parting, &[(GOOD, Action::Undo(Reach::File)), (Event::UndoEnded, Action::Check)]);
         let story = [
             (Event::TimeIsUp, Action::CutUp),
-            (BAD, Action::Check),
+            (BAD, Action::Undo(Reach::File)),
+            (Event::UndoEnded, Action::Check),
             (LEFT, Action::Undo(Reach::Everything)),
             (Event::UndoEnded, Action::Check),
             (CLEAN, Action::Wait(SETTLE)),
             (Event::TimeIsUp, Action::Check),
             (CLEAN, Action::Finish),
         ];
-        play(FOREGROUND, draining, &story);
+        play(FOREGROUND, parting, &story);
     }
 
     #[test]
@@ -401,16 +425,19 @@ mod tests {
 
     #[test]
     fn each_further_press_is_harder() {
-        let story = [
-            (int(Int), Action::Look),
-            (STARTED, Action::Undo(Reach::File)),
-            (int(Int), Action::Undo(Reach::File)),
-            (int(Term), Action::Finish),
-        ];
-        let end = play(FOREGROUND, State::STARTING, &story);
-        assert_eq!(end.force, Force::AtOnce);
-        assert_eq!(end.phase, Phase::Ended(End::Abandoned));
-        assert_eq!(end.cause, Some(Cause::Interrupted(Int)), "the first interrupt gives the exit code");
+        let stopping = [(int(Int), Action::Look), (STARTED, Action::Stop)];
+        let parting = [stopping[0], stopping[1], (Event::UndoEnded, Action::Wait(DRAIN))];
+        for begin in [&stopping[..], &parting] {
+            let state = play(FOREGROUND, State::STARTING, begin);
+            // `up` must not see its containers vanish.
+            let story = [(int(Int), Action::CutUpAndUndo(Reach::File)), (int(Term), Action::Finish)];
+            let end = play(FOREGROUND, state, &story);
+            assert_eq!(end.force, Force::AtOnce);
+            assert_eq!(end.phase, Phase::Ended(End::Abandoned));
+            assert_eq!(end.cause, Some(Cause::Interrupted(Int)), "the first interrupt gives the exit code");
+        }
+        let ended = [stopping[0], stopping[1], (GOOD, Action::Idle), (int(Int), Action::Undo(Reach::File))];
+        play(FOREGROUND, State::STARTING, &ended);
     }
 
     #[test]
@@ -429,10 +456,10 @@ mod tests {
 
     #[test]
     fn a_terminal_that_tells_twice_that_it_is_gone_is_no_second_wish() {
-        let story = [(int(Hup), Action::Look), (STARTED, Action::Undo(Reach::File)), (int(Hup), Action::Idle)];
+        let story = [(int(Hup), Action::Look), (STARTED, Action::Stop), (int(Hup), Action::Idle)];
         let state = play(FOREGROUND, State::STARTING, &story);
         assert_eq!(state.force, Force::Graceful);
-        play(FOREGROUND, state, &[(int(Int), Action::Undo(Reach::File))]);
+        play(FOREGROUND, state, &[(int(Int), Action::CutUpAndUndo(Reach::File))]);
     }
 
     #[test]
@@ -491,14 +518,14 @@ mod tests {
             (Event::UndoEnded, Action::Check),
             (LEFT, Action::Finish),
         ];
-        let end = play(FOREGROUND, State::TAKING_DOWN, &story);
+        let end = play(FOREGROUND, State::taking_down(Reach::File), &story);
         assert_eq!(end.phase, Phase::Ended(End::Incomplete));
     }
 
     #[test]
     fn a_teardown_that_was_asked_for_is_hurried_by_the_first_press_and_left_by_the_second() {
         let story = [(int(Int), Action::Undo(Reach::File)), (Event::UndoEnded, Action::Check)];
-        let state = play(FOREGROUND, State::TAKING_DOWN, &story);
+        let state = play(FOREGROUND, State::taking_down(Reach::File), &story);
         assert_eq!((state.force, state.cause), (Force::AtOnce, Some(Cause::Interrupted(Int))));
         play(FOREGROUND, state, &[(int(Int), Action::Finish)]);
     }
@@ -533,7 +560,11 @@ mod tests {
         let mut seen = HashSet::new();
         let mut open = vec![State::STARTING];
         if policy == FOREGROUND {
-            open.extend([State::TAKING_DOWN, State::orphaned(Force::Graceful), State::orphaned(Force::AtOnce)]);
+            open.extend([
+                State::taking_down(Reach::File),
+                State::orphaned(Force::Graceful),
+                State::orphaned(Force::AtOnce),
+            ]);
         }
         while let Some(state) = open.pop() {
             if !seen.insert(format!("{state:?}")) {

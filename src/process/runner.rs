@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant, SystemTime};
 
 use super::exec::{self, Executor, Invocation, OnExit, Running, Shield, Show};
 use super::expected::Expected;
@@ -17,6 +17,13 @@ use crate::engine::{self, Container, Remains};
 use crate::exit::{Code, Failure};
 use crate::shell::{Logger, Verbosity};
 use crate::workspace::Workspace;
+
+/// How soon after an interrupt the same one counts as its echo: timeout(1) signals the process and then its whole group,
+/// and no finger presses twice so quickly.
+const ECHO: Duration = Duration::from_millis(100);
+
+/// The exit code of a Go program that has crashed.
+const GO_PANIC: i32 = 2;
 
 /// What the end of a run does with containers that nobody needs any more.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -152,16 +159,16 @@ impl<'a> Runner<'a> {
         Ok(run.drive())
     }
 
-    /// Takes the stack down, whoever started it, and looks whether it is gone.
+    /// Takes the stack down, whoever started it, and looks whether it is gone; `reach` is how wide it begins.
     ///
     /// # Errors
     /// If interrupts cannot be hooked; nothing was touched then.
-    pub fn take_down(&self, compose: &Compose, teardown: Teardown) -> anyhow::Result<Outcome> {
+    pub fn take_down(&self, compose: &Compose, reach: Reach, teardown: Teardown) -> anyhow::Result<Outcome> {
         let policy = Policy { leaves_running: false, undo: Undo::Remove };
-        let mut run = Run::new(self, compose, teardown, policy, State::TAKING_DOWN)?;
+        let mut run = Run::new(self, compose, teardown, policy, State::taking_down(reach))?;
         run.arm();
         self.logger.status("Stopping", compose.project().as_str());
-        run.act(Action::Undo(Reach::File));
+        run.act(Action::Undo(reach));
         Ok(run.drive())
     }
 
@@ -222,11 +229,14 @@ struct Run<'a> {
     up_line: String,
     /// How `up` failed, if it did.
     up_failure: Option<String>,
+    /// Whether it did so by a crash of Compose itself.
+    up_crashed: bool,
     undo: Option<Box<dyn Running>>,
     undos: u32,
     deadline: Option<Instant>,
     remains: Option<Result<Remains, Failure>>,
-    began: Instant,
+    began: (Instant, SystemTime),
+    last_interrupt: Option<(Interrupt, Instant)>,
 }
 
 impl<'a> Run<'a> {
@@ -258,11 +268,13 @@ impl<'a> Run<'a> {
             up: None,
             up_line: String::new(),
             up_failure: None,
+            up_crashed: false,
             undo: None,
             undos: 0,
             deadline: None,
             remains: None,
-            began: Instant::now(),
+            began: (Instant::now(), SystemTime::now()),
+            last_interrupt: None,
         })
     }
 
@@ -323,7 +335,11 @@ impl<'a> Run<'a> {
             }
         };
         match message {
-            Message::Interrupt(interrupt) => Some(Event::Interrupt(interrupt)),
+            Message::Interrupt(interrupt) => {
+                let before = self.last_interrupt.replace((interrupt, Instant::now()));
+                let is_echo = before.is_some_and(|(kind, time)| kind == interrupt && time.elapsed() < ECHO);
+                (!is_echo).then_some(Event::Interrupt(interrupt))
+            }
             Message::UpExited => Some(self.up_ended()),
             Message::UndoExited(number) if number == self.undos => {
                 self.undo_ended();
@@ -343,6 +359,12 @@ impl<'a> Run<'a> {
                 let clean = remains.as_ref().is_ok_and(Remains::is_empty);
                 let found = if clean { "nothing is left" } else { "something is left, or it does not answer" };
                 self.logger().detail("Asked", &format!("the engine: {found}"));
+                for network in remains.iter().flat_map(|remains| &remains.lost) {
+                    self.logger().warn(&format!(
+                        "the engine has lost track of network {network}: no container is on it, yet it cannot be removed; \
+                         a restart of the engine removes it"
+                    ));
+                }
                 self.remains = Some(remains);
                 Some(Event::Checked { clean })
             }
@@ -360,6 +382,7 @@ impl<'a> Run<'a> {
                 let project = self.compose.project().clone();
                 self.ask(move |executor| Message::Looked(engine::containers(executor, &project)));
             }
+            Action::Stop => self.stop(),
             Action::Undo(reach) => self.undo(reach),
             Action::CutUpAndUndo(reach) => {
                 self.cut_up();
@@ -370,7 +393,17 @@ impl<'a> Run<'a> {
             Action::Check => {
                 let project = self.compose.project().clone();
                 let volumes = self.teardown.volumes;
-                self.ask(move |executor| Message::Checked(engine::remains(executor, &project, volumes)));
+                let last = self.state.phase == Phase::Checking(Reach::ByName);
+                self.ask(move |executor| {
+                    let remains = engine::remains(executor, &project, volumes);
+                    let apart = |remains: Remains| match &remains {
+                        Remains { containers, .. } if last && containers.is_empty() => {
+                            engine::set_lost_apart(executor, remains)
+                        }
+                        _ => remains,
+                    };
+                    Message::Checked(remains.map(apart))
+                });
             }
         }
     }
@@ -405,6 +438,7 @@ impl<'a> Run<'a> {
                 self.logger().detail("Ended", &format!("`docker compose up` with {}", ended.status));
                 self.logger().replay(&ended.held_back);
                 self.up_failure = Some(format!("`{}` ended with {}", self.up_line, ended.status));
+                self.up_crashed = ended.status.code() == Some(GO_PANIC);
                 Event::UpEnded { success: false }
             }
             Err(error) => {
@@ -422,21 +456,35 @@ impl<'a> Run<'a> {
         }
     }
 
+    fn stop(&mut self) {
+        let stop = self.compose.stop(self.grace());
+        self.tear(stop, Reach::File);
+    }
+
     fn undo(&mut self, reach: Reach) {
+        let undo = match self.policy.undo {
+            Undo::StopOnly => self.compose.stop(self.grace()),
+            Undo::Remove | Undo::Nothing => self.compose.down(reach, self.grace(), self.teardown.volumes),
+        };
+        self.tear(undo, reach);
+    }
+
+    /// How long containers may take to stop, in seconds; without it each service's own counts.
+    fn grace(&self) -> Option<u32> {
+        match (self.state.force, self.state.cause) {
+            (Force::AtOnce, _) => Some(0),
+            (Force::Graceful, Some(Cause::Interrupted(_))) => self.teardown.timeout.or(self.teardown.interrupt_timeout),
+            (Force::Graceful, _) => self.teardown.timeout,
+        }
+    }
+
+    /// Runs a command of the teardown, in place of a softer one that may still be running.
+    fn tear(&mut self, invocation: Invocation, reach: Reach) {
         if let Some(mut softer) = self.undo.take() {
             softer.cut_off();
             // Reaped, so that it does not stay a zombie for as long as we live; it was killed.
             let _ = softer.wait();
         }
-        let timeout = match (self.state.force, self.state.cause) {
-            (Force::AtOnce, _) => Some(0),
-            (Force::Graceful, Some(Cause::Interrupted(_))) => self.teardown.timeout.or(self.teardown.interrupt_timeout),
-            (Force::Graceful, _) => self.teardown.timeout,
-        };
-        let invocation = match self.policy.undo {
-            Undo::StopOnly => self.compose.stop(timeout),
-            Undo::Remove | Undo::Nothing => self.compose.down(reach, timeout, self.teardown.volumes),
-        };
         let show = match reach {
             _ if self.state.cause == Some(Cause::Interrupted(Interrupt::Hup)) => Show::Nothing,
             Reach::File if self.teardown.verbosity != Verbosity::Quiet => Show::Live,
@@ -477,7 +525,7 @@ impl<'a> Run<'a> {
 
     fn judge(&self) {
         if let Some((stack, options)) = self.start {
-            let question = Question::new(self.compose, stack, options.attach);
+            let question = Question::new(self.compose, stack, options.attach, self.began.1, self.up_crashed);
             self.ask(move |executor| Message::Judged(question.ask(executor)));
         }
     }
@@ -499,7 +547,8 @@ impl<'a> Run<'a> {
                 return Event::Judged { success: false };
             }
         };
-        let success = self.up_failure.is_none() && verdict.failed.is_empty();
+        let up_is_excused = self.up_crashed && verdict.stopped_elsewhere;
+        let success = verdict.failed.is_empty() && (self.up_failure.is_none() || up_is_excused);
         if success {
             match options.attach {
                 Attach::Foreground if verdict.stopped_elsewhere => {
@@ -536,7 +585,7 @@ impl<'a> Run<'a> {
 
     fn tell_started(&self, stack: &Stack, containers: &[ContainerStatus]) {
         let logger = self.logger();
-        let time = self.began.elapsed().as_secs_f64();
+        let time = self.began.0.elapsed().as_secs_f64();
         logger.status("Started", &format!("{} in {time:.1}s", self.compose.project()));
         let rows: Vec<Vec<String>> = containers
             .iter()
@@ -819,8 +868,8 @@ mod tests {
         let (outcome, mut calls, log) =
             run(Fake::new(None, answers), &options(Attach::Foreground), Some(Interrupt::Term));
         assert_eq!(outcome, Outcome::Interrupted(Interrupt::Term));
-        calls[3..].sort();
-        assert_eq!(calls, ["up", "ps", "down", "network ls", "ps"]);
+        calls[4..].sort();
+        assert_eq!(calls, ["up", "ps", "stop", "down", "network ls", "ps"]);
         assert_eq!(
             log.said("command")[0],
             "COMPOSE_MENU=0 COMPOSE_PROJECT_NAME=x docker compose -f .stagecraft/dev/compose.yaml up"
@@ -940,7 +989,7 @@ mod tests {
         let runner = Runner::new(Arc::new(Missing), &log, &hook, &no_guard);
         let error = runner.run(&compose(), &stack(), &options(Attach::Foreground)).unwrap_err();
         assert_eq!(error.downcast_ref::<Failure>().unwrap().code(), Code::EngineUnavailable);
-        assert_eq!(runner.take_down(&compose(), Teardown::default()).unwrap(), Outcome::Incomplete);
+        assert_eq!(runner.take_down(&compose(), Reach::File, Teardown::default()).unwrap(), Outcome::Incomplete);
         assert!(log.said("error")[0].contains("cannot be known: cannot run `docker`"), "{:?}", log.said("error"));
     }
 }

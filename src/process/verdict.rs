@@ -3,6 +3,8 @@
 //! Compose's exit code does not tell: it is 0 when every container has failed, and also when somebody else has taken
 //! the stack down.
 
+use std::time::SystemTime;
+
 use anyhow::anyhow;
 
 use super::exec::{Executor, Invocation};
@@ -17,6 +19,10 @@ const LAST_WORDS: u32 = 20;
 pub(super) struct Question {
     project: ProjectName,
     attach: Attach,
+    began: SystemTime,
+    /// Whether `up` crashed, as Compose 2.40 may when somebody removes a container that it watches: it then looks into
+    /// what is no longer there: <https://github.com/docker/compose/issues/13559>.
+    up_crashed: bool,
     ps: Invocation,
     /// For each service the question for its last words.
     logs: Vec<(String, Invocation)>,
@@ -32,9 +38,22 @@ pub(super) struct Verdict {
 }
 
 impl Question {
-    pub(super) fn new(compose: &Compose, stack: &Stack, attach: Attach) -> Question {
+    pub(super) fn new(
+        compose: &Compose,
+        stack: &Stack,
+        attach: Attach,
+        began: SystemTime,
+        up_crashed: bool,
+    ) -> Question {
         let logs = stack.services.keys().map(|name| (name.clone(), compose.last_logs(LAST_WORDS, &[name])));
-        Question { project: compose.project().clone(), attach, ps: compose.ps(), logs: logs.collect() }
+        Question {
+            project: compose.project().clone(),
+            attach,
+            began,
+            up_crashed,
+            ps: compose.ps(),
+            logs: logs.collect(),
+        }
     }
 
     pub(super) fn ask(&self, executor: &dyn Executor) -> Result<Verdict, Failure> {
@@ -56,13 +75,14 @@ impl Question {
     }
 
     fn spare_the_stopped(&self, executor: &dyn Executor, verdict: &mut Verdict) -> Result<(), Failure> {
-        verdict.stopped_elsewhere = verdict.containers.is_empty();
-        if !verdict.failed.is_empty() {
-            let stopped = engine::stopped_by_somebody(executor, &self.project)?;
-            let all = verdict.failed.len();
-            verdict.failed.retain(|container| !stopped.iter().any(|id| id.starts_with(&container.id)));
-            verdict.stopped_elsewhere = verdict.failed.len() < all;
+        if !self.up_crashed && verdict.failed.is_empty() {
+            verdict.stopped_elsewhere = verdict.containers.is_empty();
+            return Ok(());
         }
+        let stopped = engine::stopped_by_somebody(executor, &self.project, self.began)?;
+        let all = verdict.failed.len();
+        verdict.failed.retain(|container| !stopped.iter().any(|id| id.starts_with(&container.id)));
+        verdict.stopped_elsewhere = verdict.failed.len() < all || (self.up_crashed && !stopped.is_empty());
         Ok(())
     }
 
