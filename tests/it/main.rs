@@ -1,0 +1,11 @@
+//! Tests of the program as it is built, and of the spec that it is built to.
+
+// unsafe_code: pre_exec, where a child gets its terminal and its signals. A test may panic in its helpers too.
+#![allow(missing_docs, unsafe_code, clippy::unwrap_used)]
+
+mod cli;
+mod guard;
+mod lifecycle;
+mod spec;
+mod support;
+mod terminal;

@@ -1,0 +1,282 @@
+//! The spec, the code and the tests say the same thing.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::io;
+use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
+use std::process::{ExitStatus, Output};
+use std::sync::Mutex;
+
+use cargo_stagecraft::compose::{self, Attach, Compose, NameChoice, ProjectName, Reach, Traefik, Volumes};
+use cargo_stagecraft::engine;
+use cargo_stagecraft::exit::Code;
+use cargo_stagecraft::process::{Executor, Invocation, OnExit, Running};
+use cargo_stagecraft::workspace::Workspace;
+use serde::Deserialize;
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn read(path: impl AsRef<Path>) -> String {
+    let path = root().join(path);
+    fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+#[derive(Deserialize)]
+struct Features {
+    features: Vec<Feature>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Feature {
+    id: String,
+    title: String,
+    status: Status,
+    spec: String,
+    tests: Vec<String>,
+}
+
+#[derive(Deserialize, PartialEq)]
+#[serde(rename_all = "lowercase")]
+enum Status {
+    Done,
+    Planned,
+}
+
+#[test]
+fn every_feature_has_its_spec_and_its_tests() {
+    let Features { features } = serde_yaml_ng::from_str(&read("spec/features.yaml")).unwrap();
+    let ids: BTreeSet<_> = features.iter().map(|feature| &feature.id).collect();
+    assert_eq!(ids.len(), features.len(), "an id stands twice");
+    for id in ["CLI_DEV", "DEV_PROCESS_MGMT"] {
+        assert!(ids.contains(&id.to_string()), "{id} is missing");
+    }
+    for feature in &features {
+        let id = &feature.id;
+        assert!(!feature.title.is_empty(), "{id} has no title");
+        let page = read(&feature.spec);
+        if feature.status == Status::Done {
+            assert!(page.contains(&format!("Feature: {id}.")), "{} does not name {id}", feature.spec);
+            assert!(!feature.tests.is_empty(), "{id} is done and has no tests");
+        }
+        for test in &feature.tests {
+            assert!(read(test).contains("#[test]") || has_tests_beside(test), "{test} of {id} has no test");
+        }
+    }
+}
+
+/// A test target's main file may only name the modules that hold the tests.
+fn has_tests_beside(main: &str) -> bool {
+    let folder = root().join(main).parent().unwrap().to_owned();
+    main.ends_with("main.rs") && files(&folder, "rs").iter().any(|file| read(file).contains("#[test]"))
+}
+
+fn files(folder: &Path, extension: &str) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            found.extend(files(&path, extension));
+        } else if path.extension().is_some_and(|e| e == extension) {
+            found.push(path);
+        }
+    }
+    found.sort();
+    found
+}
+
+/// The lines of the fenced blocks of a page that are marked `sh`.
+fn commands(page: &str) -> Vec<String> {
+    let mut inside = false;
+    let mut commands = Vec::new();
+    for line in page.lines() {
+        match line.trim_end() {
+            "```sh" => inside = true,
+            "```" => inside = false,
+            line if inside => commands.push(line.to_string()),
+            _ => {}
+        }
+    }
+    commands
+}
+
+/// Writes down what it is asked and answers nothing.
+#[derive(Default)]
+struct Recorder(Mutex<Vec<String>>);
+
+impl Executor for Recorder {
+    fn output(&self, invocation: &Invocation) -> io::Result<Output> {
+        self.0.lock().unwrap().push(invocation.to_string());
+        Ok(Output { status: ExitStatus::from_raw(0), stdout: Vec::new(), stderr: Vec::new() })
+    }
+
+    fn spawn(&self, _: &Invocation, _: OnExit) -> io::Result<Box<dyn Running>> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+}
+
+#[test]
+fn every_command_line_of_the_spec_is_what_the_program_builds() {
+    let name = ProjectName::new("hello").unwrap();
+    let workspace = Workspace::at("/");
+    let compose = Compose::new(&workspace, name.clone()).unwrap();
+    let mut built = vec![
+        compose::config(&workspace, NameChoice::Default(&name)).unwrap(),
+        compose::config(&workspace, NameChoice::Given(&name)).unwrap(),
+        compose::version(&workspace).unwrap(),
+        compose.down(Reach::File, None, Volumes::Keep),
+        compose.down(Reach::File, Some(10), Volumes::Keep),
+        compose.down(Reach::File, Some(0), Volumes::Keep),
+        compose.down(Reach::File, None, Volumes::Remove),
+        compose.down(Reach::Everything, None, Volumes::Keep),
+        compose.down(Reach::ByName, None, Volumes::Keep),
+        compose.stop(None),
+        compose.ps(),
+        compose.last_logs(20, &["web"]),
+        compose.follow_logs(),
+    ];
+    for attach in [Attach::Foreground, Attach::Detached] {
+        for traefik in [Traefik::On, Traefik::Off] {
+            built.push(compose.up(attach, traefik, &[]));
+        }
+    }
+    let engine = Recorder::default();
+    engine::remains(&engine, &name, Volumes::Remove).unwrap();
+    engine::stopped_by_somebody(&engine, &name, std::time::SystemTime::now()).unwrap();
+    let networks = vec!["hello_default".to_string()];
+    engine::set_lost_apart(&engine, engine::Remains { networks, ..Default::default() });
+    engine::projects_of(&engine, Path::new("/")).unwrap();
+    let asked = engine.0.into_inner().unwrap();
+    let built: BTreeSet<String> = built.iter().map(ToString::to_string).chain(asked).collect();
+
+    let said: BTreeSet<String> = commands(&read("spec/dev/process-mgmt.md")).into_iter().collect();
+    assert_eq!(said, built);
+}
+
+/// The rows of the first table below a heading, without its head.
+fn table(page: &str, heading: &str) -> Vec<Vec<String>> {
+    let (_, below) = page.split_once(&format!("{heading}\n")).unwrap_or_else(|| panic!("no `{heading}`"));
+    let rows = below.lines().skip_while(|line| !line.starts_with('|')).take_while(|line| line.starts_with('|'));
+    rows.skip(2).map(|row| row.trim_matches('|').split('|').map(|cell| cell.trim().to_string()).collect()).collect()
+}
+
+#[test]
+fn the_exit_codes_of_spec_and_readme_are_those_of_the_code() {
+    let mut codes: Vec<Vec<String>> =
+        Code::TABLE.iter().map(|(code, words)| vec![code.number().to_string(), (*words).to_string()]).collect();
+    codes.push(vec!["128+n".to_string(), Code::INTERRUPTED.to_string()]);
+    assert_eq!(Code::Interrupted(2).number(), 130);
+    assert_eq!(table(&read("spec/commands/dev.md"), "## Exit codes"), codes);
+    assert_eq!(table(&read("README.md"), "## Exit codes"), codes);
+}
+
+#[test]
+fn the_options_of_spec_and_readme_are_those_of_the_command_line() {
+    let command = cargo_stagecraft::cli::command();
+    let dev = command.find_subcommand("dev").unwrap();
+    let longs = |command: &clap::Command| -> BTreeSet<String> {
+        command.get_arguments().filter_map(|arg| arg.get_long()).map(|long| format!("--{long}")).collect()
+    };
+    let mut known: BTreeSet<String> = longs(&command);
+    known.extend(longs(dev));
+    let said = |page: &str, heading: &str| -> BTreeSet<String> {
+        let rows = table(&read(page), heading);
+        let words = rows.iter().flat_map(|row| row[0].split(['`', ' ', ',']));
+        words.filter(|word| word.starts_with("--") && word.len() > 2).map(str::to_string).collect()
+    };
+    assert_eq!(said("spec/commands/dev.md", "### Options of `dev`"), known);
+    assert_eq!(said("README.md", "## Options"), known);
+    let down = dev.find_subcommand("down").unwrap();
+    let page = read("spec/commands/dev.md");
+    let (_, below) = page.split_once("### Options of `dev down`").unwrap();
+    for long in longs(down) {
+        assert!(below.split("##").next().unwrap().contains(&long), "{long} of `dev down` is not in the spec");
+    }
+}
+
+#[test]
+fn each_outside_crate_appears_in_its_one_room() {
+    let rooms = [
+        ("clap", "src/cli.rs"),
+        ("cargo_metadata", "src/workspace.rs"),
+        ("owo_colors", "src/shell.rs"),
+        ("ctrlc", "src/process/interrupt.rs"),
+        ("signal_hook", "src/process/interrupt.rs"),
+        ("libc", "src/process/interrupt.rs"),
+        ("rustix", "src/process/exec.rs"),
+        ("shlex", "src/process/exec.rs"),
+    ];
+    for file in files(&root().join("src"), "rs") {
+        let text = fs::read_to_string(&file).unwrap();
+        let name = file.strip_prefix(root()).unwrap();
+        for (outside, room) in rooms {
+            let used = text.contains(&format!("{outside}::"));
+            assert!(!used || name == Path::new(room), "{outside} is used in {}", name.display());
+            assert!(used || name != Path::new(room), "{outside} is not used in {room}: mend this table");
+        }
+    }
+}
+
+#[test]
+fn no_room_imports_from_a_floor_above() {
+    let floors: BTreeMap<&str, u8> =
+        [("exit", 0), ("shell", 0), ("workspace", 1), ("compose", 1), ("engine", 1), ("ops", 3), ("cli", 4)].into();
+    let floor_of_file = |name: &Path| -> Option<u8> {
+        let name = name.to_str().unwrap();
+        match name {
+            "src/lib.rs" | "src/main.rs" | "src/process/mod.rs" => None,
+            "src/process/runner.rs" => Some(2),
+            // These speak of stacks and of how wide a `down` reaches, in the words of compose and engine.
+            "src/process/lifecycle.rs" | "src/process/expected.rs" => Some(1),
+            "src/process/guard.rs" | "src/process/verdict.rs" => Some(1),
+            _ if name.starts_with("src/process/") => Some(0),
+            _ if name.starts_with("src/ops/") => Some(3),
+            _ => {
+                let room = name.trim_start_matches("src/").trim_end_matches(".rs");
+                Some(*floors.get(room).unwrap_or_else(|| panic!("{name} is on no floor")))
+            }
+        }
+    };
+    for file in files(&root().join("src"), "rs") {
+        let name = file.strip_prefix(root()).unwrap();
+        let Some(floor) = floor_of_file(name) else { continue };
+        let text = fs::read_to_string(&file).unwrap();
+        let program = text.split("#[cfg(test)]").next().unwrap();
+        for line in program.lines().filter_map(|line| line.trim().strip_prefix("use crate::")) {
+            let room = line.split([':', ';', '{']).next().unwrap();
+            let imported = match room {
+                "process" if ["Runner", "Options", "Outcome"].iter().any(|name| line.contains(name)) => 2,
+                "process" => 0,
+                room => floors[room],
+            };
+            assert!(imported <= floor, "{} (floor {floor}) imports {line}", name.display());
+        }
+    }
+}
+
+#[test]
+fn the_stated_rust_version_is_not_below_that_of_any_dependency() {
+    // Only what this machine builds with is sure to be on it.
+    let rustc = std::process::Command::new("rustc").arg("-vV").output().unwrap();
+    let version = String::from_utf8(rustc.stdout).unwrap();
+    let host = version.lines().find_map(|line| line.strip_prefix("host: ")).unwrap();
+    let options = ["--offline", "--locked", "--filter-platform", host].map(str::to_string);
+    let mut command = cargo_metadata::MetadataCommand::new();
+    let metadata = command.manifest_path(root().join("Cargo.toml")).other_options(options).exec().unwrap();
+    let ours = metadata.root_package().unwrap().rust_version.clone().unwrap();
+    for package in &metadata.packages {
+        if let Some(theirs) = &package.rust_version {
+            assert!(*theirs <= ours, "{} needs Rust {theirs}", package.name);
+        }
+    }
+}
+
+#[test]
+fn the_changelog_has_this_version_or_what_is_unreleased() {
+    let changelog = read("CHANGELOG.md");
+    let version = format!("## [{}]", env!("CARGO_PKG_VERSION"));
+    assert!(changelog.contains(&version) || changelog.contains("## [Unreleased]"));
+}
