@@ -1,0 +1,190 @@
+//! `dev --detach`: a CI job starts the stack, uses it and takes it down; or the start fails, and says why.
+
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+
+use rustix::process::Signal;
+
+use crate::stage::{Stage, page, polite, service, stack, write};
+
+on_both_pairs![
+    life_cycle,
+    arguments_reach_up,
+    crash_at_start,
+    port_taken_by_another_program,
+    command_not_in_the_image,
+    image_missing,
+    failed_dependency,
+    failed_start_leaves_a_running_stack_alone,
+    failed_start_with_keep,
+    interrupted_start,
+    interrupted_start_leaves_a_running_stack_alone,
+];
+
+fn life_cycle(stage: &Stage) {
+    stage.compose(&stack(&[page("web", "hello-from-the-stack"), polite("worker", &[])]));
+    let events = stage.events();
+    let started = stage.start_detached();
+    assert_eq!(started.stdout, "", "stdout is for what was asked for");
+    assert!(started.stderr.contains(&format!("Started {} in ", stage.project)));
+    let row = |service: &str| {
+        let row = started.stderr.lines().find(|line| line.trim_start().starts_with(&format!("{service} ")));
+        row.unwrap_or_else(|| panic!("no line about {service}")).split_ascii_whitespace().collect::<Vec<_>>()
+    };
+    assert_eq!(row("worker")[1..], ["running"]);
+    assert_eq!(row("web")[1], "running");
+    stage.assert_running(&["web", "worker"]);
+
+    stage.wait_for_log("web", "web is ready");
+    let address = row("web")[2].strip_prefix("http://").expect("an address to open");
+    let mut browser = TcpStream::connect(address).expect("the address answers");
+    browser.write_all(b"GET / HTTP/1.0\r\n\r\n").expect("a request");
+    let mut answer = String::new();
+    browser.read_to_string(&mut answer).expect("an answer");
+    assert!(answer.contains(" 200 OK") && answer.ends_with("hello-from-the-stack\n"), "{answer}");
+
+    // The command that the message offers is the one that shows the logs.
+    let logs = started.stderr.split('`').find(|text| text.ends_with("logs -f")).expect("how to see the logs");
+    stage.program("sh", &["-c", logs]).start().wait_for("worker is ready");
+
+    // Once more changes nothing.
+    let web = stage.container("web");
+    stage.start_detached();
+    assert_eq!(stage.container("web"), web);
+
+    let ended = stage.take_down();
+    assert!(ended.stderr.contains(&format!("Removed {}; nothing of it is left", stage.project)));
+    events.wait_for("kill web 15;");
+    events.wait_for("die web 0;");
+    events.wait_for("die worker 0;");
+    // And again: nothing to do is no failure.
+    stage.take_down();
+}
+
+fn arguments_reach_up(stage: &Stage) {
+    stage.compose(&stack(&[polite("web", &[]), polite("worker", &[])]));
+    stage.tool(&["dev", "-d", "--", "worker"]).run().with(0);
+    stage.assert_running(&["worker"]);
+    stage.take_down();
+}
+
+/// Compose's own `up -d` says 0 here.
+fn crash_at_start(stage: &Stage) {
+    // `late` waits for `gate`, which waits for the crash: so `up -d` returns after it.
+    write(&stage.root().join(".stagecraft/dev/crashed"), "");
+    let mounted = "volumes: ['./crashed:/crashed']";
+    let crash = "echo cannot open the database; echo yes > /crashed; exit 3";
+    let health = "healthcheck: {test: [CMD, test, -s, /crashed], interval: 300ms, retries: 1000}";
+    stage.compose(&stack(&[
+        service("crash", crash, &[mounted]),
+        polite("gate", &[mounted, health]),
+        polite("late", &["depends_on: {gate: {condition: service_healthy}}"]),
+    ]));
+    let ended = stage.tool(&["dev", "-d"]).run().with(1).says("cannot open the database");
+    assert_eq!(
+        ended.complaints(),
+        format!(
+            "error: {} could not be started: crash exited with 3\nhelp: run it without `--detach` for the whole story",
+            stage.project
+        )
+    );
+    stage.assert_gone();
+}
+
+/// The program says which command failed, and does not repeat what Compose has said about it.
+#[track_caller]
+fn fails_to_start(stage: &Stage, reason: &str) {
+    let ended = stage.tool(&["dev", "-d"]).run().with(1).says(reason).says("help: run it without `--detach`");
+    let complaints = ended.complaints();
+    assert!(complaints.contains("docker compose -f .stagecraft/dev/compose.yaml up -d` ended with exit status"));
+    assert!(!complaints.contains(reason), "repeats Compose: {complaints}");
+    stage.assert_gone();
+}
+
+fn port_taken_by_another_program(stage: &Stage) {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let port = listener.local_addr().expect("its number").port();
+    let taken = format!("ports: ['127.0.0.1:{port}:80']");
+    stage.compose(&stack(&[polite("web", &[&taken]), polite("worker", &[])]));
+    fails_to_start(stage, "address already in use");
+}
+
+fn command_not_in_the_image(stage: &Stage) {
+    let broken = "  broken:\n    image: stagecraft-test\n    command: [no-such-program]\n".to_string();
+    stage.compose(&stack(&[broken, polite("web", &[])]));
+    fails_to_start(stage, "no-such-program");
+}
+
+fn image_missing(stage: &Stage) {
+    let broken = format!("  broken:\n    image: e2e-no-such-image-{}\n    pull_policy: never\n", stage.id);
+    stage.compose(&stack(&[broken, polite("web", &[])]));
+    fails_to_start(stage, "e2e-no-such-image");
+}
+
+/// Here Compose's own `up -d` fails, and leaves the rest running.
+fn failed_dependency(stage: &Stage) {
+    stage.compose(&stack(&[
+        service("migrate", "echo the schema is too new; exit 4", &[]),
+        polite("web", &["depends_on: {migrate: {condition: service_completed_successfully}}"]),
+    ]));
+    let ended = stage.tool(&["dev", "-d"]).run().with(1).says("the schema is too new");
+    assert!(ended.complaints().contains("migrate exited with 4"));
+    stage.assert_gone();
+}
+
+fn with_broken_service() -> String {
+    let broken = "  broken:\n    image: stagecraft-test\n    command: [no-such-program]\n".to_string();
+    stack(&[broken, polite("web", &[])])
+}
+
+fn failed_start_leaves_a_running_stack_alone(stage: &Stage) {
+    stage.compose(&stack(&[polite("web", &[])]));
+    stage.start_detached();
+    let web = stage.container("web");
+    stage.compose(&with_broken_service());
+    stage.tool(&["dev", "-d"]).run().with(1).says("the stack was running before and is left alone");
+    assert_eq!(stage.container("web"), web);
+    stage.assert_running(&["web"]);
+    stage.take_down();
+}
+
+fn failed_start_with_keep(stage: &Stage) {
+    stage.compose(&with_broken_service());
+    stage.tool(&["dev", "-d", "--keep"]).run().with(1).says("what was created is kept, as asked");
+    assert_eq!(stage.containers()["broken"], "created");
+    stage.take_down();
+}
+
+/// A stack whose start never comes to an end.
+fn never_healthy() -> String {
+    stack(&[
+        polite("db", &["healthcheck: {test: [CMD, 'false'], interval: 1s, retries: 1000}"]),
+        polite("web", &["depends_on: {db: {condition: service_healthy}}"]),
+    ])
+}
+
+fn interrupted_start(stage: &Stage) {
+    stage.compose(&never_healthy());
+    let events = stage.events();
+    let run = stage.tool(&["dev", "-d"]).start();
+    events.wait_for("start db;");
+    run.wait_for("Waiting");
+    run.signal(Signal::INT);
+    run.end().with(130);
+    stage.assert_gone();
+    events.wait_for("die db 0;");
+}
+
+fn interrupted_start_leaves_a_running_stack_alone(stage: &Stage) {
+    stage.compose(&stack(&[polite("old", &[])]));
+    stage.start_detached();
+    let old = stage.container("old");
+    stage.compose(&(never_healthy() + &polite("old", &[])));
+    let run = stage.tool(&["dev", "-d"]).start();
+    run.wait_for("Waiting");
+    run.signal(Signal::TERM);
+    run.end().with(143).says("is left as it is");
+    assert_eq!(stage.container("old"), old);
+    assert_eq!(stage.containers()["old"], "running");
+    stage.take_down();
+}
