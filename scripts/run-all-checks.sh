@@ -28,7 +28,7 @@ step "Documentation"
 RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps
 
 step "Unit and command-line tests"
-run_tests --lib --bins --examples --test it
+run_tests
 
 step "End-to-end tests on both engines"
 run_tests --features e2e --test e2e
