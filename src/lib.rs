@@ -16,6 +16,9 @@
 //!
 //! The library serves the program of the same name; its interface follows the program's needs.
 
+#[cfg(not(target_os = "linux"))]
+compile_error!("cargo-stagecraft runs on Linux only, so far");
+
 pub mod cli;
 pub mod compose;
 pub mod engine;

@@ -7,6 +7,7 @@
 
 use std::ffi::OsStr;
 use std::io::{self, BufRead, PipeWriter, Read, Write};
+use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
@@ -48,8 +49,9 @@ impl Guard {
     /// If our own binary cannot be started, or does not become a guard.
     pub fn arm(charge: &Charge) -> anyhow::Result<Guard> {
         let (reader, mut writer) = io::pipe()?;
-        let mut command = Command::new(own_binary()?);
-        command.arg(SUBCOMMAND).stdin(reader).stdout(Stdio::piped()).current_dir("/");
+        let mut command = Command::new(OWN_BINARY);
+        command.arg0(env!("CARGO_PKG_NAME")).arg(SUBCOMMAND);
+        command.stdin(reader).stdout(Stdio::piped()).current_dir("/");
         // GitHub's runner ends every process that carries this at the end of a job, the guard's work undone.
         command.env_remove("RUNNER_TRACKING_ID");
         let mut child = command.spawn().context("cannot start the guard")?;
@@ -94,10 +96,8 @@ impl Guard {
     }
 }
 
-/// A path that starts this very binary, also if the file has been replaced since.
-fn own_binary() -> io::Result<PathBuf> {
-    if cfg!(target_os = "linux") { Ok(PathBuf::from("/proc/self/exe")) } else { std::env::current_exe() }
-}
+/// Starts this very binary, also if the file has been replaced or removed since.
+const OWN_BINARY: &str = "/proc/self/exe";
 
 /// Whether these arguments ask for a guard.
 pub fn is_guard(args: &[impl AsRef<OsStr>]) -> bool {
