@@ -85,16 +85,25 @@ pub fn projects_of(executor: &dyn Executor, dev_dir: &Path) -> Result<Vec<Projec
     Ok(projects)
 }
 
+/// A network of a project.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Network {
+    /// Its name.
+    pub name: String,
+    /// The containers on it that are not the project's, by name, once [`look_into_networks`] has asked.
+    pub used_by: Vec<String>,
+}
+
 /// What is left of a project.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Remains {
     /// Its containers.
     pub containers: Vec<Container>,
-    /// Its networks, by name.
-    pub networks: Vec<String>,
+    /// Its networks.
+    pub networks: Vec<Network>,
     /// Its volumes, by name, where they were to be removed.
     pub volumes: Vec<String>,
-    /// Networks that the engine has lost track of: see [`set_lost_apart`]. They do not count as left by us.
+    /// Networks that the engine has lost track of: see [`look_into_networks`]. They do not count as left by us.
     pub lost: Vec<String>,
 }
 
@@ -106,19 +115,20 @@ impl Remains {
 
     /// The commands that remove what is left, as one line for a POSIX shell.
     pub fn removal(&self) -> String {
-        let kinds: [(&[&str], Vec<&str>); 3] = [
-            (&["rm", "--force"], self.containers.iter().map(|c| c.name.as_str()).collect()),
-            (&["network", "rm"], self.networks.iter().map(String::as_str).collect()),
-            (&["volume", "rm"], self.volumes.iter().map(String::as_str).collect()),
-        ];
-        let wanted = kinds.iter().filter(|(_, names)| !names.is_empty());
-        let lines: Vec<String> = wanted
-            .map(|(verb, names)| {
-                let mut command = Command::new("docker");
-                command.args(*verb).args(names);
-                Invocation::from(command).to_string()
-            })
-            .collect();
+        let command = |verb: &[&str], names: &[&str]| {
+            let mut command = Command::new("docker");
+            command.args(verb).args(names);
+            (!names.is_empty()).then(|| Invocation::from(command).to_string())
+        };
+        let containers: Vec<&str> = self.containers.iter().map(|container| container.name.as_str()).collect();
+        let networks: Vec<&str> = self.networks.iter().map(|network| network.name.as_str()).collect();
+        let volumes: Vec<&str> = self.volumes.iter().map(String::as_str).collect();
+        let uses = self.networks.iter().flat_map(|network| network.used_by.iter().map(|user| (&network.name, user)));
+        let disconnect = uses.filter_map(|(network, user)| command(&["network", "disconnect"], &[network, user]));
+        let mut lines: Vec<String> = command(&["rm", "--force"], &containers).into_iter().collect();
+        lines.extend(disconnect);
+        lines.extend(command(&["network", "rm"], &networks));
+        lines.extend(command(&["volume", "rm"], &volumes));
         lines.join(" && ")
     }
 }
@@ -127,7 +137,10 @@ impl fmt::Display for Remains {
     /// One indented line for each thing.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let containers = self.containers.iter().map(|c| format!("container {} ({})", c.name, c.state));
-        let networks = self.networks.iter().map(|name| format!("network {name}"));
+        let networks = self.networks.iter().map(|network| match network.used_by.as_slice() {
+            [] => format!("network {}", network.name),
+            users => format!("network {}, used by {}", network.name, users.join(", ")),
+        });
         let volumes = self.volumes.iter().map(|name| format!("volume {name}"));
         let lines: Vec<String> = containers.chain(networks).chain(volumes).map(|line| format!("  {line}")).collect();
         f.write_str(&lines.join("\n"))
@@ -157,36 +170,39 @@ pub fn remains(executor: &dyn Executor, project: &ProjectName, volumes: Volumes)
         };
         Ok(Remains {
             containers: containers(executor, project)?,
-            networks: joined(networks)?,
+            networks: joined(networks)?.into_iter().map(|name| Network { name, used_by: Vec::new() }).collect(),
             volumes: joined(volumes)?,
             lost: Vec::new(),
         })
     })
 }
 
-/// Sets apart the networks that the engine itself has lost track of, by trying to remove each that has no container.
+/// Finds out why networks are left although the project has no container any more, by trying to remove each: somebody
+/// else's container may be on it, or the engine has lost track of it.
 ///
 /// Engine 20.10 sometimes loses an endpoint when a container goes. It then shows a network without any container and
 /// refuses for ever to remove it, since it `has active endpoints`; only a restart of the daemon helps.
-pub fn set_lost_apart(executor: &dyn Executor, mut remains: Remains) -> Remains {
+pub fn look_into_networks(executor: &dyn Executor, mut remains: Remains) -> Remains {
     let run = |args: &[&str]| {
         let mut command = Command::new("docker");
         command.args(args);
         executor.output(&Invocation::from(command))
     };
-    remains.networks.retain(|network| {
-        let format = "{{len .Containers}}";
-        let is_empty = run(&["network", "inspect", "--format", format, network])
-            .is_ok_and(|output| output.stdout.trim_ascii() == b"0");
-        let Ok(removal) = run(&["network", "rm", network]) else { return true };
-        if removal.status.success() {
-            return false;
+    remains.networks.retain_mut(|network| {
+        let format = "{{range .Containers}}{{json .Name}}{{end}}";
+        let Ok(users) = run(&["network", "inspect", "--format", format, &network.name]) else { return true };
+        let users = serde_json::Deserializer::from_slice(&users.stdout).into_iter();
+        network.used_by = users.collect::<Result<Vec<String>, _>>().unwrap_or_default();
+        network.used_by.sort();
+        if !network.used_by.is_empty() {
+            return true;
         }
-        let refused = String::from_utf8_lossy(&removal.stderr).contains("active endpoints");
-        if is_empty && refused {
-            remains.lost.push(network.clone());
+        let Ok(removal) = run(&["network", "rm", &network.name]) else { return true };
+        let lost = String::from_utf8_lossy(&removal.stderr).contains("active endpoints");
+        if lost {
+            remains.lost.push(network.name.clone());
         }
-        !(is_empty && refused)
+        !(lost || removal.status.success())
     });
     remains
 }
@@ -334,25 +350,33 @@ mod tests {
         assert_eq!(failure.code(), Code::EngineUnavailable);
     }
 
+    fn network(name: &str, used_by: &[&str]) -> Network {
+        Network { name: name.to_string(), used_by: used_by.iter().map(ToString::to_string).collect() }
+    }
+
     #[test]
     fn what_is_left_is_listed_with_the_command_that_removes_it() {
         let remains = Remains {
             containers: vec![container("x-web-1", Path::new("/"))],
-            networks: vec!["x_default".to_string()],
+            networks: vec![network("x_a", &[]), network("x_b", &["other"])],
             volumes: vec!["odd name".to_string()],
             lost: Vec::new(),
         };
         assert!(!remains.is_empty() && Remains::default().is_empty());
-        assert_eq!(remains.to_string(), "  container x-web-1 (running)\n  network x_default\n  volume odd name");
+        assert_eq!(
+            remains.to_string(),
+            "  container x-web-1 (running)\n  network x_a\n  network x_b, used by other\n  volume odd name"
+        );
         assert_eq!(
             remains.removal(),
-            "docker rm --force x-web-1 && docker network rm x_default && docker volume rm 'odd name'"
+            "docker rm --force x-web-1 && docker network disconnect x_b other && docker network rm x_a x_b \
+             && docker volume rm 'odd name'"
         );
     }
 
     #[test]
-    fn a_network_that_has_no_container_and_cannot_be_removed_is_the_engines_own_loss() {
-        /// Answers `network inspect` with this many containers, and refuses `network rm` in these words.
+    fn a_network_that_is_left_is_used_by_somebody_else_or_lost_by_the_engine() {
+        /// Answers `network inspect` with these containers, and refuses `network rm` in these words.
         struct Refuses(&'static str, &'static str);
         impl Executor for Refuses {
             fn output(&self, invocation: &Invocation) -> io::Result<Output> {
@@ -363,16 +387,16 @@ mod tests {
                 Err(io::ErrorKind::Unsupported.into())
             }
         }
-        let apart = |executor: &dyn Executor| {
-            let networks = vec!["x_default".to_string()];
-            let remains = set_lost_apart(executor, Remains { networks, ..Remains::default() });
-            (remains.networks.len(), remains.lost.len())
+        let look = |executor: &dyn Executor| {
+            let networks = vec![network("x_default", &[])];
+            let remains = look_into_networks(executor, Remains { networks, ..Remains::default() });
+            (remains.networks, remains.lost)
         };
         let refusal = "error while removing network: network x_default id 1 has active endpoints";
-        assert_eq!(apart(&Refuses("0\n", refusal)), (0, 1));
-        assert_eq!(apart(&Refuses("1\n", refusal)), (1, 0), "somebody else's container hangs on it");
-        assert_eq!(apart(&Refuses("0\n", "permission denied")), (1, 0));
-        assert_eq!(apart(&Says(0, "0\n", "")), (0, 0), "it could be removed after all");
+        assert_eq!(look(&Refuses("", refusal)), (vec![], vec!["x_default".to_string()]));
+        assert_eq!(look(&Refuses("\"b\"\"a\"\n", refusal)), (vec![network("x_default", &["a", "b"])], vec![]));
+        assert_eq!(look(&Refuses("", "permission denied")), (vec![network("x_default", &[])], vec![]));
+        assert_eq!(look(&Says(0, "", "")), (vec![], vec![]), "it could be removed after all");
     }
 
     #[test]

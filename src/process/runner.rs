@@ -396,13 +396,13 @@ impl<'a> Run<'a> {
                 let last = self.state.phase == Phase::Checking(Reach::ByName);
                 self.ask(move |executor| {
                     let remains = engine::remains(executor, &project, volumes);
-                    let apart = |remains: Remains| match &remains {
+                    let looked_into = |remains: Remains| match &remains {
                         Remains { containers, .. } if last && containers.is_empty() => {
-                            engine::set_lost_apart(executor, remains)
+                            engine::look_into_networks(executor, remains)
                         }
                         _ => remains,
                     };
-                    Message::Checked(remains.map(apart))
+                    Message::Checked(remains.map(looked_into))
                 });
             }
         }

@@ -62,16 +62,16 @@ fn foreign_container_on_the_network(stage: &Stage) {
     ]);
 
     let ended = stage.tool(&["dev", "down"]).run().with(6).says("is not completely taken down");
-    assert!(ended.stderr.contains(&format!("  network {network}\n")), "names the network");
+    assert!(ended.stderr.contains(&format!("  network {network}, used by ")), "names network and user");
     let help = ended.complaints();
     let (_, removal) = help.split_once("help: remove it with `").expect("the command that removes it");
     assert_eq!(stage.containers().len(), 0);
     let state = stage.engine.ask(&["container", "inspect", "--format", "{{.State.Status}}", &container]);
     assert_eq!(state, "running", "somebody else's container is not touched");
 
-    stage.engine.remove(&foreign);
     stage.program("sh", &["-c", removal.trim_end_matches('`')]).run().with(0);
     stage.assert_gone();
+    stage.engine.remove(&foreign);
 }
 
 fn volumes_are_kept_unless_asked(stage: &Stage) {
