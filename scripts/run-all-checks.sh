@@ -20,9 +20,11 @@ scripts/setup-engine.sh
 step "Formatting and lints"
 cargo fmt --all --check
 cargo clippy --locked --all-targets --features e2e -- -D warnings
-if command -v shellcheck >/dev/null; then
-    shellcheck scripts/*.sh .ci/run
+if ! command -v shellcheck >/dev/null && ((EUID == 0)) && command -v apt-get >/dev/null; then
+    { apt-get update && apt-get install --yes --no-install-recommends shellcheck; } >/dev/null
 fi
+command -v shellcheck >/dev/null || { echo "install shellcheck to check the scripts" >&2 && exit 1; }
+shellcheck scripts/*.sh .ci/run
 
 step "Documentation"
 RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps
