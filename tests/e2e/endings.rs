@@ -15,6 +15,7 @@ on_both_pairs![
     third_press,
     folder_gone,
     nobody_reads,
+    reader_dies_of_ctrl_c,
 ];
 
 fn killed(stage: &Stage) {
@@ -119,4 +120,20 @@ fn nobody_reads(stage: &Stage) {
     stage.program("bash", &["-c", &pipe]).run().with(1);
     stage.assert_gone();
     events.wait_for("die web 0;");
+}
+
+/// `cargo stagecraft dev 2>&1 | tee log` in a terminal: Ctrl+C ends the reader as well.
+fn reader_dies_of_ctrl_c(stage: &Stage) {
+    stage.compose(&stack(&[polite("web", &[]), polite("worker", &[])]));
+    let events = stage.events();
+    let pipe = format!("{} dev 2>&1 | cat", env!("CARGO_BIN_EXE_cargo-stagecraft"));
+    let run = stage.program("bash", &["-c", &pipe]).start_in_terminal();
+    stage.wait_until_up(&run, &["web", "worker"]);
+    run.press_ctrl_c();
+    // The exit code is bash's; the terminal stays open until the program itself has ended, too.
+    run.end();
+    stage.assert_gone();
+    for service in ["web", "worker"] {
+        events.wait_for(&format!("die {service} 0;"));
+    }
 }
