@@ -223,6 +223,13 @@ impl Compose {
         self.finish(cmd!(sh, "docker compose -f {COMPOSE_FILE} logs -f"))
     }
 
+    /// Follows the logs of the whole stack, beginning with the last lines of each service.
+    pub fn follow_logs_from(&self, lines: u32) -> Invocation {
+        let lines = lines.to_string();
+        let sh = &self.sh;
+        self.finish(cmd!(sh, "docker compose -f {COMPOSE_FILE} logs -f --tail {lines}"))
+    }
+
     /// The last words of some services.
     pub fn last_logs(&self, lines: u32, services: &[&str]) -> Invocation {
         let lines = lines.to_string();

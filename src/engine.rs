@@ -207,6 +207,16 @@ pub fn look_into_networks(executor: &dyn Executor, mut remains: Remains) -> Rema
     remains
 }
 
+/// The question to which the engine goes on answering with a line for each container of the project that is attached to
+/// or started.
+///
+/// `up` attaches to its containers once all are created, and then starts them; of a stack that runs already there is
+/// nothing but the first to be heard. What happened before the question reached the engine is told too.
+pub fn starts(project: &ProjectName) -> Invocation {
+    let before = ["events", "--since", "10s", "--filter", "event=attach", "--filter", "event=start", "--filter"];
+    docker(&before, project, &["--format", "{{.Action}}"])
+}
+
 /// The ids of the project's containers that somebody stopped or killed through the engine after `began`, and that have
 /// not started again since.
 ///

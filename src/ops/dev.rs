@@ -4,11 +4,11 @@ use std::ffi::OsString;
 
 use anyhow::Context as _;
 
-use super::{Context, Selection, own_containers, resolve};
+use super::{Context, Selection, lock, own_containers, resolve};
 use crate::compose::{Attach, Compose, Reach, TRAEFIK, Traefik, Volumes};
 use crate::engine::Container;
 use crate::exit::Code;
-use crate::process::{Logger, OnEnd, Options, Runner, Teardown};
+use crate::process::{Logger, OnEnd, Options, Runner, Teardown, waiting_for_others};
 use crate::workspace::{BrokenMember, COMPOSE_FILE, DEV_DIR, Workspace};
 
 /// The grace after an interrupt in a CI job, in seconds. GitHub's runner sends SIGINT, SIGTERM 7.5 s later, and kills
@@ -67,12 +67,37 @@ pub fn dev(options: &DevOptions, cx: &Context<'_>) -> anyhow::Result<Code> {
         }
         return Ok(Code::Success);
     }
-    let before = own_containers(cx, &workspace, &stack.project)?;
+    let runner = Runner::new(cx.executor.clone(), cx.shell, cx.hook, cx.arm);
+    let mut lock = lock(cx, &stack.project);
+    let found_running = loop {
+        let found_running = own_containers(cx, &workspace, &stack.project)?.iter().any(Container::is_up);
+        let is_ours = match options.attach {
+            Attach::Foreground => lock.own().unwrap_or(true),
+            Attach::Detached => !lock.is_owned_by_another(),
+        };
+        match (is_ours, found_running, options.attach) {
+            (true, ..) => break found_running,
+            (false, true, Attach::Foreground) => {
+                drop(lock);
+                return Ok(runner.follow(&compose, cx.shell.verbosity())?.code());
+            }
+            (false, true, Attach::Detached) => {
+                cx.shell.note("another run is attached to the stack, and takes it down when it ends");
+                break found_running;
+            }
+            (false, false, _) => {
+                // Taken down from elsewhere, and the run that was attached to it is about to see that it is gone: started
+                // now, it would be taken down again.
+                cx.shell.status("Blocking", &waiting_for_others(&stack.project));
+                lock.wait_for_the_owner().and_then(|()| lock.take())?;
+            }
+        }
+    };
     let options = Options {
         attach: options.attach,
         traefik,
         on_end: options.on_end,
-        found_running: before.iter().any(Container::is_up),
+        found_running,
         args: options.args.clone(),
         teardown: Teardown {
             timeout: options.timeout,
@@ -81,6 +106,5 @@ pub fn dev(options: &DevOptions, cx: &Context<'_>) -> anyhow::Result<Code> {
             verbosity: cx.shell.verbosity(),
         },
     };
-    let runner = Runner::new(cx.executor.clone(), cx.shell, cx.hook, cx.arm);
-    Ok(runner.run(&compose, &stack, &options)?.code())
+    Ok(runner.run(&compose, &stack, &options, lock)?.code())
 }

@@ -2,7 +2,7 @@
 
 use anyhow::{Context as _, anyhow};
 
-use super::{Context, Selection, own_containers, resolve};
+use super::{Context, Selection, lock, own_containers, resolve};
 use crate::compose::{Compose, ProjectName, Reach, Volumes};
 use crate::engine;
 use crate::exit::{Code, Failure};
@@ -48,6 +48,7 @@ pub fn down(options: &DownOptions, cx: &Context<'_>) -> anyhow::Result<Code> {
             .context("cannot write to stdout")?;
         return Ok(Code::Success);
     }
+    let lock = lock(cx, compose.project());
     own_containers(cx, &workspace, compose.project())?;
     let teardown = Teardown {
         timeout: options.timeout,
@@ -56,7 +57,7 @@ pub fn down(options: &DownOptions, cx: &Context<'_>) -> anyhow::Result<Code> {
         verbosity: cx.shell.verbosity(),
     };
     let runner = Runner::new(cx.executor.clone(), cx.shell, cx.hook, cx.arm);
-    Ok(runner.take_down(&compose, reach, teardown)?.code())
+    Ok(runner.take_down(&compose, reach, teardown, lock)?.code())
 }
 
 /// The project of this checkout that is on the engine although the compose file cannot tell its name: a file that was

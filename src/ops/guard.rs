@@ -3,16 +3,16 @@
 use std::sync::Arc;
 
 use crate::exit::Code;
-use crate::process::{Charge, Executor, Guard, Logger, Runner, SendInterrupt, listen};
+use crate::process::{Charge, Executor, Guard, Logger, ProjectLock, Runner, SendInterrupt, listen};
 
 /// Waits for the end of the run that it guards and does what that left undone.
 ///
 /// # Errors
 /// If there is nothing to guard, or docker cannot be asked; nobody waits for the exit code.
 pub fn guard(executor: Arc<dyn Executor>, logger: &dyn Logger) -> anyhow::Result<Code> {
-    let Some(orphaned) = listen()? else { return Ok(Code::Success) };
+    let Some((orphaned, lock)) = listen()? else { return Ok(Code::Success) };
     // It has no terminal that could interrupt it, and nobody guards the guard.
     let hook = |_: SendInterrupt| Ok(());
-    let arm = |_: &Charge| Ok(Guard::none());
-    Ok(Runner::new(executor, logger, &hook, &arm).take_over(orphaned)?.code())
+    let arm = |_: &Charge, _: &ProjectLock| Ok(Guard::none());
+    Ok(Runner::new(executor, logger, &hook, &arm).take_over(orphaned, lock)?.code())
 }

@@ -4,6 +4,7 @@ mod dev;
 mod down;
 mod guard;
 
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -16,7 +17,7 @@ pub use guard::guard;
 use crate::compose::{self, NameChoice, ProjectName, Stack};
 use crate::engine::{self, Container};
 use crate::exit::{Code, Failure};
-use crate::process::{Arm, Executor, Hook};
+use crate::process::{Arm, Executor, Hook, Logger, ProjectLock, waiting_for_others};
 use crate::shell::Shell;
 use crate::workspace::{COMPOSE_FILE, DEV_DIR, Workspace};
 
@@ -88,6 +89,22 @@ fn require_compose(cx: &Context<'_>, workspace: &Workspace) -> anyhow::Result<()
     let help =
         "install Docker Compose v2 or newer as a plugin of the Docker CLI: https://docs.docker.com/compose/install/";
     Err(Code::EngineUnavailable.because(error).help(help).into())
+}
+
+/// The project's lock, held: nobody else starts it or takes it down meanwhile.
+fn lock(cx: &Context<'_>, project: &ProjectName) -> ProjectLock {
+    let take = || {
+        let mut lock = ProjectLock::open(project.as_str())?;
+        if !lock.try_take()? {
+            cx.shell.status("Blocking", &waiting_for_others(project));
+            lock.take()?;
+        }
+        io::Result::Ok(lock)
+    };
+    take().unwrap_or_else(|error| {
+        cx.shell.warn(&format!("nothing keeps other commands away from {project} meanwhile: {error}"));
+        ProjectLock::none()
+    })
 }
 
 /// What exists of the project on the engine, provided that it is this checkout's.

@@ -5,8 +5,9 @@
 
 use std::ffi::{OsStr, OsString};
 use std::fmt;
-use std::io::{self, PipeReader, Read, Write};
-use std::os::fd::OwnedFd;
+use std::fs::OpenOptions;
+use std::io::{self, BufRead, BufReader, PipeReader, Read, Write};
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -40,7 +41,18 @@ pub struct Invocation {
     cwd: Option<PathBuf>,
     stdin: Option<String>,
     show: Show,
-    shielded: bool,
+    group: Group,
+}
+
+/// The process group that a command runs in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Group {
+    /// Ours: the terminal's Ctrl+C reaches it as it does us.
+    Ours,
+    /// One of its own.
+    Own,
+    /// That of another command.
+    Of(u32),
 }
 
 impl From<Command> for Invocation {
@@ -56,7 +68,7 @@ impl From<Command> for Invocation {
             cwd: command.get_current_dir().map(Path::to_owned),
             stdin: None,
             show: Show::Live,
-            shielded: false,
+            group: Group::Ours,
         }
     }
 }
@@ -85,7 +97,16 @@ impl Invocation {
     /// Puts the command into a process group of its own, where a Ctrl+C of the terminal does not reach it.
     #[must_use]
     pub fn shielded(mut self) -> Invocation {
-        self.shielded = true;
+        if self.group == Group::Ours {
+            self.group = Group::Own;
+        }
+        self
+    }
+
+    /// Puts the command into the process group of another one, so that what ends that one's group ends both.
+    #[must_use]
+    pub fn beside(mut self, leader: u32) -> Invocation {
+        self.group = Group::Of(leader);
         self
     }
 
@@ -140,8 +161,15 @@ impl Invocation {
         if let Some(cwd) = &self.cwd {
             command.current_dir(cwd);
         }
-        if self.shielded {
-            command.process_group(0);
+        match self.group {
+            Group::Ours => {}
+            Group::Own => {
+                command.process_group(0);
+            }
+            Group::Of(leader) => {
+                // A number that is none makes the start fail, as the group that is gone does.
+                command.process_group(i32::try_from(leader).unwrap_or(i32::MAX));
+            }
         }
         command
     }
@@ -198,17 +226,32 @@ pub trait Executor: Send + Sync {
     /// # Errors
     /// If the program cannot be started; `on_exit` is not called then.
     fn spawn(&self, invocation: &Invocation, on_exit: OnExit) -> io::Result<Box<dyn Running>>;
+
+    /// Starts a command and returns at once; `on_line` is called for each line of its standard output, from another
+    /// thread. What it prints on standard error goes nowhere.
+    ///
+    /// # Errors
+    /// If the program cannot be started, or this executor cannot listen.
+    fn listen(&self, invocation: &Invocation, on_line: OnLine) -> io::Result<Box<dyn Running>> {
+        let _ = (invocation, on_line);
+        Err(io::ErrorKind::Unsupported.into())
+    }
 }
+
+/// Called for each line that a command prints; dropped when there will be no more.
+pub type OnLine = Box<dyn FnMut(&str) + Send>;
 
 /// A command that was started.
 pub trait Running: Send {
-    /// How it ended; blocks until it has.
+    /// How it ended; blocks until it has. What a command that failed leaves in a process group of its own is ended too: a
+    /// plugin goes on without the docker that started it.
     ///
     /// # Errors
     /// If the system does not tell.
     fn wait(&mut self) -> io::Result<Ended>;
 
-    /// Ends the command's whole process group at once (SIGKILL). Containers do not belong to it.
+    /// Ends the command at once (SIGKILL), and what else is in its process group if it has one of its own. Containers do not
+    /// belong to it.
     fn cut_off(&mut self);
 
     /// The process's id.
@@ -250,9 +293,8 @@ impl Executor for System {
         }
         let child = command.spawn()?;
         drop(command); // and with it our copies of the pipe, so that reading it comes to an end
-        let pid = Pid::from_child(&child);
-        let group = invocation.shielded.then_some(pid);
-        let process = Process { child, group, held_back: Arc::default() };
+        let process = Process::new(child, invocation);
+        let pid = Pid::from_child(&process.child);
         let kept = Arc::clone(&process.held_back);
         thread::spawn(move || {
             if let Some(reader) = held_back {
@@ -264,6 +306,19 @@ impl Executor for System {
             on_exit();
         });
         Ok(Box::new(process))
+    }
+
+    fn listen(&self, invocation: &Invocation, mut on_line: OnLine) -> io::Result<Box<dyn Running>> {
+        let mut command = invocation.command();
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn()?;
+        if let Some(stdout) = child.stdout.take() {
+            thread::spawn(move || {
+                for line in BufReader::new(stdout).lines().map_while(Result::ok) {
+                    on_line(&line);
+                }
+            });
+        }
+        Ok(Box::new(Process::new(child, invocation)))
     }
 }
 
@@ -279,8 +334,23 @@ struct Process {
     held_back: Arc<Mutex<Vec<u8>>>,
 }
 
+impl Process {
+    fn new(child: Child, invocation: &Invocation) -> Process {
+        let group = (invocation.group == Group::Own).then(|| Pid::from_child(&child));
+        Process { child, group, held_back: Arc::default() }
+    }
+}
+
 impl Running for Process {
     fn wait(&mut self) -> io::Result<Ended> {
+        let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
+        // Until it is reaped, the group's number is its own.
+        if let Ok(Some(status)) = waitid(WaitId::Pid(Pid::from_child(&self.child)), options)
+            && self.group.is_some()
+            && status.exit_status() != Some(0)
+        {
+            self.cut_off();
+        }
         let status = self.child.wait()?;
         let mut kept = self.held_back.lock().unwrap_or_else(PoisonError::into_inner);
         Ok(Ended { status, held_back: std::mem::take(&mut kept) })
@@ -303,6 +373,13 @@ impl Running for Process {
 pub(super) fn own_session() -> io::Result<()> {
     rustix::process::setsid()?;
     Ok(())
+}
+
+/// Takes standard output away from us and from what we start, and returns it.
+pub(super) fn take_stdout() -> io::Result<OwnedFd> {
+    let stdout = io::stdout().as_fd().try_clone_to_owned()?;
+    rustix::stdio::dup2_stdout(OpenOptions::new().write(true).open("/dev/null")?)?;
+    Ok(stdout)
 }
 
 /// A shielded command that was started by a process that has died since; None if it is over.
@@ -363,6 +440,11 @@ impl Executor for Echo {
         self.logger.command(&invocation.line());
         self.executor.spawn(invocation, on_exit)
     }
+
+    fn listen(&self, invocation: &Invocation, on_line: OnLine) -> io::Result<Box<dyn Running>> {
+        self.logger.command(&invocation.line());
+        self.executor.listen(invocation, on_line)
+    }
 }
 
 /// Keeps the terminal's Ctrl+C away from every command that it passes on.
@@ -375,6 +457,10 @@ impl Executor for Shield {
 
     fn spawn(&self, invocation: &Invocation, on_exit: OnExit) -> io::Result<Box<dyn Running>> {
         self.0.spawn(&invocation.clone().shielded(), on_exit)
+    }
+
+    fn listen(&self, invocation: &Invocation, on_line: OnLine) -> io::Result<Box<dyn Running>> {
+        self.0.listen(&invocation.clone().shielded(), on_line)
     }
 }
 

@@ -1,12 +1,18 @@
 //! The guard: a second process that takes the stack down if the first one cannot.
 //!
 //! No program survives its own SIGKILL, so before `up` is spawned our own binary is started once more, in a session of
-//! its own, reading a pipe whose only other end is ours. What it has to know comes through this pipe, a line each:
-//! the charge as JSON, `up PID`, `hurry`, `done`. If the pipe ends without `done`, we died (SIGKILL, SIGQUIT, out of
-//! memory, a panic), and the guard takes the stack down and looks, as we would have. It keeps no file and polls nothing.
+//! its own, reading a socket whose only other end is ours. What it has to know comes through this socket, a line each:
+//! the charge as JSON, `up PID`, `up over`, `hurry`, `done`. If the socket ends without `done`, we died (SIGKILL, SIGQUIT,
+//! out of memory, a panic), and the guard takes the stack down and looks, as we would have. It keeps no file and polls
+//! nothing.
+//!
+//! Its standard output is the project's lock: the same open file as ours, so that a lock that we hold does not fall free
+//! when we are killed.
 
 use std::ffi::OsStr;
-use std::io::{self, BufRead, PipeWriter, Read, Write};
+use std::io::{self, BufRead, Read, Write};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
@@ -17,6 +23,7 @@ use serde::{Deserialize, Serialize};
 use super::exec;
 use super::expected::Expected;
 use super::lifecycle::{Force, Undo};
+use super::lock::ProjectLock;
 use crate::compose::{ProjectName, Volumes};
 
 /// The hidden subcommand that a guard is started with.
@@ -35,7 +42,7 @@ pub struct Charge {
 
 /// Our end of a guard. Dropped without [`Guard::disarm`], it lets the guard act: also in a panic.
 #[derive(Debug, Default)]
-pub struct Guard(Option<(PipeWriter, Child)>);
+pub struct Guard(Option<(UnixStream, Child)>);
 
 impl Guard {
     /// No guard at all.
@@ -43,25 +50,23 @@ impl Guard {
         Guard(None)
     }
 
-    /// Starts a guard and returns when it is out of reach of whatever ends us.
+    /// Starts a guard, which shares `lock`, and returns when it is out of reach of whatever ends us.
     ///
     /// # Errors
     /// If our own binary cannot be started, or does not become a guard.
-    pub fn arm(charge: &Charge) -> anyhow::Result<Guard> {
-        let (reader, mut writer) = io::pipe()?;
+    pub fn arm(charge: &Charge, lock: &ProjectLock) -> anyhow::Result<Guard> {
+        let (mut ours, theirs) = UnixStream::pair()?;
         let mut command = Command::new(OWN_BINARY);
-        command.arg0(env!("CARGO_PKG_NAME")).arg(SUBCOMMAND);
-        command.stdin(reader).stdout(Stdio::piped()).current_dir("/");
+        command.arg0(env!("CARGO_PKG_NAME")).arg(SUBCOMMAND).current_dir("/");
+        command.stdin(OwnedFd::from(theirs)).stdout(lock.to_share()?.map_or_else(Stdio::null, Stdio::from));
         // GitHub's runner ends every process that carries this at the end of a job, the guard's work undone.
         command.env_remove("RUNNER_TRACKING_ID");
-        let mut child = command.spawn().context("cannot start the guard")?;
-        drop(command); // and with it our copy of the pipe's other end
-        serde_json::to_writer(&mut writer, charge)?;
-        writer.write_all(b"\n")?;
-        let mut ready = [0];
-        let mut stdout = child.stdout.take().context("the guard has no stdout")?;
-        stdout.read_exact(&mut ready).context("the guard did not become ready")?;
-        Ok(Guard(Some((writer, child))))
+        let child = command.spawn().context("cannot start the guard")?;
+        drop(command); // and with it our copy of the socket's other end
+        serde_json::to_writer(&mut ours, charge)?;
+        ours.write_all(b"\n")?;
+        ours.read_exact(&mut [0]).context("the guard did not become ready")?;
+        Ok(Guard(Some((ours, child))))
     }
 
     /// Whether there is a guard.
@@ -74,6 +79,11 @@ impl Guard {
         self.say(&format!("up {up}"));
     }
 
+    /// Tells the guard that `up` is over and about to be reaped: its number may become somebody else's.
+    pub fn forget(&mut self) {
+        self.say("up over");
+    }
+
     /// Tells the guard that there is no patience left for containers.
     pub fn hurry(&mut self) {
         self.say("hurry");
@@ -82,16 +92,15 @@ impl Guard {
     /// Ends the guard: there is nothing left to do for it.
     pub fn disarm(&mut self) {
         self.say("done");
-        if let Some((writer, mut child)) = self.0.take() {
-            drop(writer);
+        if let Some((_, mut child)) = self.0.take() {
             let _ = child.wait();
         }
     }
 
     fn say(&mut self, line: &str) {
         // If it was killed, nobody listens, and we do without.
-        if let Some((writer, _)) = &mut self.0 {
-            let _ = writer.write_all(format!("{line}\n").as_bytes());
+        if let Some((socket, _)) = &mut self.0 {
+            let _ = socket.write_all(format!("{line}\n").as_bytes());
         }
     }
 }
@@ -108,20 +117,25 @@ pub fn is_guard(args: &[impl AsRef<OsStr>]) -> bool {
 #[derive(Debug)]
 pub struct Orphaned {
     pub(super) charge: Charge,
-    /// The process group of `up`, if it was started.
+    /// The process group of `up`, if it runs.
     pub(super) up: Option<u32>,
     pub(super) force: Force,
 }
 
-/// The life of a guard: leaves the session, then listens to standard input to its end. None if there is nothing to do.
+/// The life of a guard: leaves the session, then listens to its end of the socket until that ends. None if there is
+/// nothing to do; otherwise what there is to do, and the project's lock, held if it was.
 ///
 /// # Errors
 /// If it cannot get a session of its own, or if what it is told makes no sense.
-pub fn listen() -> anyhow::Result<Option<Orphaned>> {
+pub fn listen() -> anyhow::Result<Option<(Orphaned, ProjectLock)>> {
     exec::own_session().context("cannot get a session of its own")?;
+    let lock = exec::take_stdout().context("cannot keep the lock")?;
+    let mut socket = UnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);
     // The word for `arm`: from now on nothing that is aimed at its group or its terminal reaches us.
-    io::stdout().write_all(b".").and_then(|()| io::stdout().flush())?;
-    hear(io::stdin().lock())
+    socket.write_all(b".")?;
+    let Some(orphaned) = hear(io::BufReader::new(socket))? else { return Ok(None) };
+    let lock = ProjectLock::inherited(orphaned.charge.project.as_str(), lock).unwrap_or_else(|_| ProjectLock::none());
+    Ok(Some((orphaned, lock)))
 }
 
 fn hear(told: impl BufRead) -> anyhow::Result<Option<Orphaned>> {
@@ -162,8 +176,10 @@ mod tests {
         assert_eq!((orphaned.up, orphaned.force), (Some(17), Force::AtOnce));
         assert_eq!(orphaned.charge.root, PathBuf::from("/a b"));
         assert_eq!((orphaned.charge.undo, orphaned.charge.timeout), (Undo::Remove, Some(3)));
-        let orphaned = hear(format!("{}\n", charge()).as_bytes()).unwrap().unwrap();
-        assert_eq!((orphaned.up, orphaned.force), (None, Force::Graceful));
+        for over in ["", "up 17\nup over\n"] {
+            let orphaned = hear(format!("{}\n{over}", charge()).as_bytes()).unwrap().unwrap();
+            assert_eq!((orphaned.up, orphaned.force), (None, Force::Graceful));
+        }
     }
 
     #[test]

@@ -15,6 +15,10 @@ use crate::compose::Reach;
 pub const DRAIN: Duration = Duration::from_secs(3);
 /// How long after a cut-off `up` the engine may still be busy with a container that was asked for before.
 pub const SETTLE: Duration = Duration::from_secs(1);
+/// How long a teardown puts up with an engine that does not answer: a restart takes about ten seconds.
+pub const PATIENCE: Duration = Duration::from_secs(20);
+/// How often it asks meanwhile.
+pub const RETRY: Duration = Duration::from_millis(500);
 
 /// What a run has to undo when it ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -76,6 +80,8 @@ pub enum Phase {
     Running,
     /// `up` ended by itself; the engine is asked how the containers fared.
     Judging,
+    /// Something is to be taken down, and the project's lock is being taken for it.
+    Locking,
     /// Interrupted; the engine is asked whether everything has started.
     Looking,
     /// Everything has started; a `stop` runs, so that `up` shows the last logs and ends by itself.
@@ -92,6 +98,10 @@ pub enum Phase {
     Settling,
     /// That second look.
     CheckingAgain,
+    /// The engine did not answer such a question: ask again a little later.
+    Away(Reach),
+    /// That question.
+    CheckingBack(Reach),
     /// Over.
     Ended(End),
 }
@@ -118,6 +128,8 @@ pub struct State {
     pub force: Force,
     /// Where `up` is.
     pub up: Up,
+    /// Whether every container of the stack is known to have been started.
+    pub started: bool,
 }
 
 /// What happened.
@@ -135,7 +147,14 @@ pub enum Event {
         /// None failed.
         success: bool,
     },
-    /// The engine told whether start-up is over.
+    /// The start is over.
+    Started {
+        /// It was seen that every container has been started; else it is only no longer to be seen.
+        seen: bool,
+    },
+    /// The project's lock is held, or cannot be had.
+    Locked,
+    /// The engine told whether the start is over.
     Looked {
         /// Every container of the stack has started.
         started: bool,
@@ -144,10 +163,15 @@ pub enum Event {
     UndoEnded,
     /// The time of a [`Action::Wait`] is over.
     TimeIsUp,
-    /// The engine told what is left, or could not be asked.
+    /// The engine told what is left.
     Checked {
-        /// It answered, and nothing is left.
+        /// Nothing.
         clean: bool,
+    },
+    /// The engine could not be asked what is left.
+    Unanswered {
+        /// It has been away for less than [`PATIENCE`].
+        patience: bool,
     },
 }
 
@@ -158,6 +182,10 @@ pub enum Action {
     Idle,
     /// Ask how the containers fared.
     Judge,
+    /// Let others have the project's lock.
+    Unlock,
+    /// Take the project's lock.
+    Lock,
     /// Ask whether everything has started.
     Look,
     /// Run `stop`.
@@ -178,16 +206,22 @@ pub enum Action {
 
 impl State {
     /// A run that begins with `up`.
-    pub const STARTING: State = State { phase: Phase::Running, cause: None, force: Force::Graceful, up: Up::Alive };
+    pub const STARTING: State =
+        State { phase: Phase::Running, cause: None, force: Force::Graceful, up: Up::Alive, started: false };
 
     /// A run that is nothing but a teardown; it begins with [`Action::Undo`].
     pub fn taking_down(reach: Reach) -> State {
-        State { phase: Phase::Undoing(reach), cause: Some(Cause::Requested), force: Force::Graceful, up: Up::Over }
+        State { phase: Phase::Undoing(reach), cause: Some(Cause::Requested), up: Up::Over, ..State::STARTING }
+    }
+
+    /// As [`State::taking_down`], of a stack that another run is attached to: it begins with [`Action::Stop`].
+    pub fn stopping() -> State {
+        State { phase: Phase::Stopping, ..State::taking_down(Reach::File) }
     }
 
     /// A run that goes on after the process that began it has died; it begins with [`Action::Look`].
     pub fn orphaned(force: Force) -> State {
-        State { phase: Phase::Looking, cause: Some(Cause::Requested), force, up: Up::Alive }
+        State { phase: Phase::Looking, cause: Some(Cause::Requested), force, ..State::STARTING }
     }
 
     fn to(self, phase: Phase, action: Action) -> (State, Action) {
@@ -214,12 +248,30 @@ impl State {
         }
     }
 
+    /// With every container started.
+    fn begin_to_stop(self, policy: Policy) -> (State, Action) {
+        if policy.undo == Undo::StopOnly || policy.leaves_running {
+            self.undo(Reach::File)
+        } else {
+            self.to(Phase::Stopping, Action::Stop)
+        }
+    }
+
+    /// After the engine has not answered what is left.
+    fn wait_for_engine(self, reach: Reach, patience: bool) -> (State, Action) {
+        if patience && self.force == Force::Graceful {
+            self.to(Phase::Away(reach), Action::Wait(RETRY))
+        } else {
+            self.end(End::Incomplete)
+        }
+    }
+
     /// After `up` has ended by itself, and what became of it is known.
     fn over(mut self, policy: Policy, success: bool) -> (State, Action) {
         self.cause = Some(if success { Cause::Finished } else { Cause::Failed });
         match policy.undo {
             _ if success && policy.leaves_running => self.end(End::Clean),
-            Undo::Remove => self.undo(Reach::File),
+            Undo::Remove => self.to(Phase::Locking, Action::Lock),
             Undo::StopOnly | Undo::Nothing => self.end(End::Clean),
         }
     }
@@ -228,13 +280,20 @@ impl State {
 /// The table.
 pub fn next(policy: Policy, mut state: State, event: Event) -> (State, Action) {
     use Phase::{
-        Checking, CheckingAgain, Draining, Ended, Judging, Looking, Parting, Running, Settling, Stopping, Undoing,
+        Away, Checking, CheckingAgain, CheckingBack, Draining, Ended, Judging, Locking, Looking, Parting, Running,
+        Settling, Stopping, Undoing,
     };
     match (state.phase, event) {
         (Ended(_), _) => (state, Action::Idle),
 
         // Escalation: first graceful, then at once, then we leave.
         (_, Event::Interrupt(interrupt)) => interrupted(policy, state, interrupt),
+
+        // A stack that just runs may be changed by others.
+        (Running, Event::Started { seen }) => {
+            state.started = seen;
+            (state, Action::Unlock)
+        }
 
         (Running, Event::UpEnded { success }) => {
             state.up = if success { Up::Over } else { Up::CutOff };
@@ -253,11 +312,13 @@ pub fn next(policy: Policy, mut state: State, event: Event) -> (State, Action) {
         }
         (Judging, Event::Judged { success }) => state.over(policy, success),
 
+        (Locking, Event::Locked) => match state.up {
+            Up::Alive if state.started => state.begin_to_stop(policy),
+            Up::Alive => state.to(Looking, Action::Look),
+            Up::Over | Up::CutOff => state.undo(Reach::File),
+        },
         (Looking, Event::Looked { .. }) if state.up != Up::Alive => state.undo(Reach::File),
-        (Looking, Event::Looked { started: true }) if policy.undo == Undo::StopOnly || policy.leaves_running => {
-            state.undo(Reach::File)
-        }
-        (Looking, Event::Looked { started: true }) => state.to(Stopping, Action::Stop),
+        (Looking, Event::Looked { started: true }) => state.begin_to_stop(policy),
         (Looking, Event::Looked { .. }) => state.cut_up_and_undo(),
         (Stopping, Event::UndoEnded) => match state.up {
             Up::Alive => state.to(Parting, Action::Wait(DRAIN)),
@@ -277,17 +338,24 @@ pub fn next(policy: Policy, mut state: State, event: Event) -> (State, Action) {
             (state, Action::CutUp)
         }
         // Something that a broken-off `up` had asked for may still be to come.
-        (Checking(_), Event::Checked { clean: true }) if state.up == Up::CutOff => {
+        (Checking(_) | CheckingBack(_), Event::Checked { clean: true }) if state.up == Up::CutOff => {
             state.to(Settling, Action::Wait(SETTLE))
         }
         (Settling, Event::TimeIsUp) => state.to(CheckingAgain, Action::Check),
-        (Checking(_) | CheckingAgain, Event::Checked { clean: true }) => state.end(End::Clean),
+        (Checking(_) | CheckingAgain | CheckingBack(_), Event::Checked { clean: true }) => state.end(End::Clean),
+        // What was tried without an engine has failed for that reason alone.
+        (CheckingBack(reach), Event::Checked { clean: false }) => state.undo(reach),
         (Checking(_) | CheckingAgain, Event::Checked { clean: false }) if policy.undo == Undo::StopOnly => {
             state.end(End::Incomplete)
         }
         (Checking(Reach::File) | CheckingAgain, Event::Checked { clean: false }) => state.undo(Reach::Everything),
         (Checking(Reach::Everything), Event::Checked { clean: false }) => state.undo(Reach::ByName),
         (Checking(Reach::ByName), Event::Checked { clean: false }) => state.end(End::Incomplete),
+        (Checking(reach) | CheckingBack(reach), Event::Unanswered { patience }) => {
+            state.wait_for_engine(reach, patience)
+        }
+        (CheckingAgain, Event::Unanswered { patience }) => state.wait_for_engine(Reach::File, patience),
+        (Away(reach), Event::TimeIsUp) => state.to(CheckingBack(reach), Action::Check),
 
         // An answer that came too late to matter.
         _ => (state, Action::Idle),
@@ -295,7 +363,7 @@ pub fn next(policy: Policy, mut state: State, event: Event) -> (State, Action) {
 }
 
 fn interrupted(policy: Policy, mut state: State, interrupt: Interrupt) -> (State, Action) {
-    use Phase::{Draining, Judging, Looking, Parting, Running, Stopping, Undoing};
+    use Phase::{Away, Draining, Judging, Locking, Looking, Parting, Running, Stopping, Undoing};
     let before = state.cause;
     if before == Some(Cause::Interrupted(Interrupt::Hup)) && interrupt == Interrupt::Hup {
         // A closing terminal is often told of twice, by the kernel and by the shell; that is no second wish.
@@ -312,20 +380,21 @@ fn interrupted(policy: Policy, mut state: State, interrupt: Interrupt) -> (State
             }
             Up::Over | Up::CutOff => state.end(End::Clean),
         },
-        (Running | Judging, _) => state.to(Looking, Action::Look),
+        (Running | Judging, _) => state.to(Locking, Action::Lock),
         (_, Force::AtOnce) => state.end(End::Abandoned),
         // A teardown that was under way for another reason is hurried up by the first interrupt already.
         (phase, Force::Graceful) => {
             state.force = Force::AtOnce;
             match phase {
                 _ if policy.undo == Undo::Nothing => (state, Action::Idle),
-                Looking if state.up == Up::Alive => state.cut_up_and_undo(),
+                Locking | Looking if state.up == Up::Alive => state.cut_up_and_undo(),
                 Stopping | Parting if state.up == Up::Alive => {
                     // It had started everything; it only must not see its containers vanish.
                     state.up = Up::Over;
                     state.to(Undoing(Reach::File), Action::CutUpAndUndo(Reach::File))
                 }
-                Looking | Stopping | Parting => state.undo(Reach::File),
+                Locking | Looking | Stopping | Parting => state.undo(Reach::File),
+                Away(_) => state.end(End::Incomplete),
                 Undoing(reach) | Draining(reach) => state.undo(reach),
                 _ => (state, Action::Idle),
             }
@@ -372,7 +441,8 @@ mod tests {
             FOREGROUND,
             State::STARTING,
             &[
-                (int(Int), Action::Look),
+                (int(Int), Action::Lock),
+                (Event::Locked, Action::Look),
                 (STARTED, Action::Stop),
                 (GOOD, Action::Idle),
                 (Event::UndoEnded, Action::Undo(Reach::File)),
@@ -386,7 +456,12 @@ mod tests {
 
     #[test]
     fn up_may_end_a_little_after_stop_and_is_cut_off_if_it_does_not() {
-        let begin = [(int(Term), Action::Look), (STARTED, Action::Stop), (Event::UndoEnded, Action::Wait(DRAIN))];
+        let begin = [
+            (int(Term), Action::Lock),
+            (Event::Locked, Action::Look),
+            (STARTED, Action::Stop),
+            (Event::UndoEnded, Action::Wait(DRAIN)),
+        ];
         let parting = play(FOREGROUND, State::STARTING, &begin);
         play(FOREGROUND, parting, &[(GOOD, Action::Undo(Reach::File)), (Event::UndoEnded, Action::Check)]);
         let story = [
@@ -405,7 +480,8 @@ mod tests {
     #[test]
     fn an_interrupted_start_is_cut_off_and_looked_at_twice() {
         let story = [
-            (int(Int), Action::Look),
+            (int(Int), Action::Lock),
+            (Event::Locked, Action::Look),
             (NOT_STARTED, Action::CutUpAndUndo(Reach::File)),
             (BAD, Action::Idle),
             (Event::UndoEnded, Action::Check),
@@ -425,8 +501,8 @@ mod tests {
 
     #[test]
     fn each_further_press_is_harder() {
-        let stopping = [(int(Int), Action::Look), (STARTED, Action::Stop)];
-        let parting = [stopping[0], stopping[1], (Event::UndoEnded, Action::Wait(DRAIN))];
+        let stopping = [(int(Int), Action::Lock), (Event::Locked, Action::Look), (STARTED, Action::Stop)];
+        let parting = [stopping[0], stopping[1], stopping[2], (Event::UndoEnded, Action::Wait(DRAIN))];
         for begin in [&stopping[..], &parting] {
             let state = play(FOREGROUND, State::STARTING, begin);
             // `up` must not see its containers vanish.
@@ -436,16 +512,22 @@ mod tests {
             assert_eq!(end.phase, Phase::Ended(End::Abandoned));
             assert_eq!(end.cause, Some(Cause::Interrupted(Int)), "the first interrupt gives the exit code");
         }
-        let ended = [stopping[0], stopping[1], (GOOD, Action::Idle), (int(Int), Action::Undo(Reach::File))];
-        play(FOREGROUND, State::STARTING, &ended);
+        let stopping = play(FOREGROUND, State::STARTING, &stopping);
+        play(FOREGROUND, stopping, &[(GOOD, Action::Idle), (int(Int), Action::Undo(Reach::File))]);
     }
 
     #[test]
     fn a_press_while_the_engine_is_being_asked_counts() {
-        let story = [(int(Int), Action::Look), (int(Int), Action::CutUpAndUndo(Reach::File)), (STARTED, Action::Idle)];
+        let story = [
+            (int(Int), Action::Lock),
+            (Event::Locked, Action::Look),
+            (int(Int), Action::CutUpAndUndo(Reach::File)),
+            (STARTED, Action::Idle),
+        ];
         assert_eq!(play(FOREGROUND, State::STARTING, &story).force, Force::AtOnce);
         let story = [
-            (int(Int), Action::Look),
+            (int(Int), Action::Lock),
+            (Event::Locked, Action::Look),
             (GOOD, Action::Idle),
             (int(Int), Action::Undo(Reach::File)),
             (Event::UndoEnded, Action::Check),
@@ -455,8 +537,62 @@ mod tests {
     }
 
     #[test]
+    fn the_lock_is_given_back_while_the_stack_just_runs_and_taken_again_for_the_end() {
+        let story = [(Event::Started { seen: true }, Action::Unlock), (int(Int), Action::Lock)];
+        let waiting = play(FOREGROUND, State::STARTING, &story);
+        // It is known already how far the start is.
+        play(FOREGROUND, waiting, &[(Event::Locked, Action::Stop)]);
+        let story = [(Event::Started { seen: false }, Action::Unlock), (int(Int), Action::Lock)];
+        let unknown = play(FOREGROUND, State::STARTING, &story);
+        play(FOREGROUND, unknown, &[(Event::Locked, Action::Look), (STARTED, Action::Stop)]);
+        // Another command has taken the stack down meanwhile.
+        play(FOREGROUND, waiting, &[(GOOD, Action::Idle), (Event::Locked, Action::Undo(Reach::File))]);
+        let story = [(int(Int), Action::CutUpAndUndo(Reach::File)), (Event::Locked, Action::Idle)];
+        play(FOREGROUND, waiting, &story);
+    }
+
+    #[test]
+    fn a_teardown_waits_for_the_engine_and_is_done_again_when_it_is_back() {
+        let away = |patience| Event::Unanswered { patience };
+        let begin = [
+            (Event::UndoEnded, Action::Check),
+            (away(true), Action::Wait(RETRY)),
+            (Event::TimeIsUp, Action::Check),
+            (away(true), Action::Wait(RETRY)),
+        ];
+        let waiting = play(FOREGROUND, State::taking_down(Reach::File), &begin);
+        let back = [
+            (Event::TimeIsUp, Action::Check),
+            (LEFT, Action::Undo(Reach::File)),
+            (Event::UndoEnded, Action::Check),
+            (LEFT, Action::Undo(Reach::Everything)),
+            (Event::UndoEnded, Action::Check),
+            (away(true), Action::Wait(RETRY)),
+            (Event::TimeIsUp, Action::Check),
+            (CLEAN, Action::Finish),
+        ];
+        assert_eq!(play(FOREGROUND, waiting, &back).phase, Phase::Ended(End::Clean));
+        let for_good = [(Event::TimeIsUp, Action::Check), (away(false), Action::Finish)];
+        assert_eq!(play(FOREGROUND, waiting, &for_good).phase, Phase::Ended(End::Incomplete));
+        assert_eq!(play(FOREGROUND, waiting, &[(int(Int), Action::Finish)]).phase, Phase::Ended(End::Incomplete));
+        let hurried = State { force: Force::AtOnce, ..State::taking_down(Reach::File) };
+        play(FOREGROUND, hurried, &[(Event::UndoEnded, Action::Check), (away(true), Action::Finish)]);
+    }
+
+    #[test]
+    fn a_stack_that_somebody_is_attached_to_is_stopped_before_it_is_removed() {
+        let story = [(Event::UndoEnded, Action::Undo(Reach::File)), (Event::UndoEnded, Action::Check)];
+        play(FOREGROUND, State::stopping(), &story);
+    }
+
+    #[test]
     fn a_terminal_that_tells_twice_that_it_is_gone_is_no_second_wish() {
-        let story = [(int(Hup), Action::Look), (STARTED, Action::Stop), (int(Hup), Action::Idle)];
+        let story = [
+            (int(Hup), Action::Lock),
+            (Event::Locked, Action::Look),
+            (STARTED, Action::Stop),
+            (int(Hup), Action::Idle),
+        ];
         let state = play(FOREGROUND, State::STARTING, &story);
         assert_eq!(state.force, Force::Graceful);
         play(FOREGROUND, state, &[(int(Int), Action::CutUpAndUndo(Reach::File))]);
@@ -469,7 +605,8 @@ mod tests {
         {
             let begin = [
                 (up, Action::Judge),
-                (Event::Judged { success }, Action::Undo(Reach::File)),
+                (Event::Judged { success }, Action::Lock),
+                (Event::Locked, Action::Undo(Reach::File)),
                 (Event::UndoEnded, Action::Check),
             ];
             let state = play(FOREGROUND, State::STARTING, &begin);
@@ -481,7 +618,8 @@ mod tests {
     fn a_failed_start_is_looked_at_twice_since_it_may_have_been_broken_off() {
         let story = [
             (BAD, Action::Judge),
-            (Event::Judged { success: false }, Action::Undo(Reach::File)),
+            (Event::Judged { success: false }, Action::Lock),
+            (Event::Locked, Action::Undo(Reach::File)),
             (Event::UndoEnded, Action::Check),
             (CLEAN, Action::Wait(SETTLE)),
             (Event::TimeIsUp, Action::Check),
@@ -496,7 +634,7 @@ mod tests {
         for policy in [DETACHED, DETACHED_ALONE] {
             play(policy, State::STARTING, &[(GOOD, Action::Judge), (judged(true), Action::Finish)]);
         }
-        play(DETACHED, State::STARTING, &[(GOOD, Action::Judge), (judged(false), Action::Undo(Reach::File))]);
+        play(DETACHED, State::STARTING, &[(GOOD, Action::Judge), (judged(false), Action::Lock)]);
         play(DETACHED_ALONE, State::STARTING, &[(BAD, Action::Judge), (judged(false), Action::Finish)]);
     }
 
@@ -533,7 +671,8 @@ mod tests {
     #[test]
     fn keep_stops_on_an_interrupt_and_widens_nothing() {
         let story = [
-            (int(Int), Action::Look),
+            (int(Int), Action::Lock),
+            (Event::Locked, Action::Look),
             (STARTED, Action::Undo(Reach::File)),
             (GOOD, Action::Idle),
             (Event::UndoEnded, Action::Check),
@@ -546,14 +685,16 @@ mod tests {
 
     /// Every event in every state that can be reached.
     fn every_row(policy: Policy) -> Vec<(State, Event, State, Action)> {
-        let mut events = vec![Event::UndoEnded, Event::TimeIsUp];
+        let mut events = vec![Event::UndoEnded, Event::TimeIsUp, Event::Locked];
         events.extend(Interrupt::ALL.map(Event::Interrupt));
         for yes in [true, false] {
             events.extend([
                 Event::UpEnded { success: yes },
                 Event::Judged { success: yes },
+                Event::Started { seen: yes },
                 Event::Looked { started: yes },
                 Event::Checked { clean: yes },
+                Event::Unanswered { patience: yes },
             ]);
         }
         let mut rows = Vec::new();
@@ -562,6 +703,7 @@ mod tests {
         if policy == FOREGROUND {
             open.extend([
                 State::taking_down(Reach::File),
+                State::stopping(),
                 State::orphaned(Force::Graceful),
                 State::orphaned(Force::AtOnce),
             ]);

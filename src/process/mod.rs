@@ -17,8 +17,11 @@
 //! 8. A foreground run owns the stack: every way out tears it down, unless `--keep`.
 //! 9. A detached start that fails and found nothing running takes back what it created, after it has shown why; one
 //!    that found a running stack leaves it alone and says so.
-//! 10. The guard: our own binary in its own session, holding the read end of a pipe. EOF without the word "done" means
+//! 10. The guard: our own binary in its own session, holding the other end of a socket. EOF without the word "done" means
 //!     that we died; it takes down and looks as in 7. Nothing of it stays after a normal end.
+//! 11. One project, one change at a time: whoever starts or takes down holds the project's lock, and the guard inherits
+//!     it.
+//! 12. An engine that does not answer is asked again for a bounded time.
 //!
 //! `lifecycle` is the law as a table, [`Runner`] carries it out, `spec/dev/process-mgmt.md` says where it comes from.
 
@@ -27,11 +30,14 @@ mod expected;
 mod guard;
 mod interrupt;
 mod lifecycle;
+mod lock;
 mod runner;
+mod startup;
 mod verdict;
 
 pub use crate::shell::Logger;
-pub use exec::{Echo, Ended, Executor, Invocation, OnExit, Running, Show, System};
+pub use exec::{Echo, Ended, Executor, Invocation, OnExit, OnLine, Running, Show, System};
 pub use guard::{Charge, Guard, Orphaned, is_guard, listen};
 pub use interrupt::{Interrupt, hook};
-pub use runner::{Arm, Hook, OnEnd, Options, Outcome, Runner, SendInterrupt, Teardown};
+pub use lock::ProjectLock;
+pub use runner::{Arm, Hook, OnEnd, Options, Outcome, Runner, SendInterrupt, Teardown, waiting_for_others};

@@ -6,13 +6,17 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
+use anyhow::Context as _;
+
 use super::exec::{self, Executor, Invocation, OnExit, Running, Shield, Show};
 use super::expected::Expected;
 use super::guard::{Charge, Guard, Orphaned};
 use super::interrupt::Interrupt;
-use super::lifecycle::{self, Action, Cause, End, Event, Force, Phase, Policy, State, Undo, Up};
+use super::lifecycle::{self, Action, Cause, End, Event, Force, PATIENCE, Phase, Policy, State, Undo, Up};
+use super::lock::ProjectLock;
+use super::startup::Startup;
 use super::verdict::{Question, Verdict};
-use crate::compose::{Attach, Compose, ContainerStatus, Reach, Stack, Traefik, Volumes};
+use crate::compose::{Attach, Compose, ContainerStatus, ProjectName, Reach, Stack, Traefik, Volumes};
 use crate::engine::{self, Container, Remains};
 use crate::exit::{Code, Failure};
 use crate::shell::{Logger, Verbosity};
@@ -24,6 +28,14 @@ const ECHO: Duration = Duration::from_millis(100);
 
 /// The exit code of a Go program that has crashed.
 const GO_PANIC: i32 = 2;
+
+/// How many lines of each log come first when a stack is followed that runs already.
+const LAST_LINES: u32 = 20;
+
+/// What is said while somebody else changes the project.
+pub fn waiting_for_others(project: &ProjectName) -> String {
+    format!("waiting for another command on {project} to finish")
+}
 
 /// What the end of a run does with containers that nobody needs any more.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -96,8 +108,8 @@ pub type SendInterrupt = Box<dyn Fn(Interrupt) + Send + Sync>;
 /// Makes interrupts arrive at the given function from now on. The real one is [`super::hook`].
 pub type Hook = dyn Fn(SendInterrupt) -> anyhow::Result<()> + Send + Sync;
 
-/// Arms a guard for this charge. The real one is [`Guard::arm`].
-pub type Arm = dyn Fn(&Charge) -> anyhow::Result<Guard> + Send + Sync;
+/// Arms a guard for this charge, which shares the lock. The real one is [`Guard::arm`].
+pub type Arm = dyn Fn(&Charge, &ProjectLock) -> anyhow::Result<Guard> + Send + Sync;
 
 /// Starts stacks and takes them down.
 pub struct Runner<'a> {
@@ -114,11 +126,18 @@ impl<'a> Runner<'a> {
     }
 
     /// Starts `stack` and stays until it is started ([`Attach::Detached`]) or over ([`Attach::Foreground`]); then, or
-    /// when an interrupt comes, takes down what has to be taken down and looks whether it is gone.
+    /// when an interrupt comes, takes down what has to be taken down and looks whether it is gone. `lock` is held; in the
+    /// foreground it is given back while the stack just runs.
     ///
     /// # Errors
     /// [`Code::EngineUnavailable`] if docker could not be started at all; there is nothing to take down then.
-    pub fn run(&self, compose: &Compose, stack: &Stack, options: &Options) -> anyhow::Result<Outcome> {
+    pub fn run(
+        &self,
+        compose: &Compose,
+        stack: &Stack,
+        options: &Options,
+        lock: ProjectLock,
+    ) -> anyhow::Result<Outcome> {
         let policy = Policy {
             leaves_running: options.attach == Attach::Detached,
             undo: match (options.attach, options.on_end) {
@@ -132,7 +151,7 @@ impl<'a> Runner<'a> {
             (Attach::Detached, Verbosity::Quiet) => Show::IfItFails,
             _ => Show::Live,
         };
-        let mut run = Run::new(self, compose, options.teardown, policy, State::STARTING)?;
+        let mut run = Run::new(self, compose, options.teardown, policy, State::STARTING, lock)?;
         run.start = Some((stack, options));
         run.expected = Expected::new(stack, options.traefik, &options.args);
         if policy.undo != Undo::Nothing {
@@ -149,6 +168,9 @@ impl<'a> Runner<'a> {
         match run.spawn(&up, Message::UpExited) {
             Ok(up) => {
                 run.guard.watch(up.id());
+                if options.attach == Attach::Foreground {
+                    run.watch_the_start(up.id());
+                }
                 run.up = Some(up);
             }
             Err(error) => {
@@ -159,16 +181,45 @@ impl<'a> Runner<'a> {
         Ok(run.drive())
     }
 
-    /// Takes the stack down, whoever started it, and looks whether it is gone; `reach` is how wide it begins.
+    /// Follows a stack that another run owns until that takes it down, or an interrupt comes; undoes nothing.
+    ///
+    /// # Errors
+    /// [`Code::EngineUnavailable`] if docker could not be started.
+    pub fn follow(&self, compose: &Compose, verbosity: Verbosity) -> anyhow::Result<Outcome> {
+        let policy = Policy { leaves_running: true, undo: Undo::Nothing };
+        let teardown = Teardown { verbosity, ..Teardown::default() };
+        let mut run = Run::new(self, compose, teardown, policy, State::STARTING, ProjectLock::none())?;
+        let project = compose.project();
+        self.logger
+            .status("Following", &format!("{project}, which another run is attached to (Ctrl+C leaves it to that)"));
+        let logs = compose.follow_logs_from(LAST_LINES);
+        run.up_line = logs.to_string();
+        run.up = Some(run.spawn(&logs, Message::UpExited).map_err(engine::no_docker)?);
+        Ok(run.drive())
+    }
+
+    /// Takes the stack down, whoever started it, and looks whether it is gone; `reach` is how wide it begins. `lock` is
+    /// held.
     ///
     /// # Errors
     /// If interrupts cannot be hooked; nothing was touched then.
-    pub fn take_down(&self, compose: &Compose, reach: Reach, teardown: Teardown) -> anyhow::Result<Outcome> {
+    pub fn take_down(
+        &self,
+        compose: &Compose,
+        reach: Reach,
+        teardown: Teardown,
+        lock: ProjectLock,
+    ) -> anyhow::Result<Outcome> {
         let policy = Policy { leaves_running: false, undo: Undo::Remove };
-        let mut run = Run::new(self, compose, teardown, policy, State::taking_down(reach))?;
+        // For the sake of the `up` of whoever is attached: see `lifecycle`.
+        let (state, action) = match reach {
+            Reach::File if lock.is_owned_by_another() => (State::stopping(), Action::Stop),
+            _ => (State::taking_down(reach), Action::Undo(reach)),
+        };
+        let mut run = Run::new(self, compose, teardown, policy, state, lock)?;
         run.arm();
         self.logger.status("Stopping", compose.project().as_str());
-        run.act(Action::Undo(reach));
+        run.act(action);
         Ok(run.drive())
     }
 
@@ -176,7 +227,7 @@ impl<'a> Runner<'a> {
     ///
     /// # Errors
     /// If the workspace cannot be named, or interrupts cannot be hooked.
-    pub fn take_over(&self, orphaned: Orphaned) -> anyhow::Result<Outcome> {
+    pub fn take_over(&self, orphaned: Orphaned, mut lock: ProjectLock) -> anyhow::Result<Outcome> {
         let Orphaned { charge, up, force } = orphaned;
         let compose = Compose::new(&Workspace::at(charge.root), charge.project)?;
         let teardown = Teardown {
@@ -187,8 +238,11 @@ impl<'a> Runner<'a> {
             verbosity: Verbosity::Quiet,
         };
         let policy = Policy { leaves_running: false, undo: charge.undo };
-        let mut run = Run::new(self, &compose, teardown, policy, State::orphaned(force))?;
         self.logger.status("Guarding", &format!("{}, whose `cargo stagecraft` is gone", compose.project()));
+        // Held already if it died in the middle of a change; else others may be at one. Without a lock it goes on all the
+        // same: a stack that stays is worse.
+        let _ = lock.take();
+        let mut run = Run::new(self, &compose, teardown, policy, State::orphaned(force), lock)?;
         run.expected = charge.expected;
         let sender = run.sender.clone();
         let on_exit: OnExit = Box::new(move || {
@@ -206,10 +260,14 @@ impl<'a> Runner<'a> {
 /// What arrives on the one channel.
 enum Message {
     Interrupt(Interrupt),
+    /// The start is over, and whether that was seen.
+    Started(bool),
+    Locked(ProjectLock),
     UpExited,
     /// With the number of the command, since a `down` may have been replaced by a harder one.
     UndoExited(u32),
     Judged(Result<Verdict, Failure>),
+    Followed,
     Looked(Result<Vec<Container>, Failure>),
     Checked(Result<Remains, Failure>),
 }
@@ -220,12 +278,15 @@ struct Run<'a> {
     start: Option<(&'a Stack, &'a Options)>,
     expected: Expected,
     guard: Guard,
+    /// None while a thread waits for it.
+    lock: Option<ProjectLock>,
     teardown: Teardown,
     policy: Policy,
     state: State,
     sender: Sender<Message>,
     receiver: Receiver<Message>,
     up: Option<Box<dyn Running>>,
+    startup: Option<Startup>,
     up_line: String,
     /// How `up` failed, if it did.
     up_failure: Option<String>,
@@ -235,6 +296,8 @@ struct Run<'a> {
     undos: u32,
     deadline: Option<Instant>,
     remains: Option<Result<Remains, Failure>>,
+    /// Since when the engine has not answered.
+    away: Option<Instant>,
     began: (Instant, SystemTime),
     last_interrupt: Option<(Interrupt, Instant)>,
 }
@@ -247,6 +310,7 @@ impl<'a> Run<'a> {
         teardown: Teardown,
         policy: Policy,
         state: State,
+        lock: ProjectLock,
     ) -> anyhow::Result<Run<'a>> {
         let (sender, receiver) = mpsc::channel();
         let interrupts = sender.clone();
@@ -260,12 +324,14 @@ impl<'a> Run<'a> {
             start: None,
             expected: Expected::default(),
             guard: Guard::none(),
+            lock: Some(lock),
             teardown,
             policy,
             state,
             sender,
             receiver,
             up: None,
+            startup: None,
             up_line: String::new(),
             up_failure: None,
             up_crashed: false,
@@ -273,6 +339,7 @@ impl<'a> Run<'a> {
             undos: 0,
             deadline: None,
             remains: None,
+            away: None,
             began: (Instant::now(), SystemTime::now()),
             last_interrupt: None,
         })
@@ -288,7 +355,8 @@ impl<'a> Run<'a> {
             timeout: self.teardown.timeout.or(self.teardown.interrupt_timeout),
             volumes: self.teardown.volumes,
         };
-        match (self.runner.arm)(&charge) {
+        let lock = self.lock.as_ref().context("the lock is away");
+        match lock.and_then(|lock| (self.runner.arm)(&charge, lock)) {
             Ok(guard) => self.guard = guard,
             Err(error) => self.logger().warn(&format!(
                 "no guard watches over this run, and `kill -9` would leave the stack running: {error:#}"
@@ -340,6 +408,14 @@ impl<'a> Run<'a> {
                 let is_echo = before.is_some_and(|(kind, time)| kind == interrupt && time.elapsed() < ECHO);
                 (!is_echo).then_some(Event::Interrupt(interrupt))
             }
+            Message::Started(seen) => {
+                self.startup = None;
+                Some(Event::Started { seen })
+            }
+            Message::Locked(lock) => {
+                self.lock = Some(lock);
+                Some(Event::Locked)
+            }
             Message::UpExited => Some(self.up_ended()),
             Message::UndoExited(number) if number == self.undos => {
                 self.undo_ended();
@@ -347,6 +423,7 @@ impl<'a> Run<'a> {
             }
             Message::UndoExited(_) => None,
             Message::Judged(verdict) => Some(self.judged(verdict)),
+            Message::Followed => Some(self.followed()),
             Message::Looked(containers) => {
                 // If the engine does not tell: `down` first, which harms nothing.
                 let started = containers.map_or(true, |containers| self.expected.have_started(&containers));
@@ -356,8 +433,13 @@ impl<'a> Run<'a> {
             }
             Message::Checked(remains) => {
                 let remains = remains.map(|remains| self.only_what_counts(remains));
+                if remains.is_err() {
+                    self.remains = Some(remains);
+                    return Some(Event::Unanswered { patience: self.has_patience() });
+                }
+                self.away = None;
                 let clean = remains.as_ref().is_ok_and(Remains::is_empty);
-                let found = if clean { "nothing is left" } else { "something is left, or it does not answer" };
+                let found = if clean { "nothing is left" } else { "something is left" };
                 self.logger().detail("Asked", &format!("the engine: {found}"));
                 for network in remains.iter().flat_map(|remains| &remains.lost) {
                     self.logger().warn(&format!(
@@ -378,6 +460,12 @@ impl<'a> Run<'a> {
         match action {
             Action::Idle | Action::Finish => {}
             Action::Judge => self.judge(),
+            Action::Unlock => {
+                if let Some(lock) = &mut self.lock {
+                    lock.give_back();
+                }
+            }
+            Action::Lock => self.take_lock(),
             Action::Look => {
                 let project = self.compose.project().clone();
                 self.ask(move |executor| Message::Looked(engine::containers(executor, &project)));
@@ -425,17 +513,59 @@ impl<'a> Run<'a> {
         });
     }
 
+    /// Until it is over, nobody else may change anything.
+    fn watch_the_start(&mut self, up: u32) {
+        let sender = self.sender.clone();
+        let over = move |seen| {
+            let _ = sender.send(Message::Started(seen));
+        };
+        match Startup::watch(&self.runner.executor, self.compose.project(), &self.expected, up, over.clone()) {
+            Ok(startup) => self.startup = Some(startup),
+            // Better an early change than none at all.
+            Err(_) => over(false),
+        }
+    }
+
+    /// Takes the lock, in a thread of its own if somebody else holds it: an interrupt is heard meanwhile, and a second one
+    /// goes ahead without.
+    fn take_lock(&mut self) {
+        // If locking fails, the stack still has to be taken down.
+        let Some(mut lock) = self.lock.take() else { return };
+        let sender = self.sender.clone();
+        if lock.try_take().unwrap_or(true) {
+            let _ = sender.send(Message::Locked(lock));
+            return;
+        }
+        self.logger().status("Blocking", &waiting_for_others(self.compose.project()));
+        thread::spawn(move || {
+            let _ = lock.take();
+            let _ = sender.send(Message::Locked(lock));
+        });
+    }
+
+    /// Whether to go on asking an engine that does not answer.
+    fn has_patience(&mut self) -> bool {
+        if self.away.is_none() && self.state.force == Force::Graceful {
+            let seconds = PATIENCE.as_secs();
+            let what = format!("for the engine, which does not answer; {seconds} s at most, press Ctrl+C not to wait");
+            self.logger().status("Waiting", &what);
+        }
+        self.away.get_or_insert_with(Instant::now).elapsed() < PATIENCE
+    }
+
     fn up_ended(&mut self) -> Event {
+        self.startup = None;
         let Some(mut up) = self.up.take() else {
             return Event::UpEnded { success: false };
         };
+        self.guard.forget();
         match up.wait() {
             Ok(ended) if ended.status.success() => {
-                self.logger().detail("Ended", "`docker compose up` with exit status: 0");
+                self.logger().detail("Ended", &format!("`{}` with exit status: 0", self.up_line));
                 Event::UpEnded { success: true }
             }
             Ok(ended) => {
-                self.logger().detail("Ended", &format!("`docker compose up` with {}", ended.status));
+                self.logger().detail("Ended", &format!("`{}` with {}", self.up_line, ended.status));
                 self.logger().replay(&ended.held_back);
                 self.up_failure = Some(format!("`{}` ended with {}", self.up_line, ended.status));
                 self.up_crashed = ended.status.code() == Some(GO_PANIC);
@@ -450,7 +580,7 @@ impl<'a> Run<'a> {
 
     fn cut_up(&mut self) {
         if let Some(up) = &mut self.up {
-            self.runner.logger.detail("Killing", "`docker compose up`, which is still at work");
+            self.runner.logger.detail("Killing", "the command that is still at work");
             up.cut_off();
             self.runner.logger.restore_terminal();
         }
@@ -524,10 +654,26 @@ impl<'a> Run<'a> {
     }
 
     fn judge(&self) {
-        if let Some((stack, options)) = self.start {
-            let question = Question::new(self.compose, stack, options.attach, self.began.1, self.up_crashed);
-            self.ask(move |executor| Message::Judged(question.ask(executor)));
+        match self.start {
+            Some((stack, options)) => {
+                let question = Question::new(self.compose, stack, options.attach, self.began.1, self.up_crashed);
+                self.ask(move |executor| Message::Judged(question.ask(executor)));
+            }
+            // Followed only: whose stack it is judges it.
+            None => {
+                let _ = self.sender.send(Message::Followed);
+            }
         }
+    }
+
+    fn followed(&self) -> Event {
+        match &self.up_failure {
+            None => self.logger().status("Ended", &format!("{}, which its run has taken down", self.compose.project())),
+            Some(failure) => {
+                self.logger().error(&format!("{} can no longer be followed: {failure}", self.compose.project()))
+            }
+        }
+        Event::Judged { success: self.up_failure.is_none() }
     }
 
     fn judged(&self, verdict: Result<Verdict, Failure>) -> Event {
@@ -542,8 +688,8 @@ impl<'a> Run<'a> {
         let verdict = match verdict {
             Ok(verdict) => verdict,
             Err(failure) => {
-                let up = self.up_failure.as_deref().map(|up| format!("{up}; ")).unwrap_or_default();
-                logger.error(&format!("{project}: {up}and how it fared cannot be asked: {failure:#}"));
+                let up = self.up_failure.as_deref().map(|up| format!("{up}, and ")).unwrap_or_default();
+                logger.error(&format!("{project}: {up}how it fared cannot be asked: {failure:#}"));
                 return Event::Judged { success: false };
             }
         };
@@ -659,8 +805,15 @@ impl<'a> Run<'a> {
                 logger.help(&format!("finish with `cargo stagecraft dev down`, or `{again}`"));
             }
         }
-        if end != End::Abandoned {
-            self.guard.disarm();
+        self.startup = None;
+        match self.lock.take() {
+            Some(lock) if end == End::Abandoned && self.guard.is_armed() => lock.leave_to_the_guard(),
+            _ if end == End::Abandoned => {}
+            lock => {
+                // The guard has the same lock: others come when it is gone.
+                self.guard.disarm();
+                drop(lock);
+            }
         }
         match (end, self.state.cause) {
             // Dropped undisarmed, which is what the guard waits for.
@@ -701,7 +854,7 @@ mod tests {
 
     use super::*;
     use crate::compose::ProjectName;
-    use crate::process::{Charge, Echo, Ended, Guard};
+    use crate::process::{Charge, Echo, Ended, Guard, OnLine};
 
     type Answers = fn(&str) -> (i32, &'static str);
 
@@ -742,7 +895,7 @@ mod tests {
         }
     }
 
-    fn no_guard(_: &Charge) -> anyhow::Result<Guard> {
+    fn no_guard(_: &Charge, _: &ProjectLock) -> anyhow::Result<Guard> {
         Ok(Guard::none())
     }
 
@@ -764,6 +917,11 @@ mod tests {
                 (self.on_up)();
             }
             Ok(Box::new(FakeRunning(self.up_ends_with.unwrap_or(0))))
+        }
+
+        fn listen(&self, invocation: &Invocation, _: OnLine) -> io::Result<Box<dyn Running>> {
+            self.call(invocation);
+            Err(io::ErrorKind::Unsupported.into())
         }
     }
 
@@ -846,7 +1004,7 @@ mod tests {
             Ok(())
         };
         let runner = Runner::new(Arc::new(Echo::new(fake.clone(), log.clone())), log.as_ref(), &hook, &no_guard);
-        let outcome = runner.run(&compose(), &stack(), options).unwrap();
+        let outcome = runner.run(&compose(), &stack(), options, ProjectLock::none()).unwrap();
         let mut calls = fake.calls.lock().unwrap().clone();
         for call in &mut calls {
             call.truncate(call.find(" --all").or(call.find(" --filter")).unwrap_or(call.len()));
@@ -868,8 +1026,8 @@ mod tests {
         let (outcome, mut calls, log) =
             run(Fake::new(None, answers), &options(Attach::Foreground), Some(Interrupt::Term));
         assert_eq!(outcome, Outcome::Interrupted(Interrupt::Term));
-        calls[4..].sort();
-        assert_eq!(calls, ["up", "ps", "stop", "down", "network ls", "ps"]);
+        calls[5..].sort();
+        assert_eq!(calls, ["up", "events --since 10s", "ps", "stop", "down", "network ls", "ps"]);
         assert_eq!(
             log.said("command")[0],
             "COMPOSE_MENU=0 COMPOSE_PROJECT_NAME=x docker compose -f .stagecraft/dev/compose.yaml up"
@@ -942,13 +1100,6 @@ mod tests {
     }
 
     #[test]
-    fn an_engine_that_is_gone_at_the_end_is_no_clean_end() {
-        let (outcome, _, log) = run(Fake::new(Some(0), |_| (1, "")), &options(Attach::Foreground), None);
-        assert_eq!(outcome, Outcome::Incomplete);
-        assert!(log.said("error")[1].starts_with("what is left of x cannot be known"), "{:?}", log.said("error"));
-    }
-
-    #[test]
     fn a_quiet_detached_start_shows_what_compose_said_only_if_it_failed() {
         let quiet = |code| {
             let mut options = options(Attach::Detached);
@@ -987,9 +1138,12 @@ mod tests {
         let log = Log::default();
         let hook = |_: SendInterrupt| Ok(());
         let runner = Runner::new(Arc::new(Missing), &log, &hook, &no_guard);
-        let error = runner.run(&compose(), &stack(), &options(Attach::Foreground)).unwrap_err();
+        let error = runner.run(&compose(), &stack(), &options(Attach::Foreground), ProjectLock::none()).unwrap_err();
         assert_eq!(error.downcast_ref::<Failure>().unwrap().code(), Code::EngineUnavailable);
-        assert_eq!(runner.take_down(&compose(), Reach::File, Teardown::default()).unwrap(), Outcome::Incomplete);
+        assert_eq!(
+            runner.take_down(&compose(), Reach::File, Teardown::default(), ProjectLock::none()).unwrap(),
+            Outcome::Incomplete
+        );
         assert!(log.said("error")[0].contains("cannot be known: cannot run `docker`"), "{:?}", log.said("error"));
     }
 }

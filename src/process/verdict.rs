@@ -57,12 +57,8 @@ impl Question {
     }
 
     pub(super) fn ask(&self, executor: &dyn Executor) -> Result<Verdict, Failure> {
-        let output = executor.output(&self.ps).map_err(engine::no_docker)?;
-        if !output.status.success() {
-            let words = String::from_utf8_lossy(&output.stderr).trim().to_string();
-            return Err(Code::EngineUnavailable.because(anyhow!(words)));
-        }
-        let mut containers = ContainerStatus::parse(&output.stdout).map_err(|error| Code::Failed.because(error))?;
+        let mut containers =
+            ContainerStatus::parse(&self.ask_compose(executor)?).map_err(|error| Code::Failed.because(error))?;
         // Containers of services that the file no longer has are not what was started here.
         containers.retain(|container| self.logs.iter().any(|(name, _)| *name == container.service));
         let failed = containers.iter().filter(|container| container.has_failed()).cloned().collect();
@@ -72,6 +68,23 @@ impl Question {
             Attach::Detached => verdict.last_words = self.last_words(executor, &verdict.failed),
         }
         Ok(verdict)
+    }
+
+    /// What `ps` prints. It lists the containers and then looks into each, and fails if one has been removed in between: as
+    /// long as somebody takes the stack down, it is asked again.
+    fn ask_compose(&self, executor: &dyn Executor) -> Result<Vec<u8>, Failure> {
+        let mut chances = 20;
+        loop {
+            let output = executor.output(&self.ps).map_err(engine::no_docker)?;
+            if output.status.success() {
+                return Ok(output.stdout);
+            }
+            let words = String::from_utf8_lossy(&output.stderr).trim().to_string();
+            chances -= 1;
+            if chances == 0 || !words.contains("No such container") {
+                return Err(Code::EngineUnavailable.because(anyhow!(words)));
+            }
+        }
     }
 
     fn spare_the_stopped(&self, executor: &dyn Executor, verdict: &mut Verdict) -> Result<(), Failure> {

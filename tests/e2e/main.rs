@@ -24,6 +24,8 @@ macro_rules! on_both_pairs {
 }
 
 mod engine;
+mod own_engine;
+mod proxy;
 mod pty;
 mod run;
 mod stage;
@@ -34,6 +36,8 @@ mod endings;
 mod environment;
 mod foreground;
 mod names;
+mod outage;
 mod signals;
 mod startup;
+mod together;
 mod traefik;

@@ -523,21 +523,41 @@ fn volumes_count_as_left_only_where_they_were_to_go() {
     }
 }
 
-#[test]
-fn an_engine_that_goes_away_during_the_teardown_is_exit_6() {
-    let sandbox = Sandbox::new();
-    let run = started(&sandbox, &["dev"]);
-    let gone = "Cannot connect to the Docker daemon\n";
-    sandbox.engine.answer(Verb::Containers, Reply::exit(1).stderr(gone));
-    sandbox.engine.answer(Verb::Networks, Reply::exit(1).stderr(gone));
-    run.signal(Signal::TERM);
-    run.wait().exits(6).tells(str![[r#"
-    Starting shop (Ctrl+C stops and removes it)
-    Stopping shop (SIGTERM); press Ctrl+C again to kill its containers at once
-error: what is left of shop cannot be known: the docker engine does not answer: Cannot connect to the Docker daemon
-help: once the engine answers, remove it with `docker compose -p shop down --remove-orphans`
+/// An engine that goes away now.
+fn goes_away(sandbox: &Sandbox) {
+    for verb in [Verb::Containers, Verb::Networks, Verb::Down, Verb::Stop] {
+        sandbox.engine.answer(verb, Reply::exit(1).stderr("Cannot connect to the Docker daemon\n"));
+    }
+}
 
-"#]]);
+#[test]
+fn an_engine_that_is_away_at_the_teardown_is_waited_for() {
+    let sandbox = Sandbox::new();
+    sandbox.engine.world(|world| world.up_ends = UpEnds::Never);
+    let terminal = sandbox.stagecraft(["dev"]).in_terminal();
+    sandbox.engine.wait_gone(Verb::Starts);
+    goes_away(&sandbox);
+    sandbox.engine.end(Verb::Up, Reply::exit(1).stderr("unexpected EOF\n"));
+    terminal.wait_for_text("for the engine, which does not answer");
+    sandbox.engine.forget_answers();
+    terminal.wait().exits(1).says("shop failed").says("shop; nothing of it is left");
+}
+
+#[test]
+fn an_engine_that_stays_away_is_exit_6_and_a_press_ends_the_wait() {
+    let sandbox = Sandbox::new();
+    let terminal = sandbox.stagecraft(["dev"]).in_terminal();
+    sandbox.engine.wait_gone(Verb::Starts);
+    goes_away(&sandbox);
+    terminal.press_ctrl_c();
+    // The fake `up` has not noticed: it is killed 3 s after `stop` has failed.
+    terminal.wait_for_text("for the engine, which does not answer; 20 s at most, press Ctrl+C not to wait");
+    terminal.press_ctrl_c();
+    terminal
+        .wait()
+        .exits(6)
+        .says("what is left of shop cannot be known: the docker engine does not answer: Cannot connect to the Docker")
+        .says("once the engine answers, remove it with `docker compose -p shop down --remove-orphans`");
 }
 
 #[test]
@@ -867,4 +887,21 @@ fn down_without_a_compose_file_asks_which_of_several_projects_is_meant() {
     sandbox.run(["dev", "down"]).exits(3).says("one, two\nhelp: choose one with `--project-name`\n");
     sandbox.run(["dev", "down", "--project-name", "one"]).exits(0);
     sandbox.engine.world(|world| assert!(world.containers.iter().all(|c| c.project == "two"), "{world:?}"));
+}
+
+#[test]
+fn containers_that_vanish_while_they_are_asked_for_are_no_failure() {
+    let sandbox = Sandbox::new();
+    let run = started(&sandbox, &["dev"]);
+    let mut times = 0;
+    sandbox.engine.on(Verb::Ps, move |_, _| {
+        times += 1;
+        (times < 3).then(|| Reply::exit(1).stderr("Error response from daemon: No such container: 4a29\n"))
+    });
+    sandbox.engine.world(|world| {
+        world.stop("shop");
+        world.down("shop", true, false);
+    });
+    run.wait().exits(0).says("stopped from elsewhere");
+    assert_eq!(sandbox.engine.calls_of(Verb::Ps).len(), 3);
 }

@@ -9,3 +9,4 @@ mod lifecycle;
 mod spec;
 mod support;
 mod terminal;
+mod together;

@@ -115,6 +115,8 @@ impl Sandbox {
         path.push(std::env::var_os("PATH").unwrap_or_default());
         command.env("PATH", path);
         command.env("FAKE_DOCKER", self.outside().join("engine.sock"));
+        // Where locks are.
+        command.env("XDG_RUNTIME_DIR", self.outside());
         command.env("TERM", "xterm").env("COLUMNS", "100");
         // Were there ever a panic, a test would see all of it.
         command.env("RUST_BACKTRACE", "1");
@@ -426,6 +428,13 @@ impl Terminal<'_> {
         self.screen.wait_until(text, |seen| String::from_utf8_lossy(&seen.bytes).contains(text));
     }
 
+    /// Waits until one of these has appeared, and returns it.
+    pub fn wait_for_any<'t>(&self, texts: &[&'t str]) -> &'t str {
+        let found = |bytes: &[u8]| texts.iter().find(|text| String::from_utf8_lossy(bytes).contains(**text)).copied();
+        self.screen.wait_until("one of these", |seen| found(&seen.bytes).is_some());
+        found(&self.screen.seen.0.lock().expect("nobody panics with it").bytes).expect("it was there")
+    }
+
     /// Waits for the end; what was on the screen is the stderr of the answer. The terminal is as it was.
     pub fn wait(mut self) -> Finished {
         let Some(status) = self.child.wait() else {
@@ -539,8 +548,10 @@ pub enum Verb {
     Networks,
     /// `docker volume ls`
     Volumes,
-    /// `docker events`
+    /// `docker events` up to now
     Events,
+    /// `docker events` from now on
+    Starts,
     /// Anything else
     Other,
 }
@@ -635,7 +646,8 @@ fn verb_of(args: &[OsString]) -> Verb {
         Some("ps") => return Verb::Containers,
         Some("network") => return Verb::Networks,
         Some("volume") => return Verb::Volumes,
-        Some("events") => return Verb::Events,
+        Some("events") if args.iter().any(|arg| arg == "--until") => return Verb::Events,
+        Some("events") => return Verb::Starts,
         Some("compose") => {}
         _ => return Verb::Other,
     }
@@ -844,6 +856,11 @@ impl World {
         self.containers.iter().any(|c| c.project == project && c.is_alive() && !c.stuck)
     }
 
+    fn has_started(&self, project: &str) -> bool {
+        let mut ours = self.containers.iter().filter(|c| c.project == project).peekable();
+        ours.peek().is_some() && ours.all(|c| c.state != "created")
+    }
+
     /// Whether nothing at all is on the engine.
     pub fn is_empty(&self) -> bool {
         self.containers.is_empty() && self.networks.is_empty() && self.volumes.is_empty()
@@ -902,6 +919,7 @@ impl World {
                 Some(Reply::lines(self.events.iter().filter(|(owner, _)| *owner == project).map(|(_, e)| e.clone())))
             }
             Verb::Logs => Some(Reply::default()),
+            Verb::Starts => self.has_started(&project).then(|| Reply::default().stdout("start\n")),
             Verb::Other => Some(Reply::exit(125).stderr(format!("unknown to the fake docker: {}\n", call.line()))),
         }
     }
@@ -989,6 +1007,11 @@ impl FakeEngine {
     /// Asks `hook` first at every such call; where it gives no reply, the call does what it always does.
     pub fn on(&self, verb: Verb, hook: impl FnMut(&Call, &mut World) -> Option<Reply> + Send + 'static) {
         self.shared.lock().hooks.push((verb, Box::new(hook)));
+    }
+
+    /// From now on every call does what it always does.
+    pub fn forget_answers(&self) {
+        self.shared.lock().hooks.clear();
     }
 
     /// Makes such calls stand still before they do anything.
@@ -1184,6 +1207,9 @@ impl State {
             let hooks = self.hooks.iter_mut().filter(|(verb, _)| *verb == call.verb);
             let hooked = hooks.filter_map(|(_, hook)| hook(&call, world)).next();
             return hooked.or_else(|| self.world.begin(&call));
+        }
+        if call.verb == Verb::Starts {
+            return self.world.begin(&call);
         }
         // Only an `up` takes its time: as long as one of its containers lives.
         let over = !self.world.is_up(&call.project().unwrap_or_default());

@@ -1,0 +1,213 @@
+//! One project, one change at a time: advisory file locks that die with their holder.
+//!
+//! Compose does not keep two of its commands apart: two `up -d` of one project at the same moment usually fail, and a
+//! `down` during an `up` leaves a network behind. So whoever starts a stack or takes it down holds the project's lock
+//! meanwhile. A run in the foreground gives it back while the stack just runs, and holds a second one for as long as it
+//! lives: by that others see that the stack has an owner.
+//!
+//! The files lie in a folder of the user's own, outside the workspace, and are removed by whoever is done. A lock is of the
+//! open file, not of the process: the guard shares the first one, so that it does not fall free when the process that
+//! took it is killed.
+
+use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+/// The lock of one project. Dropped, it is given back and its files are removed.
+#[derive(Debug)]
+pub struct ProjectLock(Option<Files>);
+
+#[derive(Debug)]
+struct Files {
+    /// The lock's path without an extension.
+    path: PathBuf,
+    change: File,
+    is_held: bool,
+    owner: Option<File>,
+}
+
+impl ProjectLock {
+    /// No lock at all, where files cannot be locked.
+    pub fn none() -> ProjectLock {
+        ProjectLock(None)
+    }
+
+    /// The lock of this project, not held yet.
+    ///
+    /// # Errors
+    /// If there is no folder for it that is the user's own.
+    pub fn open(project: &str) -> io::Result<ProjectLock> {
+        let path = folder()?.join(project);
+        let change = open(&change_file(&path))?;
+        Ok(ProjectLock(Some(Files { path, change, is_held: false, owner: None })))
+    }
+
+    /// As [`ProjectLock::open`], with an open file that the process before us may have locked.
+    ///
+    /// # Errors
+    /// As [`ProjectLock::open`].
+    pub(super) fn inherited(project: &str, change: OwnedFd) -> io::Result<ProjectLock> {
+        let path = folder()?.join(project);
+        Ok(ProjectLock(Some(Files { path, change: change.into(), is_held: false, owner: None })))
+    }
+
+    /// Takes it if nobody else holds it; whether it is held now.
+    ///
+    /// # Errors
+    /// If the system cannot lock files there.
+    pub fn try_take(&mut self) -> io::Result<bool> {
+        self.take_by(|file| match file.try_lock() {
+            Ok(()) => Ok(true),
+            Err(TryLockError::WouldBlock) => Ok(false),
+            Err(TryLockError::Error(error)) => Err(error),
+        })
+    }
+
+    /// Takes it as soon as nobody else holds it.
+    ///
+    /// # Errors
+    /// If the system cannot lock files there.
+    pub fn take(&mut self) -> io::Result<()> {
+        self.take_by(|file| file.lock().map(|()| true)).map(drop)
+    }
+
+    fn take_by(&mut self, lock: impl Fn(&File) -> io::Result<bool>) -> io::Result<bool> {
+        let Some(files) = &mut self.0 else { return Ok(true) };
+        while !files.is_held {
+            match lock(&files.change) {
+                Ok(true) => {}
+                Ok(false) => return Ok(false),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => return Err(error),
+            }
+            let path = change_file(&files.path);
+            if is_at(&files.change, &path) {
+                files.is_held = true;
+            } else {
+                // Whoever held it has removed the file meanwhile: this lock keeps nobody away.
+                files.change = open(&path)?;
+            }
+        }
+        Ok(true)
+    }
+
+    /// Whether it is held.
+    pub fn is_held(&self) -> bool {
+        self.0.as_ref().is_none_or(|files| files.is_held)
+    }
+
+    /// Lets others have it; it can be taken again.
+    pub fn give_back(&mut self) {
+        if let Some(files) = &mut self.0 {
+            // Not closed: the guard has the same open file, and needs no more than that to take it again.
+            let _ = files.change.unlock();
+            files.is_held = false;
+        }
+    }
+
+    /// Makes us the owner of the stack, unless somebody else is; whether we are now. To be asked with the lock held.
+    ///
+    /// # Errors
+    /// If the system cannot lock files there.
+    pub fn own(&mut self) -> io::Result<bool> {
+        let Some(files) = &mut self.0 else { return Ok(true) };
+        let owner = open(&owner_file(&files.path))?;
+        match owner.try_lock() {
+            Ok(()) => files.owner = Some(owner),
+            Err(TryLockError::WouldBlock) => return Ok(false),
+            Err(TryLockError::Error(error)) => return Err(error),
+        }
+        Ok(true)
+    }
+
+    /// Whether somebody else owns the stack. To be asked with the lock held.
+    pub fn is_owned_by_another(&self) -> bool {
+        let Some(files) = &self.0 else { return false };
+        let owned = |file: File| matches!(file.try_lock(), Err(TryLockError::WouldBlock));
+        files.owner.is_none() && File::open(owner_file(&files.path)).is_ok_and(owned)
+    }
+
+    /// Gives it back and blocks for as long as somebody else owns the stack.
+    ///
+    /// # Errors
+    /// If the system cannot lock files there.
+    pub fn wait_for_the_owner(&mut self) -> io::Result<()> {
+        self.give_back();
+        let Some(files) = &self.0 else { return Ok(()) };
+        match File::open(owner_file(&files.path)) {
+            Ok(owner) => owner.lock(),
+            // It has just ended.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Leaves it to the guard, which has the same open file.
+    pub(super) fn leave_to_the_guard(mut self) {
+        // Closed, but not unlocked.
+        self.0 = None;
+    }
+
+    /// What the guard has to inherit.
+    pub(super) fn to_share(&self) -> io::Result<Option<OwnedFd>> {
+        self.0.as_ref().map(|files| files.change.try_clone().map(OwnedFd::from)).transpose()
+    }
+}
+
+impl Drop for ProjectLock {
+    fn drop(&mut self) {
+        if self.is_held()
+            && !self.is_owned_by_another()
+            && let Some(files) = &self.0
+        {
+            let _ = fs::remove_file(owner_file(&files.path));
+            let _ = fs::remove_file(change_file(&files.path));
+        }
+        self.give_back();
+    }
+}
+
+fn change_file(path: &Path) -> PathBuf {
+    with_extension(path, ".lock")
+}
+
+fn owner_file(path: &Path) -> PathBuf {
+    with_extension(path, ".owner")
+}
+
+fn with_extension(path: &Path, extension: &str) -> PathBuf {
+    let mut path = path.as_os_str().to_owned();
+    path.push(extension);
+    path.into()
+}
+
+fn open(path: &Path) -> io::Result<File> {
+    OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)
+}
+
+/// Whether this open file is the one that the path leads to.
+fn is_at(file: &File, path: &Path) -> bool {
+    let identity = |metadata: fs::Metadata| (metadata.dev(), metadata.ino());
+    file.metadata().is_ok_and(|ours| fs::metadata(path).is_ok_and(|theirs| identity(ours) == identity(theirs)))
+}
+
+/// The user's own folder for what lives as long as a session: every program of one user has to find the same one,
+/// whether it has the variable or not.
+fn folder() -> io::Result<PathBuf> {
+    let user = fs::metadata("/proc/self")?.uid();
+    let is_ours = |folder: &Path| fs::symlink_metadata(folder).is_ok_and(|it| it.is_dir() && it.uid() == user);
+    let runtime = [std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from), Some(format!("/run/user/{user}").into())];
+    let runtime = runtime.into_iter().flatten().find(|folder| folder.is_absolute() && is_ours(folder));
+    let folder = match runtime {
+        Some(runtime) => runtime.join("cargo-stagecraft"),
+        // Not TMPDIR, which differs from shell to shell.
+        None => format!("/tmp/cargo-stagecraft-{user}").into(),
+    };
+    match DirBuilder::new().mode(0o700).create(&folder) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
+        _ if is_ours(&folder) => Ok(folder),
+        _ => Err(io::Error::other(format!("{} is no folder of this user's", folder.display()))),
+    }
+}
