@@ -207,13 +207,12 @@ pub fn look_into_networks(executor: &dyn Executor, mut remains: Remains) -> Rema
     remains
 }
 
-/// The question to which the engine goes on answering with a line for each container of the project that is attached to
-/// or started.
+/// The question to which the engine goes on answering with what happens to the project's containers, a word a line.
 ///
-/// `up` attaches to its containers once all are created, and then starts them; of a stack that runs already there is
-/// nothing but the first to be heard. What happened before the question reached the engine is told too.
-pub fn starts(project: &ProjectName) -> Invocation {
-    let before = ["events", "--since", "10s", "--filter", "event=attach", "--filter", "event=start", "--filter"];
+/// What happened before the question reached the engine is told too. It is asked for everything, not only for what is of
+/// interest, so that the docker that passes it on does not outlive whoever listens: a line that nobody reads ends it.
+pub fn happenings(project: &ProjectName) -> Invocation {
+    let before = ["events", "--since", "10s", "--filter", "type=container", "--filter"];
     docker(&before, project, &["--format", "{{.Action}}"])
 }
 
@@ -290,7 +289,11 @@ fn docker(before: &[&str], project: &ProjectName, after: &[&str]) -> Invocation 
 
 /// The answer of the engine, one JSON value a line.
 fn ask<T: DeserializeOwned>(executor: &dyn Executor, question: &Invocation) -> Result<Vec<T>, Failure> {
-    let output = executor.output(question).map_err(no_docker)?;
+    let mut output = executor.output(question).map_err(no_docker)?;
+    if output.status.code().is_none() {
+        // A signal to our process group may strike a command between its fork and its own group: nobody meant it.
+        output = executor.output(question).map_err(no_docker)?;
+    }
     if !output.status.success() {
         let words = String::from_utf8_lossy(&output.stderr);
         let error = anyhow!("{}", words.trim()).context("the docker engine does not answer");

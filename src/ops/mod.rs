@@ -7,6 +7,7 @@ mod guard;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::thread;
 
 use anyhow::anyhow;
 
@@ -17,7 +18,7 @@ pub use guard::guard;
 use crate::compose::{self, NameChoice, ProjectName, Stack};
 use crate::engine::{self, Container};
 use crate::exit::{Code, Failure};
-use crate::process::{Arm, Executor, Hook, Logger, ProjectLock, waiting_for_others};
+use crate::process::{Arm, Executor, Hook, Logger, ProjectLock, SETTLE, waiting_for_others};
 use crate::shell::Shell;
 use crate::workspace::{COMPOSE_FILE, DEV_DIR, Workspace};
 
@@ -98,6 +99,11 @@ fn lock(cx: &Context<'_>, project: &ProjectName) -> ProjectLock {
         if !lock.try_take()? {
             cx.shell.status("Blocking", &waiting_for_others(project));
             lock.take()?;
+        }
+        let killed = format!("waiting for the end of what a killed run of {project} was doing");
+        if lock.end_orphans(|| cx.shell.status("Blocking", &killed)) {
+            // The engine may still be at work on what it was asked for last.
+            thread::sleep(SETTLE);
         }
         io::Result::Ok(lock)
     };

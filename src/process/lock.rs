@@ -5,15 +5,21 @@
 //! meanwhile. A run in the foreground gives it back while the stack just runs, and holds a second one for as long as it
 //! lives: by that others see that the stack has an owner.
 //!
+//! The files name what their holder has started. If any of that lives when the lock has fallen free, the holder and its guard
+//! were killed together; whoever takes the lock next ends it, or it would go on starting what is being taken down.
+//!
 //! The files lie in a folder of the user's own, outside the workspace, and are removed by whoever is done. A lock is of the
 //! open file, not of the process: the guard shares the first one, so that it does not fall free when the process that
 //! took it is killed.
 
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
-use std::io;
+use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::mpsc;
+
+use super::exec;
 
 /// The lock of one project. Dropped, it is given back and its files are removed.
 #[derive(Debug)]
@@ -144,6 +150,47 @@ impl ProjectLock {
         }
     }
 
+    /// Writes down a command that we have started.
+    pub(super) fn note(&self, change: Change, pid: u32) {
+        if let (Some(files), Some(start)) = (&self.0, start_of(pid)) {
+            let mut file = files.owner.as_ref().unwrap_or(&files.change);
+            // If it cannot be written, `dev down` is still there.
+            let _ = file.seek(SeekFrom::End(0)).and_then(|_| writeln!(file, "{} {pid} {start}", change.word()));
+        }
+    }
+
+    /// Ends the starts that a holder that died without giving it back has left at work, and waits for the end of its
+    /// teardowns, which containers are in the middle of; whether there was any. `say` is called before it waits. To be asked
+    /// with the lock held.
+    pub fn end_orphans(&self, say: impl Fn()) -> bool {
+        let Some(files) = &self.0 else { return false };
+        let mut orphans = noted_in(&files.change);
+        if !self.is_owned_by_another()
+            && let Ok(owner) = File::open(owner_file(&files.path))
+        {
+            orphans.extend(noted_in(&owner));
+        }
+        let mut ended = false;
+        for Noted { change, pid, start } in orphans {
+            let (over, is_over) = mpsc::channel();
+            let on_exit = Box::new(move || {
+                let _ = over.send(());
+            });
+            // The number may be somebody else's by now, the number and the time are not.
+            if let Some(mut orphan) = exec::adopt(pid, on_exit)
+                && start_of(pid) == Some(start)
+            {
+                say();
+                if change == Change::Start {
+                    orphan.cut_off();
+                }
+                let _ = is_over.recv();
+                ended = true;
+            }
+        }
+        ended
+    }
+
     /// Leaves it to the guard, which has the same open file.
     pub(super) fn leave_to_the_guard(mut self) {
         // Closed, but not unlocked.
@@ -185,6 +232,51 @@ fn with_extension(path: &Path, extension: &str) -> PathBuf {
 
 fn open(path: &Path) -> io::Result<File> {
     OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)
+}
+
+/// What a command does to the project.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Change {
+    /// `up`
+    Start,
+    /// `stop` or `down`
+    End,
+}
+
+impl Change {
+    fn word(self) -> &'static str {
+        match self {
+            Change::Start => "start",
+            Change::End => "end",
+        }
+    }
+}
+
+/// A command that a file names: its process, and when that was started.
+struct Noted {
+    change: Change,
+    pid: u32,
+    start: u64,
+}
+
+fn noted_in(mut file: &File) -> Vec<Noted> {
+    let mut text = String::new();
+    // What cannot be read names nobody.
+    let _ = file.rewind().and_then(|()| file.read_to_string(&mut text));
+    let read = |line: &str| {
+        let mut words = line.split(' ');
+        let word = words.next()?;
+        let change = [Change::Start, Change::End].into_iter().find(|change| change.word() == word)?;
+        Some(Noted { change, pid: words.next()?.parse().ok()?, start: words.next()?.parse().ok()? })
+    };
+    text.lines().filter_map(read).collect()
+}
+
+/// When a process was started, in the kernel's ticks since boot: see proc(5).
+fn start_of(pid: u32) -> Option<u64> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The name before it is in parentheses and may hold anything.
+    stat.rsplit_once(") ")?.1.split(' ').nth(19)?.parse().ok()
 }
 
 /// Whether this open file is the one that the path leads to.

@@ -39,5 +39,6 @@ pub use crate::shell::Logger;
 pub use exec::{Echo, Ended, Executor, Invocation, OnExit, OnLine, Running, Show, System};
 pub use guard::{Charge, Guard, Orphaned, is_guard, listen};
 pub use interrupt::{Interrupt, hook};
+pub use lifecycle::SETTLE;
 pub use lock::ProjectLock;
 pub use runner::{Arm, Hook, OnEnd, Options, Outcome, Runner, SendInterrupt, Teardown, waiting_for_others};

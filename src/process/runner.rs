@@ -12,8 +12,8 @@ use super::exec::{self, Executor, Invocation, OnExit, Running, Shield, Show};
 use super::expected::Expected;
 use super::guard::{Charge, Guard, Orphaned};
 use super::interrupt::Interrupt;
-use super::lifecycle::{self, Action, Cause, End, Event, Force, PATIENCE, Phase, Policy, State, Undo, Up};
-use super::lock::ProjectLock;
+use super::lifecycle::{self, Action, Cause, End, Event, Force, PATIENCE, Phase, Policy, SETTLE, State, Undo, Up};
+use super::lock::{Change, ProjectLock};
 use super::startup::Startup;
 use super::verdict::{Question, Verdict};
 use crate::compose::{Attach, Compose, ContainerStatus, ProjectName, Reach, Stack, Traefik, Volumes};
@@ -25,6 +25,11 @@ use crate::workspace::Workspace;
 /// How soon after an interrupt the same one counts as its echo: timeout(1) signals the process and then its whole group,
 /// and no finger presses twice so quickly.
 const ECHO: Duration = Duration::from_millis(100);
+
+/// How much longer than the answer to a question the engine may take for what it was asked to make. An idle machine answers
+/// within 50 ms and makes a network in 0.2 s; with many times more work than cores it was 0.4 s and 1.9 s.
+const SLOWER_THAN_AN_ANSWER: u32 = 20;
+const SETTLE_AT_MOST: Duration = Duration::from_secs(5);
 
 /// The exit code of a Go program that has crashed.
 const GO_PANIC: i32 = 2;
@@ -168,6 +173,7 @@ impl<'a> Runner<'a> {
         match run.spawn(&up, Message::UpExited) {
             Ok(up) => {
                 run.guard.watch(up.id());
+                run.note(Change::Start, up.id());
                 if options.attach == Attach::Foreground {
                     run.watch_the_start(up.id());
                 }
@@ -296,6 +302,9 @@ struct Run<'a> {
     undos: u32,
     deadline: Option<Instant>,
     remains: Option<Result<Remains, Failure>>,
+    /// When it was asked, and how long that took the last time.
+    asked: Instant,
+    answered_in: Duration,
     /// Since when the engine has not answered.
     away: Option<Instant>,
     began: (Instant, SystemTime),
@@ -339,6 +348,8 @@ impl<'a> Run<'a> {
             undos: 0,
             deadline: None,
             remains: None,
+            asked: Instant::now(),
+            answered_in: Duration::ZERO,
             away: None,
             began: (Instant::now(), SystemTime::now()),
             last_interrupt: None,
@@ -361,6 +372,13 @@ impl<'a> Run<'a> {
             Err(error) => self.logger().warn(&format!(
                 "no guard watches over this run, and `kill -9` would leave the stack running: {error:#}"
             )),
+        }
+    }
+
+    /// Lets whoever takes the lock after us know of a command, should it outlive us and the guard.
+    fn note(&self, change: Change, pid: u32) {
+        if let Some(lock) = &self.lock {
+            lock.note(change, pid);
         }
     }
 
@@ -432,6 +450,7 @@ impl<'a> Run<'a> {
                 Some(Event::Looked { started })
             }
             Message::Checked(remains) => {
+                self.answered_in = self.asked.elapsed();
                 let remains = remains.map(|remains| self.only_what_counts(remains));
                 if remains.is_err() {
                     self.remains = Some(remains);
@@ -477,11 +496,13 @@ impl<'a> Run<'a> {
                 self.undo(reach);
             }
             Action::CutUp => self.cut_up(),
+            Action::Wait(SETTLE) => self.deadline = Some(Instant::now() + self.settling_time()),
             Action::Wait(time) => self.deadline = Some(Instant::now() + time),
             Action::Check => {
                 let project = self.compose.project().clone();
                 let volumes = self.teardown.volumes;
                 let last = self.state.phase == Phase::Checking(Reach::ByName);
+                self.asked = Instant::now();
                 self.ask(move |executor| {
                     let remains = engine::remains(executor, &project, volumes);
                     let looked_into = |remains: Remains| match &remains {
@@ -541,6 +562,12 @@ impl<'a> Run<'a> {
             let _ = lock.take();
             let _ = sender.send(Message::Locked(lock));
         });
+    }
+
+    /// How long the engine may still be busy with what a killed `up` has asked for: an engine that is slow to answer is slow
+    /// to make a network.
+    fn settling_time(&self) -> Duration {
+        (self.answered_in * SLOWER_THAN_AN_ANSWER).clamp(SETTLE, SETTLE_AT_MOST)
     }
 
     /// Whether to go on asking an engine that does not answer.
@@ -623,7 +650,10 @@ impl<'a> Run<'a> {
         };
         self.undos += 1;
         match self.spawn(&invocation.clone().show(show), Message::UndoExited(self.undos)) {
-            Ok(undo) => self.undo = Some(undo),
+            Ok(undo) => {
+                self.note(Change::End, undo.id());
+                self.undo = Some(undo);
+            }
             Err(error) => {
                 // The workspace's folder may be gone, and docker cannot be started in it: a wider step needs no folder.
                 self.logger().detail("Failed", &format!("`{invocation}` cannot be started: {error}"));

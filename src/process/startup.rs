@@ -29,11 +29,15 @@ impl Startup {
         over: impl FnOnce(bool) + Send + 'static,
     ) -> io::Result<Startup> {
         let (heard, hears) = mpsc::channel();
-        let on_line: OnLine = Box::new(move |_| {
-            // Nobody listens any more when it is over.
-            let _ = heard.send(());
+        let on_line: OnLine = Box::new(move |action| {
+            // `up` attaches to its containers once all are created, and then starts them; of a stack that runs already
+            // there is nothing but the first to be heard.
+            if ["attach", "start"].contains(&action) {
+                // Nobody listens any more when it is over.
+                let _ = heard.send(());
+            }
         });
-        let listening = executor.listen(&engine::starts(project).beside(up), on_line)?;
+        let listening = executor.listen(&engine::happenings(project).beside(up), on_line)?;
         let (executor, project, expected) = (Arc::clone(executor), project.clone(), expected.clone());
         thread::spawn(move || {
             let started = hears.iter().any(|()| {

@@ -209,11 +209,11 @@ impl Run {
     }
 }
 
-/// Whatever the tests themselves have been started with: in the background of a script SIGINT is ignored, with nohup
-/// SIGHUP, and both would be inherited.
+/// Whatever the tests themselves have been started with: in the background of a script SIGINT and SIGQUIT are ignored,
+/// with nohup SIGHUP, and all would be inherited.
 fn with_default_signals(command: &mut Command) {
     let reset = || {
-        for signal in [libc::SIGINT, libc::SIGTERM, libc::SIGHUP] {
+        for signal in [libc::SIGINT, libc::SIGQUIT, libc::SIGTERM, libc::SIGHUP] {
             // SAFETY: sets a disposition that every process may have, and is allowed between fork and exec.
             #[allow(unsafe_code)]
             unsafe {

@@ -3,6 +3,7 @@
 use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
 
 use rustix::process::Signal;
 
@@ -129,11 +130,8 @@ fn nothing_of_the_guard_stays_after_an_end_that_is_no_death() {
     assert_eq!(guards(), 0);
 }
 
-#[test]
-fn the_guard_is_out_of_reach_of_what_ends_the_run() {
-    let sandbox = Sandbox::new();
-    let run = sandbox.stagecraft(["dev"]).env("RUNNER_TRACKING_ID", "github_1").start();
-    sandbox.engine.wait_running(Verb::Up);
+/// The guard's folder in /proc.
+pub fn guard_of(sandbox: &Sandbox) -> PathBuf {
     let mark = sandbox.outside().join("engine.sock");
     let guard = fs::read_dir("/proc").unwrap().filter_map(|entry| Some(entry.ok()?.path())).find(|process| {
         let has = |file: &str, text: &OsStr| {
@@ -142,7 +140,15 @@ fn the_guard_is_out_of_reach_of_what_ends_the_run() {
         };
         has("cmdline", OsStr::new("__guard")) && has("environ", mark.as_os_str())
     });
-    let guard = guard.expect("a run has a guard");
+    guard.expect("a run has a guard")
+}
+
+#[test]
+fn the_guard_is_out_of_reach_of_what_ends_the_run() {
+    let sandbox = Sandbox::new();
+    let run = sandbox.stagecraft(["dev"]).env("RUNNER_TRACKING_ID", "github_1").start();
+    sandbox.engine.wait_running(Verb::Up);
+    let guard = guard_of(&sandbox);
     let stat = fs::read_to_string(guard.join("stat")).unwrap();
     let pid = stat.split(' ').next().unwrap();
     // pid (comm) state ppid pgrp session: see proc(5).

@@ -151,7 +151,7 @@ fn every_command_line_of_the_spec_is_what_the_program_builds() {
     engine::stopped_by_somebody(&engine, &name, std::time::SystemTime::now()).unwrap();
     let networks = vec![engine::Network { name: "hello_default".to_string(), used_by: Vec::new() }];
     engine::look_into_networks(&engine, engine::Remains { networks, ..Default::default() });
-    engine.output(&engine::starts(&name)).unwrap();
+    engine.output(&engine::happenings(&name)).unwrap();
     engine::projects_of(&engine, Path::new("/")).unwrap();
     let asked = engine.0.into_inner().unwrap();
     let built: BTreeSet<String> = built.iter().map(ToString::to_string).chain(asked).collect();

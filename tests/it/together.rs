@@ -2,9 +2,10 @@
 
 use std::fs::{self, File};
 
-use rustix::process::Signal;
+use rustix::process::{Pid, Signal, kill_process};
 
-use crate::support::{Sandbox, Started, Terminal, Verb};
+use crate::guard::guard_of;
+use crate::support::{Sandbox, Started, Terminal, UpEnds, Verb};
 
 /// The locks of this sandbox that are there.
 fn locks(sandbox: &Sandbox) -> Vec<String> {
@@ -211,6 +212,48 @@ fn a_guard_waits_for_whoever_changes_the_stack_when_its_run_is_killed() {
     let order: Vec<_> = sandbox.engine.changes();
     assert!(order.last().unwrap().ends_with("down"), "{order:?}");
     assert!(sandbox.engine.world(|world| world.is_empty()));
+}
+
+/// Kills a run together with its guard.
+fn kill_both(sandbox: &Sandbox, run: Started<'_>) {
+    let guard = guard_of(sandbox);
+    let pid = guard.file_name().unwrap().to_str().unwrap().parse().unwrap();
+    // The guard first, or it would hear of the other's end.
+    kill_process(Pid::from_raw(pid).unwrap(), Signal::KILL).unwrap();
+    run.signal(Signal::KILL);
+    run.wait().dies_of(Signal::KILL);
+}
+
+#[test]
+fn a_start_whose_run_was_killed_with_its_guard_does_not_go_on_after_a_down() {
+    let sandbox = Sandbox::new();
+    sandbox.engine.world(|world| {
+        world.starts_as = "created";
+        world.up_ends = UpEnds::Never;
+    });
+    let run = sandbox.stagecraft(["dev"]).start();
+    sandbox.engine.wait_running(Verb::Up);
+    kill_both(&sandbox, run);
+    sandbox.run(["dev", "down"]).exits(0).says("waiting for the end of what a killed run of shop was doing");
+    assert!(sandbox.engine.wait_gone(Verb::Up).was_killed());
+    assert!(sandbox.engine.world(|world| world.is_empty()));
+    assert_eq!(locks(&sandbox), [""; 0]);
+}
+
+#[test]
+fn a_teardown_whose_run_was_killed_with_its_guard_is_waited_for() {
+    let sandbox = Sandbox::new();
+    sandbox.run(["dev", "--detach"]).exits(0);
+    sandbox.engine.hold(Verb::Down);
+    let run = sandbox.stagecraft(["dev", "down"]).start();
+    sandbox.engine.wait_called(Verb::Down, 1);
+    kill_both(&sandbox, run);
+    let start = sandbox.stagecraft(["dev", "--detach"]).in_terminal();
+    start.wait_for_text("waiting for the end of what a killed run of shop was doing");
+    sandbox.engine.release(Verb::Down);
+    start.wait().exits(0).says("Started");
+    assert!(!sandbox.engine.only(Verb::Down).was_killed());
+    sandbox.run(["dev", "down"]).exits(0);
 }
 
 #[test]
