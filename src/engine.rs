@@ -32,6 +32,9 @@ pub struct Container {
     pub service: String,
     /// The folder of the compose file that it was made from; empty if it does not say.
     pub working_dir: String,
+    /// The version of the Compose that made it; empty if it does not say.
+    #[serde(default)]
+    pub made_by: String,
 }
 
 impl Container {
@@ -49,7 +52,8 @@ pub fn containers(executor: &dyn Executor, project: &ProjectName) -> Result<Vec<
     let format = concat!(
         r#"{"name":{{json .Names}},"state":{{json .State}},"#,
         r#""service":{{json (.Label "com.docker.compose.service")}},"#,
-        r#""working_dir":{{json (.Label "com.docker.compose.project.working_dir")}}}"#
+        r#""working_dir":{{json (.Label "com.docker.compose.project.working_dir")}},"#,
+        r#""made_by":{{json (.Label "com.docker.compose.version")}}}"#
     );
     let mut containers: Vec<Container> =
         ask(executor, &docker(&["ps", "--all", "--no-trunc", "--filter"], project, &["--format", format]))?;
@@ -340,6 +344,7 @@ mod tests {
             state: "running".to_string(),
             service: name.to_string(),
             working_dir: working_dir.display().to_string(),
+            made_by: String::new(),
         }
     }
 

@@ -1,7 +1,7 @@
 //! Which containers a start asks for, so that an interrupt knows whether the start is over.
 
 use std::collections::BTreeMap;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 
 use serde::{Deserialize, Serialize};
 
@@ -12,8 +12,8 @@ use crate::engine::Container;
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Expected {
     containers: BTreeMap<String, u32>,
-    /// The user's own arguments may name a few services only.
-    perhaps_fewer: bool,
+    /// The user's own arguments may name a few services only, or other numbers of containers.
+    perhaps_others: bool,
 }
 
 impl Expected {
@@ -22,8 +22,13 @@ impl Expected {
         let services = services.filter(|(name, _)| *name != TRAEFIK || traefik == Traefik::On);
         Expected {
             containers: services.map(|(name, service)| (name.clone(), service.replicas())).collect(),
-            perhaps_fewer: !args.is_empty(),
+            perhaps_others: !args.iter().all(|arg| is_flag(arg)),
         }
+    }
+
+    /// Whether [`Expected::have_started`] is more than a guess.
+    pub(super) fn is_certain(&self) -> bool {
+        !self.perhaps_others
     }
 
     /// Whether each of them exists and has been started.
@@ -31,8 +36,7 @@ impl Expected {
         if there.iter().any(|container| container.state == "created") {
             return false;
         }
-        if self.perhaps_fewer {
-            // If this guess is wrong, `up` is still there after `down`, and is cut off then.
+        if self.perhaps_others {
             return !there.is_empty();
         }
         self.containers.iter().all(|(name, wanted)| {
@@ -42,13 +46,19 @@ impl Expected {
     }
 }
 
+/// Whether this argument of `up` changes nothing about which containers there will be.
+fn is_flag(arg: &OsStr) -> bool {
+    let arg = arg.to_string_lossy();
+    arg.starts_with('-') && !arg.starts_with("--scale")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn container(service: &str, state: &str) -> Container {
-        let (name, working_dir) = (String::new(), String::new());
-        Container { name, state: state.to_string(), service: service.to_string(), working_dir }
+        let (name, working_dir, made_by) = (String::new(), String::new(), String::new());
+        Container { name, state: state.to_string(), service: service.to_string(), working_dir, made_by }
     }
 
     #[test]
@@ -62,7 +72,9 @@ mod tests {
         assert!(!without.have_started(&web(&["running", "created"])));
         assert!(!Expected::new(&stack, Traefik::On, &[]).have_started(&web(&["running", "running"])));
         let some = Expected::new(&stack, Traefik::On, &["web".into()]);
-        assert!(some.have_started(&web(&["running"])));
+        assert!(some.have_started(&web(&["running"])) && !some.is_certain());
         assert!(!some.have_started(&[]));
+        assert!(Expected::new(&stack, Traefik::On, &["--build".into()]).is_certain());
+        assert!(!Expected::new(&stack, Traefik::On, &["--scale=web=3".into()]).is_certain());
     }
 }

@@ -73,6 +73,16 @@ pub enum Up {
     CutOff,
 }
 
+/// How an `up` whose containers have all been started is ended (`spec/dev/process-mgmt.md` has the measurements).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Farewell {
+    /// It is killed, which no container notices, and `down` runs: right with every version of Compose.
+    Cut,
+    /// `down` runs while it is attached, so that it shows the last logs and ends by itself: not with a version that may
+    /// crash when its containers vanish.
+    Attached,
+}
+
 /// Where the run is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Phase {
@@ -84,10 +94,8 @@ pub enum Phase {
     Locking,
     /// Interrupted; the engine is asked whether everything has started.
     Looking,
-    /// Everything has started; a `stop` runs, so that `up` shows the last logs and ends by itself.
+    /// A `stop` runs before the `down`, so that the `up` of whoever is attached ends before its containers vanish.
     Stopping,
-    /// It is done; `up` may print the last logs and end.
-    Parting,
     /// A `down` (or `stop`, where nothing is to be removed) runs.
     Undoing(Reach),
     /// It is done; `up`, whose containers are gone, ends.
@@ -128,8 +136,8 @@ pub struct State {
     pub force: Force,
     /// Where `up` is.
     pub up: Up,
-    /// Whether every container of the stack is known to have been started.
-    pub started: bool,
+    /// What `up` is ended by, once every container of the stack is known to have been started.
+    pub farewell: Option<Farewell>,
 }
 
 /// What happened.
@@ -149,15 +157,15 @@ pub enum Event {
     },
     /// The start is over.
     Started {
-        /// It was seen that every container has been started; else it is only no longer to be seen.
-        seen: bool,
+        /// What `up` is ended by from now on. None if it is only no longer to be seen whether everything has started.
+        farewell: Option<Farewell>,
     },
     /// The project's lock is held, or cannot be had.
     Locked,
     /// The engine told whether the start is over.
     Looked {
-        /// Every container of the stack has started.
-        started: bool,
+        /// What `up` is ended by, if every container of the stack has started.
+        farewell: Option<Farewell>,
     },
     /// `down` or `stop` ended, in whatever way.
     UndoEnded,
@@ -207,7 +215,7 @@ pub enum Action {
 impl State {
     /// A run that begins with `up`.
     pub const STARTING: State =
-        State { phase: Phase::Running, cause: None, force: Force::Graceful, up: Up::Alive, started: false };
+        State { phase: Phase::Running, cause: None, force: Force::Graceful, up: Up::Alive, farewell: None };
 
     /// A run that is nothing but a teardown; it begins with [`Action::Undo`].
     pub fn taking_down(reach: Reach) -> State {
@@ -248,12 +256,16 @@ impl State {
         }
     }
 
-    /// With every container started.
-    fn begin_to_stop(self, policy: Policy) -> (State, Action) {
-        if policy.undo == Undo::StopOnly || policy.leaves_running {
-            self.undo(Reach::File)
-        } else {
-            self.to(Phase::Stopping, Action::Stop)
+    /// With every container started: nothing that `up` has asked the engine for is open.
+    fn bid_farewell(mut self, policy: Policy) -> (State, Action) {
+        match self.farewell {
+            // Nothing is attached, or nothing is removed.
+            _ if policy.undo == Undo::StopOnly || policy.leaves_running => self.undo(Reach::File),
+            Some(Farewell::Attached) => self.undo(Reach::File),
+            Some(Farewell::Cut) | None => {
+                self.up = Up::Over;
+                self.to(Phase::Undoing(Reach::File), Action::CutUpAndUndo(Reach::File))
+            }
         }
     }
 
@@ -280,8 +292,8 @@ impl State {
 /// The table.
 pub fn next(policy: Policy, mut state: State, event: Event) -> (State, Action) {
     use Phase::{
-        Away, Checking, CheckingAgain, CheckingBack, Draining, Ended, Judging, Locking, Looking, Parting, Running,
-        Settling, Stopping, Undoing,
+        Away, Checking, CheckingAgain, CheckingBack, Draining, Ended, Judging, Locking, Looking, Running, Settling,
+        Stopping, Undoing,
     };
     match (state.phase, event) {
         (Ended(_), _) => (state, Action::Idle),
@@ -290,8 +302,8 @@ pub fn next(policy: Policy, mut state: State, event: Event) -> (State, Action) {
         (_, Event::Interrupt(interrupt)) => interrupted(policy, state, interrupt),
 
         // A stack that just runs may be changed by others.
-        (Running, Event::Started { seen }) => {
-            state.started = seen;
+        (Running, Event::Started { farewell }) => {
+            state.farewell = farewell;
             (state, Action::Unlock)
         }
 
@@ -305,7 +317,6 @@ pub fn next(policy: Policy, mut state: State, event: Event) -> (State, Action) {
                 state.up = if success { Up::Over } else { Up::CutOff };
             }
             match phase {
-                Parting => state.undo(Reach::File),
                 Draining(reach) => state.check(policy, reach),
                 _ => (state, Action::Idle),
             }
@@ -313,21 +324,17 @@ pub fn next(policy: Policy, mut state: State, event: Event) -> (State, Action) {
         (Judging, Event::Judged { success }) => state.over(policy, success),
 
         (Locking, Event::Locked) => match state.up {
-            Up::Alive if state.started => state.begin_to_stop(policy),
+            Up::Alive if state.farewell.is_some() => state.bid_farewell(policy),
             Up::Alive => state.to(Looking, Action::Look),
             Up::Over | Up::CutOff => state.undo(Reach::File),
         },
         (Looking, Event::Looked { .. }) if state.up != Up::Alive => state.undo(Reach::File),
-        (Looking, Event::Looked { started: true }) => state.begin_to_stop(policy),
-        (Looking, Event::Looked { .. }) => state.cut_up_and_undo(),
-        (Stopping, Event::UndoEnded) => match state.up {
-            Up::Alive => state.to(Parting, Action::Wait(DRAIN)),
-            Up::Over | Up::CutOff => state.undo(Reach::File),
-        },
-        (Parting, Event::TimeIsUp) if state.up == Up::Alive => {
-            state.up = Up::CutOff;
-            (state, Action::CutUp)
+        (Looking, Event::Looked { farewell: Some(farewell) }) => {
+            state.farewell = Some(farewell);
+            state.bid_farewell(policy)
         }
+        (Looking, Event::Looked { .. }) => state.cut_up_and_undo(),
+        (Stopping, Event::UndoEnded) => state.undo(Reach::File),
         (Undoing(reach), Event::UndoEnded) => match state.up {
             Up::Alive => state.to(Draining(reach), Action::Wait(DRAIN)),
             Up::Over | Up::CutOff => state.check(policy, reach),
@@ -363,7 +370,7 @@ pub fn next(policy: Policy, mut state: State, event: Event) -> (State, Action) {
 }
 
 fn interrupted(policy: Policy, mut state: State, interrupt: Interrupt) -> (State, Action) {
-    use Phase::{Away, Draining, Judging, Locking, Looking, Parting, Running, Stopping, Undoing};
+    use Phase::{Away, Draining, Judging, Locking, Looking, Running, Stopping, Undoing};
     let before = state.cause;
     if before == Some(Cause::Interrupted(Interrupt::Hup)) && interrupt == Interrupt::Hup {
         // A closing terminal is often told of twice, by the kernel and by the shell; that is no second wish.
@@ -388,12 +395,7 @@ fn interrupted(policy: Policy, mut state: State, interrupt: Interrupt) -> (State
             match phase {
                 _ if policy.undo == Undo::Nothing => (state, Action::Idle),
                 Locking | Looking if state.up == Up::Alive => state.cut_up_and_undo(),
-                Stopping | Parting if state.up == Up::Alive => {
-                    // It had started everything; it only must not see its containers vanish.
-                    state.up = Up::Over;
-                    state.to(Undoing(Reach::File), Action::CutUpAndUndo(Reach::File))
-                }
-                Locking | Looking | Stopping | Parting => state.undo(Reach::File),
+                Locking | Looking | Stopping => state.undo(Reach::File),
                 Away(_) => state.end(End::Incomplete),
                 Undoing(reach) | Draining(reach) => state.undo(reach),
                 _ => (state, Action::Idle),
@@ -428,53 +430,59 @@ mod tests {
     const BAD: Event = Event::UpEnded { success: false };
     const CLEAN: Event = Event::Checked { clean: true };
     const LEFT: Event = Event::Checked { clean: false };
-    const STARTED: Event = Event::Looked { started: true };
-    const NOT_STARTED: Event = Event::Looked { started: false };
+    const STARTED: Event = Event::Looked { farewell: Some(Farewell::Cut) };
+    const NOT_STARTED: Event = Event::Looked { farewell: None };
+
+    /// The end of a start, and what it leads to.
+    fn started(farewell: Farewell) -> (Event, Action) {
+        (Event::Started { farewell: Some(farewell) }, Action::Unlock)
+    }
 
     fn int(kind: Interrupt) -> Event {
         Event::Interrupt(kind)
     }
 
     #[test]
-    fn an_interrupt_in_the_steady_state_gives_up_no_signal() {
-        let end = play(
-            FOREGROUND,
-            State::STARTING,
-            &[
-                (int(Int), Action::Lock),
-                (Event::Locked, Action::Look),
-                (STARTED, Action::Stop),
-                (GOOD, Action::Idle),
-                (Event::UndoEnded, Action::Undo(Reach::File)),
-                (Event::UndoEnded, Action::Check),
-                (CLEAN, Action::Finish),
-            ],
-        );
+    fn an_interrupt_in_the_steady_state_ends_up_and_looks_once() {
+        let cut = [
+            (int(Int), Action::Lock),
+            (Event::Locked, Action::Look),
+            (STARTED, Action::CutUpAndUndo(Reach::File)),
+            (BAD, Action::Idle),
+            (Event::UndoEnded, Action::Check),
+            (CLEAN, Action::Finish),
+        ];
+        let end = play(FOREGROUND, State::STARTING, &cut);
         assert_eq!(end.cause, Some(Cause::Interrupted(Int)));
         assert_eq!(end.phase, Phase::Ended(End::Clean));
+        let steady = play(FOREGROUND, State::STARTING, &[started(Farewell::Cut)]);
+        play(
+            FOREGROUND,
+            steady,
+            &[&cut[..1], &[(Event::Locked, Action::CutUpAndUndo(Reach::File))], &cut[3..]].concat(),
+        );
     }
 
     #[test]
-    fn up_may_end_a_little_after_stop_and_is_cut_off_if_it_does_not() {
+    fn an_attached_up_may_end_a_little_after_down_and_is_cut_off_if_it_does_not() {
         let begin = [
+            started(Farewell::Attached),
             (int(Term), Action::Lock),
-            (Event::Locked, Action::Look),
-            (STARTED, Action::Stop),
+            (Event::Locked, Action::Undo(Reach::File)),
             (Event::UndoEnded, Action::Wait(DRAIN)),
         ];
-        let parting = play(FOREGROUND, State::STARTING, &begin);
-        play(FOREGROUND, parting, &[(GOOD, Action::Undo(Reach::File)), (Event::UndoEnded, Action::Check)]);
+        let draining = play(FOREGROUND, State::STARTING, &begin);
+        play(FOREGROUND, draining, &[(GOOD, Action::Check), (CLEAN, Action::Finish)]);
         let story = [
             (Event::TimeIsUp, Action::CutUp),
-            (BAD, Action::Undo(Reach::File)),
-            (Event::UndoEnded, Action::Check),
+            (BAD, Action::Check),
             (LEFT, Action::Undo(Reach::Everything)),
             (Event::UndoEnded, Action::Check),
             (CLEAN, Action::Wait(SETTLE)),
             (Event::TimeIsUp, Action::Check),
             (CLEAN, Action::Finish),
         ];
-        play(FOREGROUND, parting, &story);
+        play(FOREGROUND, draining, &story);
     }
 
     #[test]
@@ -501,19 +509,17 @@ mod tests {
 
     #[test]
     fn each_further_press_is_harder() {
-        let stopping = [(int(Int), Action::Lock), (Event::Locked, Action::Look), (STARTED, Action::Stop)];
-        let parting = [stopping[0], stopping[1], stopping[2], (Event::UndoEnded, Action::Wait(DRAIN))];
-        for begin in [&stopping[..], &parting] {
-            let state = play(FOREGROUND, State::STARTING, begin);
-            // `up` must not see its containers vanish.
-            let story = [(int(Int), Action::CutUpAndUndo(Reach::File)), (int(Term), Action::Finish)];
+        let begin = |farewell| [started(farewell), (int(Int), Action::Lock)];
+        let cut = (Event::Locked, Action::CutUpAndUndo(Reach::File));
+        let attached = (Event::Locked, Action::Undo(Reach::File));
+        for (farewell, first) in [(Farewell::Cut, cut), (Farewell::Attached, attached)] {
+            let state = play(FOREGROUND, play(FOREGROUND, State::STARTING, &begin(farewell)), &[first]);
+            let story = [(int(Int), Action::Undo(Reach::File)), (int(Term), Action::Finish)];
             let end = play(FOREGROUND, state, &story);
             assert_eq!(end.force, Force::AtOnce);
             assert_eq!(end.phase, Phase::Ended(End::Abandoned));
             assert_eq!(end.cause, Some(Cause::Interrupted(Int)), "the first interrupt gives the exit code");
         }
-        let stopping = play(FOREGROUND, State::STARTING, &stopping);
-        play(FOREGROUND, stopping, &[(GOOD, Action::Idle), (int(Int), Action::Undo(Reach::File))]);
     }
 
     #[test]
@@ -538,13 +544,12 @@ mod tests {
 
     #[test]
     fn the_lock_is_given_back_while_the_stack_just_runs_and_taken_again_for_the_end() {
-        let story = [(Event::Started { seen: true }, Action::Unlock), (int(Int), Action::Lock)];
-        let waiting = play(FOREGROUND, State::STARTING, &story);
+        let waiting = play(FOREGROUND, State::STARTING, &[started(Farewell::Cut), (int(Int), Action::Lock)]);
         // It is known already how far the start is.
-        play(FOREGROUND, waiting, &[(Event::Locked, Action::Stop)]);
-        let story = [(Event::Started { seen: false }, Action::Unlock), (int(Int), Action::Lock)];
+        play(FOREGROUND, waiting, &[(Event::Locked, Action::CutUpAndUndo(Reach::File))]);
+        let story = [(Event::Started { farewell: None }, Action::Unlock), (int(Int), Action::Lock)];
         let unknown = play(FOREGROUND, State::STARTING, &story);
-        play(FOREGROUND, unknown, &[(Event::Locked, Action::Look), (STARTED, Action::Stop)]);
+        play(FOREGROUND, unknown, &[(Event::Locked, Action::Look), (STARTED, Action::CutUpAndUndo(Reach::File))]);
         // Another command has taken the stack down meanwhile.
         play(FOREGROUND, waiting, &[(GOOD, Action::Idle), (Event::Locked, Action::Undo(Reach::File))]);
         let story = [(int(Int), Action::CutUpAndUndo(Reach::File)), (Event::Locked, Action::Idle)];
@@ -590,12 +595,12 @@ mod tests {
         let story = [
             (int(Hup), Action::Lock),
             (Event::Locked, Action::Look),
-            (STARTED, Action::Stop),
+            (STARTED, Action::CutUpAndUndo(Reach::File)),
             (int(Hup), Action::Idle),
         ];
         let state = play(FOREGROUND, State::STARTING, &story);
         assert_eq!(state.force, Force::Graceful);
-        play(FOREGROUND, state, &[(int(Int), Action::CutUpAndUndo(Reach::File))]);
+        play(FOREGROUND, state, &[(int(Int), Action::Undo(Reach::File))]);
     }
 
     #[test]
@@ -691,8 +696,10 @@ mod tests {
             events.extend([
                 Event::UpEnded { success: yes },
                 Event::Judged { success: yes },
-                Event::Started { seen: yes },
-                Event::Looked { started: yes },
+                Event::Started { farewell: yes.then_some(Farewell::Attached) },
+                Event::Started { farewell: yes.then_some(Farewell::Cut) },
+                Event::Looked { farewell: yes.then_some(Farewell::Attached) },
+                Event::Looked { farewell: yes.then_some(Farewell::Cut) },
                 Event::Checked { clean: yes },
                 Event::Unanswered { patience: yes },
             ]);

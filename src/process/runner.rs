@@ -12,7 +12,9 @@ use super::exec::{self, Executor, Invocation, OnExit, Running, Shield, Show};
 use super::expected::Expected;
 use super::guard::{Charge, Guard, Orphaned};
 use super::interrupt::Interrupt;
-use super::lifecycle::{self, Action, Cause, End, Event, Force, PATIENCE, Phase, Policy, SETTLE, State, Undo, Up};
+use super::lifecycle::{
+    self, Action, Cause, End, Event, Farewell, Force, PATIENCE, Phase, Policy, SETTLE, State, Undo, Up,
+};
 use super::lock::{Change, ProjectLock};
 use super::startup::Startup;
 use super::verdict::{Question, Verdict};
@@ -30,6 +32,10 @@ const ECHO: Duration = Duration::from_millis(100);
 /// within 50 ms and makes a network in 0.2 s; with many times more work than cores it was 0.4 s and 1.9 s.
 const SLOWER_THAN_AN_ANSWER: u32 = 20;
 const SETTLE_AT_MOST: Duration = Duration::from_secs(5);
+
+/// The last version of Compose (2.26) that was seen to bear a `down` under an attached `up`; 2.40 may crash:
+/// <https://github.com/docker/compose/issues/13559>.
+const LAST_TO_BEAR_A_DOWN: (u32, u32) = (2, 26);
 
 /// The exit code of a Go program that has crashed.
 const GO_PANIC: i32 = 2;
@@ -263,11 +269,17 @@ impl<'a> Runner<'a> {
     }
 }
 
+/// Major and minor number.
+fn minor_version(version: &str) -> Option<(u32, u32)> {
+    let mut numbers = version.trim_start_matches('v').split('.').map(str::parse);
+    Some((numbers.next()?.ok()?, numbers.next()?.ok()?))
+}
+
 /// What arrives on the one channel.
 enum Message {
     Interrupt(Interrupt),
-    /// The start is over, and whether that was seen.
-    Started(bool),
+    /// The start is over; with what has been started, if that was seen.
+    Started(Option<Vec<Container>>),
     Locked(ProjectLock),
     UpExited,
     /// With the number of the command, since a `down` may have been replaced by a harder one.
@@ -363,7 +375,7 @@ impl<'a> Run<'a> {
             project: self.compose.project().clone(),
             expected: self.expected.clone(),
             undo: self.policy.undo,
-            timeout: self.teardown.timeout.or(self.teardown.interrupt_timeout),
+            timeout: self.grace_of_an_interrupt(),
             volumes: self.teardown.volumes,
         };
         let lock = self.lock.as_ref().context("the lock is away");
@@ -426,9 +438,9 @@ impl<'a> Run<'a> {
                 let is_echo = before.is_some_and(|(kind, time)| kind == interrupt && time.elapsed() < ECHO);
                 (!is_echo).then_some(Event::Interrupt(interrupt))
             }
-            Message::Started(seen) => {
+            Message::Started(containers) => {
                 self.startup = None;
-                Some(Event::Started { seen })
+                Some(Event::Started { farewell: containers.and_then(|containers| self.farewell(&containers)) })
             }
             Message::Locked(lock) => {
                 self.lock = Some(lock);
@@ -443,11 +455,11 @@ impl<'a> Run<'a> {
             Message::Judged(verdict) => Some(self.judged(verdict)),
             Message::Followed => Some(self.followed()),
             Message::Looked(containers) => {
-                // If the engine does not tell: `down` first, which harms nothing.
-                let started = containers.map_or(true, |containers| self.expected.have_started(&containers));
-                let found = if started { "everything has started" } else { "the start is not over" };
+                let started = containers.ok().filter(|containers| self.expected.have_started(containers));
+                let farewell = started.and_then(|containers| self.farewell(&containers));
+                let found = if farewell.is_some() { "everything has started" } else { "the start is not over" };
                 self.logger().detail("Asked", &format!("the engine: {found}"));
-                Some(Event::Looked { started })
+                Some(Event::Looked { farewell })
             }
             Message::Checked(remains) => {
                 self.answered_in = self.asked.elapsed();
@@ -537,14 +549,24 @@ impl<'a> Run<'a> {
     /// Until it is over, nobody else may change anything.
     fn watch_the_start(&mut self, up: u32) {
         let sender = self.sender.clone();
-        let over = move |seen| {
-            let _ = sender.send(Message::Started(seen));
+        let over = move |containers| {
+            let _ = sender.send(Message::Started(containers));
         };
         match Startup::watch(&self.runner.executor, self.compose.project(), &self.expected, up, over.clone()) {
             Ok(startup) => self.startup = Some(startup),
             // Better an early change than none at all.
-            Err(_) => over(false),
+            Err(_) => over(None),
         }
+    }
+
+    /// How to end an `up` that has started these containers. None if it may still be at work.
+    fn farewell(&self, containers: &[Container]) -> Option<Farewell> {
+        let shows_the_end = |container: &Container| {
+            let version = minor_version(&container.made_by);
+            version.is_some_and(|version| version <= LAST_TO_BEAR_A_DOWN)
+        };
+        let farewell = if containers.iter().all(shows_the_end) { Farewell::Attached } else { Farewell::Cut };
+        self.expected.is_certain().then_some(farewell)
     }
 
     /// Takes the lock, in a thread of its own if somebody else holds it: an interrupt is heard meanwhile, and a second one
@@ -607,7 +629,7 @@ impl<'a> Run<'a> {
 
     fn cut_up(&mut self) {
         if let Some(up) = &mut self.up {
-            self.runner.logger.detail("Killing", "the command that is still at work");
+            self.runner.logger.detail("Killing", "the command that waits for the stack, which no container notices");
             up.cut_off();
             self.runner.logger.restore_terminal();
         }
@@ -630,9 +652,13 @@ impl<'a> Run<'a> {
     fn grace(&self) -> Option<u32> {
         match (self.state.force, self.state.cause) {
             (Force::AtOnce, _) => Some(0),
-            (Force::Graceful, Some(Cause::Interrupted(_))) => self.teardown.timeout.or(self.teardown.interrupt_timeout),
+            (Force::Graceful, Some(Cause::Interrupted(_))) => self.grace_of_an_interrupt(),
             (Force::Graceful, _) => self.teardown.timeout,
         }
+    }
+
+    fn grace_of_an_interrupt(&self) -> Option<u32> {
+        self.teardown.timeout.or(self.teardown.interrupt_timeout)
     }
 
     /// Runs a command of the teardown, in place of a softer one that may still be running.
@@ -1056,8 +1082,8 @@ mod tests {
         let (outcome, mut calls, log) =
             run(Fake::new(None, answers), &options(Attach::Foreground), Some(Interrupt::Term));
         assert_eq!(outcome, Outcome::Interrupted(Interrupt::Term));
-        calls[5..].sort();
-        assert_eq!(calls, ["up", "events --since 10s", "ps", "stop", "down", "network ls", "ps"]);
+        calls[4..].sort();
+        assert_eq!(calls, ["up", "events --since 10s", "ps", "down", "network ls", "ps"]);
         assert_eq!(
             log.said("command")[0],
             "COMPOSE_MENU=0 COMPOSE_PROJECT_NAME=x docker compose -f .stagecraft/dev/compose.yaml up"

@@ -8,14 +8,14 @@ use std::thread;
 use super::exec::{Executor, OnLine, Running};
 use super::expected::Expected;
 use crate::compose::ProjectName;
-use crate::engine;
+use crate::engine::{self, Container};
 
 /// Listens to the engine until a start is over. Ended when it is dropped.
 pub(super) struct Startup(Box<dyn Running>);
 
 impl Startup {
-    /// Calls `over` once, from another thread: with true when every container that the start asks for has been started,
-    /// with false when the engine tells no more.
+    /// Calls `over` once, from another thread: with the containers when every one that the start asks for has been started,
+    /// with none when the engine tells no more.
     ///
     /// The question goes into the process group of `up`, so that whoever ends `up` ends it too.
     ///
@@ -26,7 +26,7 @@ impl Startup {
         project: &ProjectName,
         expected: &Expected,
         up: u32,
-        over: impl FnOnce(bool) + Send + 'static,
+        over: impl FnOnce(Option<Vec<Container>>) + Send + 'static,
     ) -> io::Result<Startup> {
         let (heard, hears) = mpsc::channel();
         let on_line: OnLine = Box::new(move |action| {
@@ -40,13 +40,12 @@ impl Startup {
         let listening = executor.listen(&engine::happenings(project).beside(up), on_line)?;
         let (executor, project, expected) = (Arc::clone(executor), project.clone(), expected.clone());
         thread::spawn(move || {
-            let started = hears.iter().any(|()| {
+            over(hears.iter().find_map(|()| {
                 // Several at once are one reason to look.
                 while hears.try_recv().is_ok() {}
-                let containers = engine::containers(executor.as_ref(), &project);
-                containers.is_ok_and(|containers| expected.have_started(&containers))
-            });
-            over(started);
+                let containers = engine::containers(executor.as_ref(), &project).ok()?;
+                expected.have_started(&containers).then_some(containers)
+            }));
         });
         Ok(Startup(listening))
     }

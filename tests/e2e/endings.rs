@@ -25,8 +25,7 @@ fn killed(stage: &Stage) {
     stage.wait_until_up(&run, &["web", "worker"]);
     run.signal(Signal::KILL);
     // Its output stays open until the guard has done its work.
-    let ended = run.end().with(-9).says("whose `cargo stagecraft` is gone").says("nothing of it is left");
-    assert!(ended.all.contains("web says farewell"), "its last words are still shown");
+    run.end().with(-9).says("whose `cargo stagecraft` is gone").says("nothing of it is left");
     stage.assert_gone();
     for service in ["web", "worker"] {
         events.wait_for(&format!("kill {service} 15;"));

@@ -44,7 +44,8 @@ fn a_crash_while_others_run(stage: &Stage) {
     run.wait_for("exited with code 3");
     stage.assert_running(&["web"]);
     run.signal(Signal::INT);
-    run.end().with(130).says("web says farewell");
+    run.end().with(130);
+    stage.events().wait_for("die web 0;");
     stage.assert_gone();
 }
 
@@ -133,7 +134,9 @@ fn compose_file_broken_meanwhile(stage: &Stage) {
     stage.wait_until_up(&run, &["web", "worker"]);
     compose_in(&stage.root(), "services: [\n");
     run.signal(Signal::INT);
-    run.end().with(130).says("web says farewell").says("worker says farewell");
+    run.end().with(130);
+    stage.events().wait_for("die web 0;");
+    stage.events().wait_for("die worker 0;");
     stage.assert_gone();
 }
 
@@ -150,7 +153,8 @@ fn kept_after_an_interrupt(stage: &Stage) {
     let run = stage.tool(&["dev", "--keep"]).start();
     stage.wait_until_up(&run, &["web"]);
     run.signal(Signal::INT);
-    run.end().with(130).says("web says farewell");
+    run.end().with(130);
+    stage.events().wait_for("die web 0;");
     assert_eq!(stage.containers()["web"], "exited");
     stage.take_down();
 }

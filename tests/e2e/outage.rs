@@ -266,7 +266,7 @@ fn ends_during_a_teardown(stage: &Stage, signal: Signal) {
     stage.wait_until_up(&run, &["stub", "web"]);
     run.signal(Signal::INT);
     events.wait_for("kill stub 15;");
-    kill_process(docker(&run, " stop "), signal).expect("signalled");
+    kill_process(docker(&run, " down "), signal).expect("signalled");
     run.end().with(130).says("nothing of it is left");
     stage.assert_gone();
     assert_no_process_left(stage);

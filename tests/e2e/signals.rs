@@ -35,7 +35,9 @@ fn ctrl_c_in_a_terminal(stage: &Stage) {
     run.wait_for("press Ctrl+C again to kill");
     run.wait_for("nothing of it is left");
     assert_eq!(run.terminal().modes(), before);
-    run.end().with(130).says("web says farewell").says("worker says farewell");
+    run.end().with(130);
+    stage.events().wait_for("die web 0;");
+    stage.events().wait_for("die worker 0;");
     stage.assert_gone();
     events.wait_for("die web 0;");
     events.wait_for("die worker 0;");
@@ -48,8 +50,12 @@ fn signalled(stage: &Stage, signal: Signal, code: i32) {
     stage.wait_until_up(&run, &["web", "worker"]);
     run.signal(signal);
     let ended = run.end().with(code);
-    for line in ["web is ready", "worker is ready", "web says farewell", "worker says farewell"] {
+    for line in ["web is ready", "worker is ready"] {
         assert!(ended.stdout.contains(line), "`{line}` is not on stdout");
+    }
+    // With the other pair `up` would not bear to see its containers vanish, and is ended first.
+    if stage.engine.name == "old" {
+        assert!(ended.stdout.contains("web says farewell") && ended.stdout.contains("worker says farewell"));
     }
     stage.assert_gone();
     events.wait_for("kill web 15;");
@@ -131,7 +137,8 @@ fn nohup(stage: &Stage) {
     run.signal(Signal::HUP);
     // Nothing to wait for where nothing happens; but had it been heard, it would be the first, and decide.
     run.signal(Signal::TERM);
-    run.end().with(143).says("web says farewell");
+    run.end().with(143);
+    stage.events().wait_for("die web 0;");
     stage.assert_gone();
 }
 
@@ -144,7 +151,8 @@ fn sent_by_timeout(stage: &Stage) {
     stage.wait_until_up(&run, &["web"]);
     // timeout passes on what it gets itself in the same way as its own.
     run.signal(Signal::INT);
-    run.end().with(130).does_not_say("Killing").says("web says farewell");
+    run.end().with(130).does_not_say("Killing");
+    stage.events().wait_for("die web 0;");
     stage.assert_gone();
     events.wait_for("die web 0;");
 }

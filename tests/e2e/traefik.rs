@@ -58,6 +58,7 @@ fn in_the_foreground(stage: &Stage) {
     stage.wait_until_up(&run, &["web"]);
     stage.assert_running(&["web"]);
     run.signal(rustix::process::Signal::INT);
-    run.end().with(130).does_not_say("traefik is ready").says("web says farewell");
+    run.end().with(130).does_not_say("traefik is ready");
+    stage.events().wait_for("die web 0;");
     stage.assert_gone();
 }

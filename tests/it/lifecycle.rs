@@ -83,7 +83,7 @@ fn an_interrupt_takes_the_stack_down_once_and_sends_up_no_signal() {
         let run = started(&sandbox, &["dev"]);
         run.signal(signal);
         run.wait().exits(code);
-        assert_eq!(sandbox.engine.changes(), [UP, STOP, DOWN], "{signal:?}");
+        assert_eq!(sandbox.engine.changes(), [UP, DOWN], "{signal:?}");
         let up = sandbox.engine.only(Verb::Up);
         assert!(up.signals.is_empty() && !up.was_killed(), "{signal:?}: {up:?}");
         nothing_is_left(&sandbox);
@@ -96,7 +96,7 @@ fn the_timeout_is_the_grace_of_the_first_interrupt() {
     let run = started(&sandbox, &["dev", "--timeout", "7"]);
     run.signal(Signal::INT);
     run.wait().exits(130);
-    assert_eq!(sandbox.engine.changes(), [UP, &format!("{STOP} --timeout 7"), &format!("{DOWN} --timeout 7")]);
+    assert_eq!(sandbox.engine.changes(), [UP, &format!("{DOWN} --timeout 7")]);
 }
 
 #[test]
@@ -130,17 +130,16 @@ fn the_engine_is_asked_what_is_left_after_down_has_ended() {
 fn a_second_interrupt_kills_the_containers_at_once() {
     for (signal, code) in [(Signal::INT, 130), (Signal::TERM, 143)] {
         let sandbox = Sandbox::new();
-        sandbox.engine.hold(Verb::Stop);
+        sandbox.engine.hold(Verb::Down);
         let run = started(&sandbox, &["dev", "--timeout", "60"]);
         run.signal(signal);
-        sandbox.engine.wait_called(Verb::Stop, 1);
-        run.signal(signal);
         sandbox.engine.wait_called(Verb::Down, 1);
-        assert!(sandbox.engine.wait_gone(Verb::Stop).was_killed(), "the patient `stop` makes way");
-        sandbox.engine.release(Verb::Stop);
+        run.signal(signal);
+        sandbox.engine.wait_called(Verb::Down, 2);
+        assert!(sandbox.engine.wait_gone(Verb::Down).was_killed(), "the patient `down` makes way");
+        sandbox.engine.release(Verb::Down);
         run.wait().exits(code).says("Killing shop");
-        assert!(sandbox.engine.only(Verb::Up).was_killed(), "it must not see its containers vanish");
-        assert_eq!(sandbox.engine.changes(), [UP, &format!("{STOP} --timeout 60"), DOWN_AT_ONCE]);
+        assert_eq!(sandbox.engine.changes(), [UP, &format!("{DOWN} --timeout 60"), DOWN_AT_ONCE]);
         nothing_is_left(&sandbox);
     }
 }
@@ -157,7 +156,7 @@ fn a_second_interrupt_replaces_a_patient_down() {
     assert!(sandbox.engine.wait_gone(Verb::Down).was_killed(), "the patient `down` makes way");
     sandbox.engine.release(Verb::Down);
     run.wait().exits(130);
-    assert_eq!(sandbox.engine.changes(), [UP, STOP, DOWN, DOWN_AT_ONCE]);
+    assert_eq!(sandbox.engine.changes(), [UP, DOWN, DOWN_AT_ONCE]);
     nothing_is_left(&sandbox);
 }
 
@@ -187,7 +186,7 @@ fn a_second_hup_is_no_second_wish() {
     sandbox.engine.wait_called(Verb::Down, 2);
     sandbox.engine.release(Verb::Down);
     run.wait().exits(129);
-    assert_eq!(sandbox.engine.changes(), [UP, STOP, DOWN, DOWN_AT_ONCE]);
+    assert_eq!(sandbox.engine.changes(), [UP, DOWN, DOWN_AT_ONCE]);
 }
 
 #[test]
@@ -205,7 +204,7 @@ fn a_signal_that_was_ignored_at_the_start_stays_ignored() {
         run.signal(ignored);
         sandbox.engine.release(Verb::Down);
         run.wait().exits(code);
-        assert_eq!(sandbox.engine.changes(), [UP, STOP, DOWN], "{ignored:?}");
+        assert_eq!(sandbox.engine.changes(), [UP, DOWN], "{ignored:?}");
     }
 }
 
@@ -286,14 +285,30 @@ fn an_engine_that_does_not_answer_does_not_keep_a_second_interrupt_waiting() {
 }
 
 #[test]
-fn an_up_that_stays_after_stop_is_cut_off() {
+fn an_up_that_stays_after_down_is_cut_off() {
     let sandbox = Sandbox::new();
     sandbox.engine.world(|world| world.up_ends = UpEnds::Never);
     let run = started(&sandbox, &["dev"]);
     run.signal(Signal::INT);
     run.wait().exits(130);
     assert!(sandbox.engine.only(Verb::Up).was_killed());
-    assert_eq!(sandbox.engine.changes(), [UP, STOP, DOWN]);
+    assert_eq!(sandbox.engine.changes(), [UP, DOWN]);
+}
+
+/// It could crash when its containers vanish.
+#[test]
+fn an_up_of_a_newer_compose_is_cut_off_first_and_nothing_is_waited_for() {
+    let sandbox = Sandbox::new();
+    sandbox.engine.world(|world| {
+        world.compose = "2.40.3";
+        world.up_ends = UpEnds::Never;
+    });
+    let run = started(&sandbox, &["dev"]);
+    run.signal(Signal::INT);
+    run.wait().exits(130);
+    assert!(sandbox.engine.only(Verb::Up).was_killed());
+    assert_eq!(sandbox.engine.changes(), [UP, DOWN]);
+    assert_eq!(sandbox.engine.calls_of(Verb::Networks).len(), 1, "everything had started: there is one look");
 }
 
 #[test]
@@ -437,7 +452,7 @@ fn a_foreground_run_owns_a_stack_that_ran_before() {
     let run = started(&sandbox, &["dev"]);
     run.signal(Signal::INT);
     run.wait().exits(130);
-    assert_eq!(sandbox.engine.changes(), [UP, STOP, DOWN]);
+    assert_eq!(sandbox.engine.changes(), [UP, DOWN]);
 }
 
 #[test]
@@ -448,7 +463,7 @@ fn a_terminal_that_is_not_there_changes_nothing() {
     sandbox.engine.wait_running(Verb::Up);
     run.signal(Signal::TERM);
     run.wait().exits(143);
-    assert_eq!(sandbox.engine.changes(), [UP, STOP, DOWN]);
+    assert_eq!(sandbox.engine.changes(), [UP, DOWN]);
     nothing_is_left(&sandbox);
 }
 
@@ -550,7 +565,6 @@ fn an_engine_that_stays_away_is_exit_6_and_a_press_ends_the_wait() {
     sandbox.engine.wait_gone(Verb::Starts);
     goes_away(&sandbox);
     terminal.press_ctrl_c();
-    // The fake `up` has not noticed: it is killed 3 s after `stop` has failed.
     terminal.wait_for_text("for the engine, which does not answer; 20 s at most, press Ctrl+C not to wait");
     terminal.press_ctrl_c();
     terminal

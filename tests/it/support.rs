@@ -709,6 +709,8 @@ pub struct Container {
     pub state: String,
     pub exit_code: i64,
     pub working_dir: String,
+    /// The version of the Compose that made it.
+    pub made_by: &'static str,
     /// No command stops or removes it.
     pub stuck: bool,
 }
@@ -741,6 +743,8 @@ pub struct World {
     pub starts_as: &'static str,
     /// When `up` comes to its end.
     pub up_ends: UpEnds,
+    /// Compose's version.
+    pub compose: &'static str,
     /// Whether `docker compose ps` answers with one array, as it did before 2.21.
     pub ps_as_array: bool,
     pub containers: Vec<Container>,
@@ -759,6 +763,7 @@ impl World {
             services: BTreeMap::from([("api".to_string(), json!({})), ("db".to_string(), json!({}))]),
             starts_as: "running",
             up_ends: UpEnds::AsItShould,
+            compose: "2.26.1",
             ps_as_array: false,
             containers: Vec::new(),
             networks: Vec::new(),
@@ -779,6 +784,7 @@ impl World {
             state: state.to_string(),
             exit_code: 0,
             working_dir: root.join(".stagecraft/dev").display().to_string(),
+            made_by: self.compose,
             stuck: false,
         });
         self.containers.last_mut().expect("it was just made")
@@ -887,7 +893,7 @@ impl World {
                 let model = json!({ "name": name.unwrap_or("dev".to_string()), "services": self.services });
                 Some(Reply::lines([model]))
             }
-            Verb::Version => Some(Reply::exit(0).stdout("2.40.3\n")),
+            Verb::Version => Some(Reply::exit(0).stdout(format!("{}\n", self.compose))),
             Verb::Up => {
                 self.up_for(call);
                 (call.has("-d") && self.up_ends == UpEnds::AsItShould).then(Reply::default)
@@ -911,6 +917,7 @@ impl World {
                     "project": c.project,
                     "service": c.service,
                     "working_dir": c.working_dir,
+                    "made_by": c.made_by,
                 })
             }))),
             Verb::Networks => of_project(&self.networks),

@@ -1,0 +1,233 @@
+//! What the spec promises of the program in figures: that it costs nothing while the stack runs, that Ctrl+C is no slower
+//! than what one does by hand, and that impatience is honoured.
+
+use std::fs;
+use std::process::Command;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use cargo_stagecraft::process::{Charge, Guard, ProjectLock};
+use rustix::process::Pid;
+
+use crate::engine::Engine;
+use crate::ground::{Events, Ground, start, start_in_terminal};
+use crate::run::{Run, group_of_child};
+use crate::stage::{polite, stack, stubborn};
+use crate::{Request, median};
+
+const ROUNDS: usize = 10;
+const IDLE: Duration = Duration::from_secs(60);
+/// What is needed for the start only has ended by then.
+const SETTLE: Duration = Duration::from_secs(3);
+/// How long a stack has been running when Ctrl+C is pressed.
+const STEADY: Duration = Duration::from_secs(1);
+const BETWEEN_PRESSES: Duration = Duration::from_millis(300);
+const ARMINGS: usize = 200;
+const DEV: &str = env!("CARGO_BIN_EXE_cargo-stagecraft");
+
+pub fn measure(request: &Request) {
+    let rounds = request.rounds.unwrap_or(ROUNDS);
+    println!("| figure | target | pair | measured |\n|---|---|---|---|");
+    for engine in &request.engines {
+        let row = |figure: &str, target: &str, measured: &str| {
+            println!("| {figure} | {target} | {} | {measured} |", engine.name);
+        };
+        let idle = idle(engine);
+        let measured = format!("{} ({} until then)", idle.switches, idle.switches_before);
+        row("context switches of program and guard in 60 s, idle", "≤ 5", &measured);
+        row(
+            "resident memory of program and guard, idle",
+            "< 8 MiB",
+            &format!("{} ({} with shared pages counted in proportion)", mib(idle.rss), mib(idle.pss)),
+        );
+        let speed = ctrl_c(engine, rounds);
+        let measured = format!("{:.2} ({:.2} s to {:.2} s)", speed.ratio, speed.ours, speed.by_hand);
+        row("Ctrl+C to prompt, compared with Ctrl+C and `docker compose down` by hand", "≤ 1.0", &measured);
+        let impatience = impatience(engine, rounds);
+        let measured = format!(
+            "{:.2} s, at most {:.2} s; clean {}/{rounds}",
+            impatience.median, impatience.longest, impatience.clean
+        );
+        row("two presses 0.3 s apart, a service that ignores SIGTERM", "≤ 3 s", &measured);
+    }
+    let Arming { arm, disarm, any } = arming();
+    println!("| arming the guard | < 5 ms | – | {arm:.1} ms; disarming {disarm:.1} ms; starting `true` {any:.1} ms |");
+}
+
+fn mib(kib: u64) -> String {
+    format!("{}.{} MiB", kib / 1024, kib % 1024 * 10 / 1024)
+}
+
+/// `cargo stagecraft dev` in a terminal, everything ready.
+fn start_dev(ground: &Ground, services: &[&str]) -> Run {
+    let events = ground.events();
+    let run = start_in_terminal(ground.command(DEV, &["dev"]));
+    wait_until_up(&run, &events, services);
+    run
+}
+
+fn wait_until_up(run: &Run, events: &Events, services: &[&str]) {
+    events.wait_for("start", services.len());
+    for name in services {
+        run.wait_for(&format!("{name} is ready"));
+    }
+}
+
+struct Idle {
+    switches: u64,
+    /// Those of the start.
+    switches_before: u64,
+    /// In KiB.
+    rss: u64,
+    pss: u64,
+}
+
+fn idle(engine: &'static Engine) -> Idle {
+    let ground = Ground::new(engine);
+    ground.write_compose_file(&stack(&[polite("web", &[]), polite("db", &[])]));
+    let run = start_dev(&ground, &["web", "db"]);
+    // A guard leads a session of its own, hence a group.
+    let processes = [run.pid(), group_of_child(run.pid(), "__guard")];
+    thread::sleep(SETTLE);
+    eprintln!("{}: idle for {} s", engine.name, IDLE.as_secs());
+    let switches = || processes.into_iter().map(switches).sum::<u64>();
+    let before = switches();
+    thread::sleep(IDLE);
+    let idle = Idle {
+        switches: switches() - before,
+        switches_before: before,
+        rss: processes.into_iter().map(|pid| sum(&proc(pid, "status"), &["VmRSS:"])).sum(),
+        pss: processes.into_iter().map(|pid| sum(&proc(pid, "smaps_rollup"), &["Pss:"])).sum(),
+    };
+    run.press_ctrl_c();
+    run.end_whatever_compose_says();
+    idle
+}
+
+fn proc(pid: Pid, file: &str) -> String {
+    let path = format!("/proc/{}/{file}", pid.as_raw_nonzero());
+    fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"))
+}
+
+/// How often the threads of a process have been put on or off a processor.
+fn switches(pid: Pid) -> u64 {
+    let threads = fs::read_dir(format!("/proc/{}/task", pid.as_raw_nonzero())).expect("threads");
+    let statuses = threads.filter_map(|thread| fs::read_to_string(thread.ok()?.path().join("status")).ok());
+    statuses.map(|status| sum(&status, &["voluntary_ctxt_switches:", "nonvoluntary_ctxt_switches:"])).sum()
+}
+
+/// The sum of these numbers of a status file.
+fn sum(status: &str, names: &[&str]) -> u64 {
+    let lines = status.lines().map(|line| line.split_whitespace());
+    let wanted =
+        lines.filter_map(|mut words| names.contains(&words.next()?).then(|| words.next()?.parse::<u64>().ok())?);
+    wanted.sum()
+}
+
+struct Speed {
+    /// Medians, in seconds.
+    by_hand: f64,
+    ours: f64,
+    /// The median of the ratios of a round, ours to that by hand: whatever else the machine does hits both.
+    ratio: f64,
+}
+
+fn ctrl_c(engine: &'static Engine, rounds: usize) -> Speed {
+    let mut times = Vec::new();
+    for round in 1..=rounds {
+        let (by_hand, ours) = (ctrl_c_by_hand(engine), ctrl_c_ours(engine));
+        eprintln!("{} {round}/{rounds}: Ctrl+C by hand {by_hand:.2} s, ours {ours:.2} s", engine.name);
+        times.push((by_hand, ours));
+    }
+    Speed {
+        by_hand: median(times.iter().map(|(by_hand, _)| *by_hand)),
+        ours: median(times.iter().map(|(_, ours)| *ours)),
+        ratio: median(times.iter().map(|(by_hand, ours)| ours / by_hand)),
+    }
+}
+
+const THREE: [&str; 3] = ["web", "db", "cache"];
+
+fn three(engine: &'static Engine) -> Ground {
+    let ground = Ground::new(engine);
+    ground.write_compose_file(&stack(&THREE.map(|name| polite(name, &[]))));
+    ground
+}
+
+fn ctrl_c_by_hand(engine: &'static Engine) -> f64 {
+    let ground = three(engine);
+    let events = ground.events();
+    let up = start_in_terminal(ground.compose(&["up"]));
+    wait_until_up(&up, &events, &THREE);
+    drop(events);
+    thread::sleep(STEADY);
+    let pressed = Instant::now();
+    up.press_ctrl_c();
+    up.end_whatever_compose_says();
+    start(ground.compose(&["down"])).end_whatever_compose_says();
+    pressed.elapsed().as_secs_f64()
+}
+
+fn ctrl_c_ours(engine: &'static Engine) -> f64 {
+    let ground = three(engine);
+    let run = start_dev(&ground, &THREE);
+    thread::sleep(STEADY);
+    let pressed = Instant::now();
+    run.press_ctrl_c();
+    run.end_whatever_compose_says();
+    pressed.elapsed().as_secs_f64()
+}
+
+struct Impatience {
+    median: f64,
+    longest: f64,
+    clean: usize,
+}
+
+fn impatience(engine: &'static Engine, rounds: usize) -> Impatience {
+    let mut seconds = Vec::new();
+    let mut clean = 0;
+    for _ in 0..rounds {
+        let ground = Ground::new(engine);
+        ground.write_compose_file(&stack(&[stubborn("web")]));
+        let run = start_dev(&ground, &["web"]);
+        let pressed = Instant::now();
+        run.press_ctrl_c();
+        thread::sleep(BETWEEN_PRESSES);
+        run.press_ctrl_c();
+        run.end_whatever_compose_says();
+        seconds.push(pressed.elapsed().as_secs_f64());
+        clean += usize::from(engine.left(&ground.project).is_empty());
+    }
+    Impatience { median: median(seconds.iter().copied()), longest: seconds.iter().copied().fold(0.0, f64::max), clean }
+}
+
+/// Medians in milliseconds.
+struct Arming {
+    arm: f64,
+    disarm: f64,
+    /// What starting any process takes, for comparison.
+    any: f64,
+}
+
+fn arming() -> Arming {
+    // Its fields are the library's own affair; this is how a guard gets to know them.
+    let charge = r#"{"root": "/", "project": "measure", "expected": {"containers": {}, "perhaps_others": false},
+        "undo": "Nothing", "timeout": null, "volumes": "Keep"}"#;
+    let charge: Charge = serde_json::from_str(charge).expect("a charge");
+    let [mut arm, mut disarm, mut any] = [const { Vec::new() }; 3];
+    for _ in 0..ARMINGS {
+        let guard = timed(&mut arm, || Guard::arm(&charge, &ProjectLock::none()).expect("a guard"));
+        timed(&mut disarm, || { guard }.disarm());
+        timed(&mut any, || Command::new("true").status().expect("true"));
+    }
+    Arming { arm: median(arm), disarm: median(disarm), any: median(any) }
+}
+
+/// Does something and notes how many milliseconds it took.
+fn timed<T>(times: &mut Vec<f64>, work: impl FnOnce() -> T) -> T {
+    let began = Instant::now();
+    let result = work();
+    times.push(began.elapsed().as_secs_f64() * 1000.0);
+    result
+}
