@@ -36,6 +36,9 @@ step "End-to-end tests on both engines"
 run_tests --features e2e --test e2e
 run_tests --features e2e --test e2e_leftovers
 
+step "Random faults on both engines"
+cargo test --locked --features e2e --test campaign -- --trials 60
+
 step "The tour"
 scripts/demo.sh --tour
 

@@ -5,7 +5,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::fmt;
-use std::fs::OpenOptions;
+use std::fs::{self, OpenOptions};
 use std::io::{self, BufRead, BufReader, PipeReader, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
+use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, kill_process_group, pidfd_open, waitid};
@@ -128,6 +129,11 @@ impl Invocation {
     /// The directory that the command runs in; ours if there is none.
     pub fn cwd(&self) -> Option<&Path> {
         self.cwd.as_deref()
+    }
+
+    /// Program and arguments, as the system shows them of the process.
+    pub(super) fn argv(&self) -> Vec<Vec<u8>> {
+        [&self.program].into_iter().chain(&self.args).map(|word| word.as_bytes().to_vec()).collect()
     }
 
     /// The command as a line for a POSIX shell: pasted there, in [`Invocation::cwd`], it runs the same thing.
@@ -382,6 +388,37 @@ pub(super) fn take_stdout() -> io::Result<OwnedFd> {
     Ok(stdout)
 }
 
+/// A shielded command with these arguments, in this folder and with this variable, that was started by a process that has died
+/// since before it could say so.
+pub(super) fn find(argv: &[Vec<u8>], cwd: &Path, variable: &str, value: &str) -> Option<u32> {
+    let set = format!("{variable}={value}");
+    let cwd = fs::canonicalize(cwd).ok()?;
+    let words = |path: PathBuf| -> Option<Vec<Vec<u8>>> {
+        let bytes = fs::read(path).ok()?;
+        Some(bytes.strip_suffix(&[0])?.split(|byte| *byte == 0).map(<[u8]>::to_vec).collect())
+    };
+    let is_it = |process: &Path| {
+        words(process.join("cmdline")).as_deref() == Some(argv)
+            && fs::read_link(process.join("cwd")).is_ok_and(|folder| folder == cwd)
+            && words(process.join("environ")).is_some_and(|all| all.iter().any(|it| it == set.as_bytes()))
+    };
+    // It may not have come further than to its fork yet.
+    (0..FIND_TRIES).find_map(|tried| {
+        thread::sleep(FIND_PAUSE * tried);
+        let processes = fs::read_dir("/proc").ok()?.filter_map(|entry| Some(entry.ok()?.path()));
+        let pids = processes.filter(|process| is_it(process)).filter_map(|process| {
+            let pid = process.file_name()?.to_str()?.parse().ok()?;
+            let group = rustix::process::getpgid(Pid::from_raw(pid)).ok()?;
+            (group.as_raw_nonzero().get() == pid).then(|| u32::try_from(pid).ok())?
+        });
+        pids.last()
+    })
+}
+
+/// How often and after which pause a process is looked for that may be about to be started.
+const FIND_TRIES: u32 = 3;
+const FIND_PAUSE: Duration = Duration::from_millis(20);
+
 /// A shielded command that was started by a process that has died since; None if it is over.
 pub(super) fn adopt(pid: u32, on_exit: OnExit) -> Option<Box<dyn Running>> {
     let pid = Pid::from_raw(i32::try_from(pid).ok()?)?;
@@ -515,6 +552,22 @@ mod tests {
             prop_assert_eq!(System.output(&invocation).unwrap().stdout, expected.clone());
             prop_assert_eq!(paste(&invocation), expected);
         }
+    }
+
+    #[test]
+    fn a_process_that_nobody_told_of_is_found_by_what_the_system_shows_of_it() {
+        let temp = tempfile::tempdir().unwrap();
+        let shell = Shell::new().unwrap();
+        shell.change_dir(temp.path());
+        let invocation = Invocation::from(cmd!(shell, "sleep 1000").env("MARK", "a b")).shielded();
+        let found = |value: &str| find(&invocation.argv(), temp.path(), "MARK", value);
+        assert_eq!(found("a b"), None);
+        let (over, is_over) = mpsc::channel();
+        let mut running = System.spawn(&invocation, Box::new(move || over.send(()).unwrap())).unwrap();
+        assert_eq!((found("a b"), found("a")), (Some(running.id()), None));
+        running.cut_off();
+        is_over.recv().unwrap();
+        assert!(running.wait().is_ok());
     }
 
     #[test]

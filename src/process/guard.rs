@@ -35,6 +35,8 @@ pub struct Charge {
     pub(super) root: PathBuf,
     pub(super) project: ProjectName,
     pub(super) expected: Expected,
+    /// The command line of the `up` that is about to be started, if there is one.
+    pub(super) start: Option<Vec<Vec<u8>>>,
     pub(super) undo: Undo,
     pub(super) timeout: Option<u32>,
     pub(super) volumes: Volumes,
@@ -117,7 +119,7 @@ pub fn is_guard(args: &[impl AsRef<OsStr>]) -> bool {
 #[derive(Debug)]
 pub struct Orphaned {
     pub(super) charge: Charge,
-    /// The process group of `up`, if it runs.
+    /// The process group of `up`, if it runs and we were told.
     pub(super) up: Option<u32>,
     pub(super) force: Force,
 }
@@ -163,6 +165,7 @@ mod tests {
             root: PathBuf::from("/a b"),
             project: ProjectName::new("x").unwrap(),
             expected: Expected::default(),
+            start: None,
             undo: Undo::Remove,
             timeout: Some(3),
             volumes: Volumes::Keep,

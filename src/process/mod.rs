@@ -6,9 +6,8 @@
 //!    polls nothing.
 //! 3. `up` runs in a process group of its own, with empty stdin and `COMPOSE_MENU=0`; its output goes straight to the
 //!    terminal. We alone hear Ctrl+C.
-//! 4. A container that honours SIGTERM is never killed because of how we ended `up`: once everything has started, `up`
-//!    gets no signal at all and ends when `stop` has stopped its containers; while it is still building, pulling or
-//!    creating, its client is killed, which no container notices.
+//! 4. A container that honours SIGTERM is never killed because of how we ended `up`: its client is killed, which no
+//!    container notices, or stays attached until `down` has taken its containers, where its version bears that.
 //! 5. Escalation is ours. First interrupt: graceful `down`. Second: `down --timeout 0`. Third: we leave, and
 //!    the guard finishes. Each step says what the next press will do.
 //! 6. `down` runs in a group of its own, so a nervous Ctrl+C never cuts it off.

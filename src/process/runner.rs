@@ -18,7 +18,7 @@ use super::lifecycle::{
 use super::lock::{Change, ProjectLock};
 use super::startup::Startup;
 use super::verdict::{Question, Verdict};
-use crate::compose::{Attach, Compose, ContainerStatus, ProjectName, Reach, Stack, Traefik, Volumes};
+use crate::compose::{Attach, Compose, ContainerStatus, PROJECT_NAME, ProjectName, Reach, Stack, Traefik, Volumes};
 use crate::engine::{self, Container, Remains};
 use crate::exit::{Code, Failure};
 use crate::shell::{Logger, Verbosity};
@@ -241,6 +241,7 @@ impl<'a> Runner<'a> {
     /// If the workspace cannot be named, or interrupts cannot be hooked.
     pub fn take_over(&self, orphaned: Orphaned, mut lock: ProjectLock) -> anyhow::Result<Outcome> {
         let Orphaned { charge, up, force } = orphaned;
+        let project = charge.project.clone();
         let compose = Compose::new(&Workspace::at(charge.root), charge.project)?;
         let teardown = Teardown {
             timeout: charge.timeout,
@@ -260,6 +261,8 @@ impl<'a> Runner<'a> {
         let on_exit: OnExit = Box::new(move || {
             let _ = sender.send(Message::UpExited);
         });
+        // It may have died between the start of `up` and the word that tells which process that is.
+        let up = up.or_else(|| exec::find(charge.start.as_ref()?, &compose.root(), PROJECT_NAME, project.as_str()));
         match up.and_then(|pid| exec::adopt(pid, on_exit)) {
             Some(up) => run.up = Some(up),
             None => run.state.up = Up::CutOff,
@@ -314,6 +317,8 @@ struct Run<'a> {
     undos: u32,
     deadline: Option<Instant>,
     remains: Option<Result<Remains, Failure>>,
+    /// Networks that the engine has lost track of.
+    lost: Vec<String>,
     /// When it was asked, and how long that took the last time.
     asked: Instant,
     answered_in: Duration,
@@ -360,6 +365,7 @@ impl<'a> Run<'a> {
             undos: 0,
             deadline: None,
             remains: None,
+            lost: Vec::new(),
             asked: Instant::now(),
             answered_in: Duration::ZERO,
             away: None,
@@ -368,12 +374,19 @@ impl<'a> Run<'a> {
         })
     }
 
+    /// The `up` that is about to be started, as the system will show it.
+    fn start_line(&self) -> Option<Vec<Vec<u8>>> {
+        let (_, options) = self.start?;
+        Some(self.compose.up(options.attach, options.traefik, &options.args).argv())
+    }
+
     /// From here on somebody else takes the stack down if we die.
     fn arm(&mut self) {
         let charge = Charge {
             root: self.compose.root().to_owned(),
             project: self.compose.project().clone(),
             expected: self.expected.clone(),
+            start: self.start_line(),
             undo: self.policy.undo,
             timeout: self.grace_of_an_interrupt(),
             volumes: self.teardown.volumes,
@@ -464,6 +477,7 @@ impl<'a> Run<'a> {
             Message::Checked(remains) => {
                 self.answered_in = self.asked.elapsed();
                 let remains = remains.map(|remains| self.only_what_counts(remains));
+                let lost = remains.iter().flat_map(|remains| &remains.lost).cloned().collect::<Vec<String>>();
                 if remains.is_err() {
                     self.remains = Some(remains);
                     return Some(Event::Unanswered { patience: self.has_patience() });
@@ -472,11 +486,12 @@ impl<'a> Run<'a> {
                 let clean = remains.as_ref().is_ok_and(Remains::is_empty);
                 let found = if clean { "nothing is left" } else { "something is left" };
                 self.logger().detail("Asked", &format!("the engine: {found}"));
-                for network in remains.iter().flat_map(|remains| &remains.lost) {
+                for network in lost {
                     self.logger().warn(&format!(
                         "the engine has lost track of network {network}: no container is on it, yet it cannot be removed; \
                          a restart of the engine removes it"
                     ));
+                    self.lost.push(network);
                 }
                 self.remains = Some(remains);
                 Some(Event::Checked { clean })
@@ -699,7 +714,9 @@ impl<'a> Run<'a> {
     }
 
     /// What a check has to find gone: with `stop`, whatever still runs.
-    fn only_what_counts(&self, remains: Remains) -> Remains {
+    fn only_what_counts(&self, mut remains: Remains) -> Remains {
+        // It was looked into once, and no teardown will ever remove it.
+        remains.networks.retain(|network| !self.lost.contains(&network.name));
         match self.policy.undo {
             Undo::Remove | Undo::Nothing => remains,
             Undo::StopOnly => Remains {

@@ -250,7 +250,7 @@ impl Service {
 fn services(rng: &mut Rng, scene: Scene, fault: Fault) -> Vec<Service> {
     // Only a foreground run is there for sure to hear a second press.
     let is_hurried = scene == Scene::Foreground && fault.presses > 1 && fault.is_press();
-    let number = match weighted(rng, &[(60, 0), (30, 1), (10, 2)]) {
+    let number = match weighted(rng, &[(80, 0), (15, 1), (5, 2)]) {
         0 => rng.usize(1..=4),
         1 => rng.usize(5..=10),
         _ => rng.usize(11..=20),

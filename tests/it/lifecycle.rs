@@ -919,3 +919,22 @@ fn containers_that_vanish_while_they_are_asked_for_are_no_failure() {
     run.wait().exits(0).says("stopped from elsewhere");
     assert_eq!(sandbox.engine.calls_of(Verb::Ps).len(), 3);
 }
+
+/// It cannot be removed, however often one looks.
+#[test]
+fn a_network_that_the_engine_has_lost_is_told_once_and_keeps_nobody() {
+    let sandbox = Sandbox::new();
+    sandbox.engine.world(|world| {
+        world.starts_as = "created";
+        world.up_ends = UpEnds::Never;
+    });
+    sandbox.engine.on(Verb::Networks, |call, _| match call.args.get(1)?.to_str()? {
+        "ls" => Some(Reply::exit(0).stdout("\"shop_default\"\n")),
+        "inspect" => Some(Reply::exit(0)),
+        _ => Some(Reply::exit(1).stderr("Error response from daemon: network shop_default has active endpoints\n")),
+    });
+    let run = started(&sandbox, &["dev"]);
+    run.signal(Signal::INT);
+    let finished = run.wait().exits(130);
+    assert_eq!(finished.stderr.matches("the engine has lost track of network shop_default").count(), 1);
+}
