@@ -30,6 +30,9 @@ const LONG_ENOUGH: Duration = Duration::from_secs(20);
 /// How long a process may take to vanish: one that was killed, or a question whose asker was.
 const LAST_BREATH: Duration = Duration::from_secs(5);
 
+/// How close two interrupts may be for their order to be lost.
+const AT_THE_SAME_TIME: Duration = Duration::from_millis(100);
+
 /// What came of a trial.
 pub struct Report {
     pub project: String,
@@ -492,6 +495,7 @@ impl<'a> Trial<'a> {
     fn codes(&self, text: &str) -> Vec<i32> {
         let mut codes = Vec::new();
         let mut interrupted = false;
+        let mut first = None;
         for strike in &self.strikes {
             let number = strike.signal.as_raw();
             match strike.target {
@@ -503,7 +507,9 @@ impl<'a> Trial<'a> {
                         if !has_begun(text) {
                             codes.push(-number);
                         }
-                        if !interrupted {
+                        // Which of two that come at almost the same time is heard first is the scheduler's affair.
+                        let since = strike.at.duration_since(*first.get_or_insert(strike.at)).unwrap_or_default();
+                        if !interrupted || since < AT_THE_SAME_TIME {
                             codes.push(128 + number);
                         }
                         interrupted = true;
