@@ -4,7 +4,7 @@ use std::ffi::OsString;
 
 use anyhow::Context as _;
 
-use super::{Context, Selection, lock, own_containers, resolve};
+use super::{Context, Selection, own_containers, resolve, take_lock};
 use crate::compose::{Attach, Compose, Reach, TRAEFIK, Traefik, Volumes};
 use crate::engine::Container;
 use crate::exit::Code;
@@ -68,7 +68,7 @@ pub fn dev(options: &DevOptions, cx: &Context<'_>) -> anyhow::Result<Code> {
         return Ok(Code::Success);
     }
     let runner = Runner::new(cx.executor.clone(), cx.shell, cx.hook, cx.arm);
-    let mut lock = lock(cx, &stack.project);
+    let mut lock = take_lock(cx, &stack.project);
     let found_running = loop {
         let found_running = own_containers(cx, &workspace, &stack.project)?.iter().any(Container::is_up);
         let is_ours = match options.attach {
@@ -89,7 +89,8 @@ pub fn dev(options: &DevOptions, cx: &Context<'_>) -> anyhow::Result<Code> {
                 // Taken down from elsewhere, and the run that was attached to it is about to see that it is gone: started
                 // now, it would be taken down again.
                 cx.shell.status("Blocking", &waiting_for_others(&stack.project));
-                lock.wait_for_the_owner().and_then(|()| lock.take())?;
+                lock.wait_for_the_owner()?;
+                lock = take_lock(cx, &stack.project);
             }
         }
     };

@@ -2,7 +2,7 @@
 
 use anyhow::{Context as _, anyhow};
 
-use super::{Context, Selection, lock, own_containers, resolve};
+use super::{Context, Selection, own_containers, resolve, take_lock};
 use crate::compose::{Compose, ProjectName, Reach, Volumes};
 use crate::engine;
 use crate::exit::{Code, Failure};
@@ -48,7 +48,7 @@ pub fn down(options: &DownOptions, cx: &Context<'_>) -> anyhow::Result<Code> {
             .context("cannot write to stdout")?;
         return Ok(Code::Success);
     }
-    let lock = lock(cx, compose.project());
+    let lock = take_lock(cx, compose.project());
     own_containers(cx, &workspace, compose.project())?;
     let teardown = Teardown {
         timeout: options.timeout,

@@ -93,7 +93,7 @@ fn require_compose(cx: &Context<'_>, workspace: &Workspace) -> anyhow::Result<()
 }
 
 /// The project's lock, held: nobody else starts it or takes it down meanwhile.
-fn lock(cx: &Context<'_>, project: &ProjectName) -> ProjectLock {
+fn take_lock(cx: &Context<'_>, project: &ProjectName) -> ProjectLock {
     let take = || {
         let mut lock = ProjectLock::open(project.as_str())?;
         if !lock.try_take()? {

@@ -150,6 +150,8 @@ fn hear(told: impl BufRead) -> anyhow::Result<Option<Orphaned>> {
         match line?.as_str() {
             "done" => return Ok(None),
             "hurry" => orphaned.force = Force::AtOnce,
+            // There is none any more, and none to look for.
+            "up over" => (orphaned.up, orphaned.charge.start) = (None, None),
             line => orphaned.up = line.strip_prefix("up ").and_then(|pid| pid.parse().ok()),
         }
     }
@@ -165,7 +167,7 @@ mod tests {
             root: PathBuf::from("/a b"),
             project: ProjectName::new("x").unwrap(),
             expected: Expected::default(),
-            start: None,
+            start: Some(vec![b"docker".to_vec()]),
             undo: Undo::Remove,
             timeout: Some(3),
             volumes: Volumes::Keep,
@@ -182,6 +184,7 @@ mod tests {
         for over in ["", "up 17\nup over\n"] {
             let orphaned = hear(format!("{}\n{over}", charge()).as_bytes()).unwrap().unwrap();
             assert_eq!((orphaned.up, orphaned.force), (None, Force::Graceful));
+            assert_eq!(orphaned.charge.start.is_some(), over.is_empty(), "it may run although nobody said so");
         }
     }
 

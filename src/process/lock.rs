@@ -139,7 +139,7 @@ impl ProjectLock {
     ///
     /// # Errors
     /// If the system cannot lock files there.
-    pub fn wait_for_the_owner(&mut self) -> io::Result<()> {
+    pub fn wait_for_the_owner(mut self) -> io::Result<()> {
         self.give_back();
         let Some(files) = &self.0 else { return Ok(()) };
         match File::open(owner_file(&files.path)) {

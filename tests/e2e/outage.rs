@@ -65,8 +65,8 @@ fn engine_away_during_a_start_and_back(stage: &Stage) {
     stage.assert_gone();
 }
 
-/// Goes away in the middle of the grace that a container gets.
-fn engine_away_during_a_teardown_and_back(stage: &Stage) {
+/// A run that waits for its engine, which has gone away in the middle of the grace that a container gets.
+fn interrupted_and_without_an_engine(stage: &Stage) -> (Proxy, Run) {
     stage.compose(&stack(&[stubborn("stub"), polite("web", &[])]));
     let (proxy, events) = (engine_that_can_go_away(stage), stage.events());
     let run = stage.tool(&["dev", "--timeout", "3"]).env("DOCKER_HOST", proxy.host()).start();
@@ -75,6 +75,11 @@ fn engine_away_during_a_teardown_and_back(stage: &Stage) {
     events.wait_for("kill stub 15;");
     proxy.go_away();
     run.wait_for(WAITING);
+    (proxy, run)
+}
+
+fn engine_away_during_a_teardown_and_back(stage: &Stage) {
+    let (proxy, run) = interrupted_and_without_an_engine(stage);
     proxy.come_back();
     waited_once(run.end().with(130).says("nothing of it is left"));
     stage.assert_gone();
@@ -125,14 +130,7 @@ fn engine_killed_during_a_run(stage: &Stage) {
 
 /// It has waited as long as it does; what is left cannot be known, and how to remove it can.
 fn engine_gone_for_good(stage: &Stage) {
-    stage.compose(&stack(&[stubborn("stub"), polite("web", &[])]));
-    let (proxy, events) = (engine_that_can_go_away(stage), stage.events());
-    let run = stage.tool(&["dev", "--timeout", "3"]).env("DOCKER_HOST", proxy.host()).start();
-    stage.wait_until_up(&run, &["stub", "web"]);
-    run.signal(Signal::INT);
-    events.wait_for("kill stub 15;");
-    proxy.go_away();
-    run.wait_for(WAITING);
+    let (proxy, run) = interrupted_and_without_an_engine(stage);
     let removal = cannot_be_known(stage, &run.end());
     proxy.come_back();
     stage.program("sh", &["-c", &removal]).env("DOCKER_HOST", proxy.host()).run().with(0);
@@ -141,14 +139,7 @@ fn engine_gone_for_good(stage: &Stage) {
 
 /// Whoever presses again has no patience for the engine either.
 fn second_press_while_the_engine_is_away(stage: &Stage) {
-    stage.compose(&stack(&[stubborn("stub"), polite("web", &[])]));
-    let (proxy, events) = (engine_that_can_go_away(stage), stage.events());
-    let run = stage.tool(&["dev", "--timeout", "3"]).env("DOCKER_HOST", proxy.host()).start();
-    stage.wait_until_up(&run, &["stub", "web"]);
-    run.signal(Signal::INT);
-    events.wait_for("kill stub 15;");
-    proxy.go_away();
-    run.wait_for(WAITING);
+    let (_proxy, run) = interrupted_and_without_an_engine(stage);
     run.signal(Signal::INT);
     let removal = cannot_be_known(stage, &run.end());
     stage.program("sh", &["-c", &removal]).run().with(0);
