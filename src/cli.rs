@@ -2,15 +2,16 @@
 
 use std::ffi::OsString;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 
-use crate::compose::{Attach, PROJECT_NAME, ProjectName, Traefik, Volumes};
+use crate::compose::{Attach, Logs, PROJECT_NAME, ProjectName, Traefik, Volumes};
 use crate::exit::Code;
-use crate::ops::{DevOptions, DownOptions, Selection};
+use crate::ops::{DevOptions, DownOptions, EnvOptions, ListOptions, LogsOptions, Selection, StatusOptions};
 use crate::process::OnEnd;
-use crate::shell::{ColorChoice, Verbosity};
+use crate::shell::{ColorChoice, MessageFormat, Verbosity};
 
 /// What the user asks for.
 #[derive(Debug)]
@@ -19,6 +20,14 @@ pub enum Verb {
     Dev(DevOptions),
     /// Take it down.
     Down(DownOptions),
+    /// Tell how it is.
+    Status(StatusOptions),
+    /// Show what it prints.
+    Logs(LogsOptions),
+    /// List every stack.
+    List(ListOptions),
+    /// Tell where it can be reached.
+    Env(EnvOptions),
 }
 
 /// A command line that makes sense.
@@ -30,6 +39,8 @@ pub struct Request {
     pub verbosity: Verbosity,
     /// In colour or not.
     pub color: ColorChoice,
+    /// For people or for programs.
+    pub format: MessageFormat,
 }
 
 /// Reads a command line, as cargo hands it to a subcommand (`cargo-stagecraft stagecraft …`) or as a user types it.
@@ -95,6 +106,10 @@ struct Common {
     )]
     color: When,
 
+    /// What stdout is for: `json` is one object a line, for programs
+    #[arg(long, global = true, value_name = "FMT", default_value = "human", hide_possible_values = true)]
+    message_format: Format,
+
     /// Path to the Cargo.toml of the workspace or of one of its members
     #[arg(long, global = true, value_name = "PATH")]
     manifest_path: Option<PathBuf>,
@@ -114,6 +129,12 @@ enum When {
     Auto,
     Always,
     Never,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Format {
+    Human,
+    Json,
 }
 
 #[derive(Debug, Subcommand)]
@@ -158,6 +179,14 @@ struct Start {
     #[arg(long)]
     no_traefik: bool,
 
+    /// With --detach, return when every service is ready; without it, say when that is
+    #[arg(long)]
+    wait: bool,
+
+    /// Seconds to wait for that [default: 120]
+    #[arg(long, value_name = "SECONDS", requires = "wait")]
+    wait_timeout: Option<u32>,
+
     /// Arguments for `docker compose up`
     #[arg(last = true, value_name = "ARGS")]
     args: Vec<OsString>,
@@ -167,6 +196,42 @@ struct Start {
 enum DevVerb {
     /// Take the dev stack down, whoever started it
     Down(Down),
+    /// Show how each service is; the exit code says whether all are ready
+    #[command(after_help = STATUS_CODES)]
+    Status,
+    /// Show what the services have printed
+    Logs(LogsArgs),
+    /// List the dev stacks on this engine
+    List(List),
+    /// Print where published ports can be reached, as KEY=value lines
+    Env,
+}
+
+const STATUS_CODES: &str = "Exit codes:\n  0     all services are ready\n  1     some are not\n  3     nothing has been \
+                            started, or there is no stack";
+
+#[derive(Debug, Args)]
+#[command(after_help = "The exit code is that of `docker compose logs`; 3 if nothing has been started.")]
+struct LogsArgs {
+    /// Go on with what is still to come, until Ctrl+C
+    #[arg(short, long)]
+    follow: bool,
+
+    /// Only the last lines of each container
+    #[arg(short = 'n', long, value_name = "LINES")]
+    tail: Option<u32>,
+
+    /// Only of these services
+    #[arg(value_name = "SERVICE")]
+    services: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = exit_codes())]
+struct List {
+    /// Take down those whose workspace is gone
+    #[arg(long)]
+    prune: bool,
 }
 
 #[derive(Debug, Args)]
@@ -184,29 +249,37 @@ impl Cli {
             manifest_path: common.manifest_path,
             project_name: common.project_name.map_or_else(project_name_from_env, |name| Ok(Some(name)))?,
         };
+        let format = match common.message_format {
+            Format::Human => MessageFormat::Human,
+            Format::Json => MessageFormat::Json,
+        };
+        dev.check(format)?;
         let verb = match dev.verb {
-            None => {
-                dev.start.check()?;
-                Verb::Dev(DevOptions {
-                    selection,
-                    attach: if dev.start.detach { Attach::Detached } else { Attach::Foreground },
-                    traefik: if dev.start.no_traefik { Traefik::Off } else { Traefik::On },
-                    on_end: if dev.start.keep { OnEnd::Keep } else { OnEnd::TearDown },
-                    timeout: dev.timeout,
-                    ci: is_ci(),
-                    dry_run: dev.dry_run,
-                    args: dev.start.args,
-                })
-            }
-            Some(DevVerb::Down(_)) if dev.start != Start::default() => {
-                return Err(usage("`dev down` starts nothing: it takes no --detach, --keep or --no-traefik"));
-            }
+            None => Verb::Dev(DevOptions {
+                selection,
+                attach: if dev.start.detach { Attach::Detached } else { Attach::Foreground },
+                traefik: if dev.start.no_traefik { Traefik::Off } else { Traefik::On },
+                on_end: if dev.start.keep { OnEnd::Keep } else { OnEnd::TearDown },
+                timeout: dev.timeout,
+                wait: dev.start.wait(),
+                ci: is_ci(),
+                dry_run: dev.dry_run,
+                args: dev.start.args,
+            }),
             Some(DevVerb::Down(down)) => Verb::Down(DownOptions {
                 selection,
                 volumes: if down.volumes { Volumes::Remove } else { Volumes::Keep },
                 timeout: dev.timeout,
                 dry_run: dev.dry_run,
             }),
+            Some(DevVerb::Status) => Verb::Status(StatusOptions { selection }),
+            Some(DevVerb::Logs(LogsArgs { follow, tail, services })) => {
+                Verb::Logs(LogsOptions { selection, logs: Logs { follow, tail, services } })
+            }
+            Some(DevVerb::List(List { prune })) => {
+                Verb::List(ListOptions { prune, timeout: dev.timeout, dry_run: dev.dry_run })
+            }
+            Some(DevVerb::Env) => Verb::Env(EnvOptions { selection }),
         };
         Ok(Request {
             verb,
@@ -220,11 +293,45 @@ impl Cli {
                 When::Always => ColorChoice::Always,
                 When::Never => ColorChoice::Never,
             },
+            format,
         })
     }
 }
 
+impl Dev {
+    /// The options of a start, and those that a few verbs share, mean nothing to the others.
+    fn check(&self, format: MessageFormat) -> Result<(), clap::Error> {
+        let (name, tears_down) = match &self.verb {
+            None => return self.start.check(),
+            Some(DevVerb::Down(_)) => ("down", true),
+            Some(DevVerb::List(list)) => ("list", list.prune),
+            Some(DevVerb::Status) => ("status", false),
+            Some(DevVerb::Logs(_)) => ("logs", false),
+            Some(DevVerb::Env) => ("env", false),
+        };
+        if self.start != Start::default() {
+            let options = "--detach, --keep, --no-traefik or --wait";
+            return Err(usage(&format!("`dev {name}` starts nothing: it takes no {options}")));
+        }
+        if !tears_down && (self.timeout.is_some() || self.dry_run) {
+            let prune = if name == "list" { " without --prune" } else { "" };
+            return Err(usage(&format!("`dev {name}`{prune} takes nothing down: it takes no --timeout or --dry-run")));
+        }
+        if name == "logs" && format == MessageFormat::Json {
+            return Err(usage("`dev logs` shows what containers print: it takes no --message-format json"));
+        }
+        Ok(())
+    }
+}
+
+/// How long a stack may take to become ready, unless something else is said.
+const WAIT_TIMEOUT: u32 = 120;
+
 impl Start {
+    fn wait(&self) -> Option<Duration> {
+        self.wait.then(|| Duration::from_secs(self.wait_timeout.unwrap_or(WAIT_TIMEOUT).into()))
+    }
+
     /// Arguments that would make `up` return early contradict a foreground run, which would take the stack down then.
     fn check(&self) -> Result<(), clap::Error> {
         let returns = |arg: &&OsString| {
@@ -282,7 +389,7 @@ mod tests {
     fn dev(line: &str) -> DevOptions {
         match parsed(line).unwrap().verb {
             Verb::Dev(options) => options,
-            Verb::Down(_) => panic!("{line} is a down"),
+            verb => panic!("{line} is {verb:?}"),
         }
     }
 
@@ -320,6 +427,25 @@ mod tests {
     }
 
     #[test]
+    fn a_wait_has_a_time() {
+        assert_eq!(dev("x dev -d").wait, None);
+        assert_eq!(dev("x dev -d --wait").wait, Some(Duration::from_secs(120)));
+        assert_eq!(dev("x dev --wait --wait-timeout 3").wait, Some(Duration::from_secs(3)));
+    }
+
+    #[test]
+    fn each_verb_has_its_options() {
+        let verb = |line: &str| parsed(line).unwrap();
+        assert!(matches!(verb("x dev status --message-format json").format, MessageFormat::Json));
+        let Verb::Logs(options) = verb("x dev logs -f --tail 5 web db").verb else { panic!("no logs") };
+        let services = ["web", "db"].map(str::to_string).to_vec();
+        assert_eq!(options.logs, Logs { follow: true, tail: Some(5), services });
+        let Verb::List(options) = verb("x dev list --prune --timeout 3 --dry-run").verb else { panic!("no list") };
+        assert!(options.prune && options.dry_run && options.timeout == Some(3));
+        assert!(matches!(verb("x dev env").verb, Verb::Env(_)));
+    }
+
+    #[test]
     fn a_wrong_command_line_is_exit_code_2_and_help_is_0() {
         for line in [
             "x",
@@ -334,6 +460,15 @@ mod tests {
             "x dev -- -Vd",
             "x dev -- --detach=true",
             "x dev -- --no-start",
+            "x dev --wait-timeout 3",
+            "x dev --wait status",
+            "x dev status web",
+            "x dev status --dry-run",
+            "x dev list --timeout 3",
+            "x dev env --timeout 3",
+            "x dev logs --tail all",
+            "x dev logs --message-format json",
+            "x dev --message-format xml",
         ] {
             assert_eq!(exit_code(&parsed(line).unwrap_err()), Code::Usage, "{line}");
         }

@@ -19,7 +19,7 @@ pub enum Code {
     NothingToRun,
     /// Docker or Compose is missing, or the daemon does not answer.
     EngineUnavailable,
-    /// Reserved: the stack was not ready in time.
+    /// The stack was not ready in time.
     NotReady,
     /// Something of the stack is still on the engine.
     TeardownIncomplete,
@@ -38,7 +38,7 @@ impl Code {
             "nothing to run: no workspace, compose file missing or invalid, project of another checkout",
         ),
         (Code::EngineUnavailable, "engine unavailable: docker or Compose v2 missing, daemon not answering"),
-        (Code::NotReady, "reserved: not ready in time"),
+        (Code::NotReady, "not ready in time"),
         (Code::TeardownIncomplete, "teardown incomplete: what is left is listed, with the command that removes it"),
     ];
 

@@ -8,10 +8,15 @@
 //! | [`cli`] | clap |
 //! | [`ops`] | what each verb does, in order |
 //! | [`process`] | how a stack is started, waited for and taken down; signals |
+//! | [`report`] | what is known of a stack, as rows for people and as messages for programs |
+//! | [`diagnosis`] | why a container is not what it should be |
+//! | [`readiness`] | whether it is |
+//! | [`ports`] | which published ports are taken, and by whom |
 //! | [`compose`] | which `docker compose` command does what, and what the answers mean |
-//! | [`engine`] | what of a project exists on the engine |
+//! | [`engine`] | what of a project exists on the engine, how it is, and where that is |
 //! | [`workspace`] | where the workspace and its compose file are |
-//! | [`shell`] | the terminal |
+//! | [`shell`] | the terminal, and the CI service in its place |
+//! | [`message`] | what programs get to read |
 //! | [`exit`] | the exit codes |
 //!
 //! The library serves the program of the same name; its interface follows the program's needs.
@@ -21,10 +26,15 @@ compile_error!("cargo-stagecraft runs on Linux only, so far");
 
 pub mod cli;
 pub mod compose;
+pub mod diagnosis;
 pub mod engine;
 pub mod exit;
+pub mod message;
 pub mod ops;
+pub mod ports;
 pub mod process;
+pub mod readiness;
+pub mod report;
 pub mod shell;
 pub mod workspace;
 
@@ -36,14 +46,15 @@ use anyhow::Context as _;
 
 use cli::Verb;
 use exit::{Code, Failure};
-use process::{Echo, Guard, Logger, SendInterrupt, System};
-use shell::{ColorChoice, Shell, Verbosity};
+use message::Message;
+use process::{Aside, Echo, Executor, Guard, Logger, SendInterrupt, System};
+use shell::{ColorChoice, MessageFormat, Shell, Verbosity};
 
 /// Runs the program with these arguments and returns its exit code. Whatever there is to say has been said then.
 pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let args: Vec<OsString> = args.into_iter().collect();
     if process::is_guard(&args) {
-        let shell = Shell::stdio(Verbosity::Normal, ColorChoice::Auto);
+        let shell = Shell::stdio(Verbosity::Normal, ColorChoice::Auto, MessageFormat::Human);
         let code = ops::guard(Arc::new(System), &shell).unwrap_or_else(|error| report(&error, &shell));
         return ExitCode::from(code.number());
     }
@@ -55,8 +66,9 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
             return ExitCode::from(cli::exit_code(&error).number());
         }
     };
-    let shell = Arc::new(Shell::stdio(request.verbosity, request.color));
+    let shell = Arc::new(Shell::stdio(request.verbosity, request.color, request.format));
     let code = perform(&request.verb, &shell).unwrap_or_else(|error| report(&error, &shell));
+    shell.message(&Message::Finished { exit_code: code.number() });
     ExitCode::from(code.number())
 }
 
@@ -64,8 +76,13 @@ fn perform(verb: &Verb, shell: &Arc<Shell>) -> anyhow::Result<Code> {
     let cwd = std::env::current_dir()
         .context("the current directory cannot be found")
         .map_err(|error| Code::NothingToRun.because(error))?;
+    let system: Arc<dyn Executor> = match shell.format() {
+        MessageFormat::Human => Arc::new(System),
+        // Nothing but messages is to come to those who read them.
+        MessageFormat::Json => Arc::new(Aside(Arc::new(System))),
+    };
     let cx = ops::Context {
-        executor: Arc::new(Echo::new(Arc::new(System), shell.clone())),
+        executor: Arc::new(Echo::new(system, shell.clone())),
         shell,
         hook: &|send: SendInterrupt| {
             let send = Arc::new(send);
@@ -77,6 +94,10 @@ fn perform(verb: &Verb, shell: &Arc<Shell>) -> anyhow::Result<Code> {
     match verb {
         Verb::Dev(options) => ops::dev(options, &cx),
         Verb::Down(options) => ops::down(options, &cx),
+        Verb::Status(options) => ops::status(options, &cx),
+        Verb::Logs(options) => ops::logs(options, &cx),
+        Verb::List(options) => ops::list(options, &cx),
+        Verb::Env(options) => ops::env(options, &cx),
     }
 }
 
@@ -89,13 +110,11 @@ fn report(error: &anyhow::Error, shell: &Shell) -> Code {
         message.push_str(&causes.join("\n  "));
     }
     shell.error(&message);
-    match error.downcast_ref::<Failure>() {
-        Some(failure) => {
-            if let Some(help) = failure.next_step() {
-                shell.help(help);
-            }
-            failure.code()
-        }
-        None => Code::Failed,
+    let failure = error.downcast_ref::<Failure>();
+    let help = failure.and_then(Failure::next_step);
+    if let Some(help) = help {
+        shell.help(help);
     }
+    shell.message(&Message::Error { message: &message, help });
+    failure.map_or(Code::Failed, Failure::code)
 }

@@ -138,6 +138,11 @@ impl Workspace {
     }
 }
 
+/// The checkout that a dev dir stands for; any other folder stands for itself.
+pub fn checkout_of(folder: &Path) -> &Path {
+    if folder.ends_with(DEV_DIR) { folder.ancestors().nth(2).unwrap_or(folder) } else { folder }
+}
+
 /// What cargo printed; its own words are the error if it failed.
 fn ask_cargo(executor: &dyn Executor, invocation: &Invocation) -> anyhow::Result<Vec<u8>> {
     let program = invocation.program().to_string_lossy();
@@ -185,6 +190,12 @@ mod tests {
         assert_eq!(Workspace::from_dev_dir(&member.join("src"), None), Some(workspace.clone()));
         let manifest = Some(Path::new("crates/a/Cargo.toml"));
         assert_eq!(Workspace::from_dev_dir(temp.path(), manifest), Some(workspace));
+    }
+
+    #[test]
+    fn a_dev_dir_stands_for_its_checkout() {
+        assert_eq!(checkout_of(Path::new("/w/shop/.stagecraft/dev")), Path::new("/w/shop"));
+        assert_eq!(checkout_of(Path::new("/w/shop")), Path::new("/w/shop"));
     }
 
     #[test]

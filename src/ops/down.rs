@@ -1,11 +1,10 @@
 //! `dev down`: takes the workspace's dev stack down, whoever started it.
 
-use anyhow::{Context as _, anyhow};
+use anyhow::Context as _;
 
-use super::{Context, Selection, own_containers, resolve, take_lock};
-use crate::compose::{Compose, ProjectName, Reach, Volumes};
-use crate::engine;
-use crate::exit::{Code, Failure};
+use super::{Context, Selection, Target, own_containers, take_lock, target};
+use crate::compose::{Compose, Volumes};
+use crate::exit::Code;
 use crate::process::{Logger, Runner, Teardown};
 use crate::workspace::{BrokenMember, Workspace};
 
@@ -30,22 +29,12 @@ pub fn down(options: &DownOptions, cx: &Context<'_>) -> anyhow::Result<Code> {
     let manifest_path = options.selection.manifest_path.as_deref();
     let workspace = Workspace::discover(cx.executor.as_ref(), cx.cwd, manifest_path, BrokenMember::Tolerate)?;
     cx.shell.detail("Workspace", &workspace.root().display().to_string());
-    let (project, reach) = match resolve(cx, &workspace, &options.selection) {
-        Ok(stack) => (stack.project, Reach::File),
-        Err(error) => match project_without_file(cx, &workspace, &options.selection, &error)? {
-            Some(project) => {
-                cx.shell.warn(&format!("{error:#}; `{project}` is taken down by its name"));
-                (project, Reach::ByName)
-            }
-            None => return Err(error),
-        },
-    };
+    let Target { project, reach, .. } = target(cx, &workspace, &options.selection)?;
     cx.shell.detail("Project", project.as_str());
     let compose = Compose::new(&workspace, project)?;
     if options.dry_run {
-        cx.shell
-            .print(&compose.down(reach, options.timeout, options.volumes).line())
-            .context("cannot write to stdout")?;
+        let down = compose.down(reach, options.timeout, options.volumes);
+        cx.shell.print_command(&down.line()).context("cannot write to stdout")?;
         return Ok(Code::Success);
     }
     let lock = take_lock(cx, compose.project());
@@ -58,27 +47,4 @@ pub fn down(options: &DownOptions, cx: &Context<'_>) -> anyhow::Result<Code> {
     };
     let runner = Runner::new(cx.executor.clone(), cx.shell, cx.hook, cx.arm);
     Ok(runner.take_down(&compose, reach, teardown, lock)?.code())
-}
-
-/// The project of this checkout that is on the engine although the compose file cannot tell its name: a file that was
-/// broken, moved or deleted must not keep a stack alive.
-fn project_without_file(
-    cx: &Context<'_>,
-    workspace: &Workspace,
-    selection: &Selection,
-    error: &anyhow::Error,
-) -> anyhow::Result<Option<ProjectName>> {
-    if error.downcast_ref::<Failure>().map(Failure::code) != Some(Code::NothingToRun) {
-        return Ok(None);
-    }
-    let mut projects = engine::projects_of(cx.executor.as_ref(), &workspace.dev_dir())?;
-    if let Some(name) = &selection.project_name {
-        projects.retain(|project| project == name);
-    }
-    if projects.len() > 1 {
-        let names: Vec<&str> = projects.iter().map(ProjectName::as_str).collect();
-        let error = anyhow!("this checkout runs several projects: {}", names.join(", "));
-        return Err(Code::NothingToRun.because(error).help("choose one with `--project-name`").into());
-    }
-    Ok(projects.pop())
 }

@@ -2,7 +2,11 @@
 
 mod dev;
 mod down;
+mod env;
 mod guard;
+mod list;
+mod logs;
+mod status;
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -13,14 +17,18 @@ use anyhow::anyhow;
 
 pub use dev::{DevOptions, dev};
 pub use down::{DownOptions, down};
+pub use env::{EnvOptions, env};
 pub use guard::guard;
+pub use list::{ListOptions, list};
+pub use logs::{LogsOptions, logs};
+pub use status::{StatusOptions, status};
 
-use crate::compose::{self, NameChoice, ProjectName, Stack};
+use crate::compose::{self, NameChoice, ProjectName, Reach, Stack};
 use crate::engine::{self, Container};
 use crate::exit::{Code, Failure};
 use crate::process::{Arm, Executor, Hook, Logger, ProjectLock, SETTLE, waiting_for_others};
 use crate::shell::Shell;
-use crate::workspace::{COMPOSE_FILE, DEV_DIR, Workspace};
+use crate::workspace::{COMPOSE_FILE, Workspace, checkout_of};
 
 /// The tools that a verb works with.
 pub struct Context<'a> {
@@ -77,6 +85,54 @@ fn resolve(cx: &Context<'_>, workspace: &Workspace, selection: &Selection) -> an
     Stack::parse(&output.stdout).map_err(|error| Code::NothingToRun.because(error).into())
 }
 
+/// The project that is meant, and how it is to be spoken of.
+struct Target {
+    project: ProjectName,
+    reach: Reach,
+    /// None where the file cannot be read.
+    stack: Option<Stack>,
+}
+
+/// The project that is meant, also where the compose file cannot tell its name any more.
+///
+/// # Errors
+/// [`Code::NothingToRun`] if this checkout has nothing on the engine in that case; [`Code::EngineUnavailable`].
+fn target(cx: &Context<'_>, workspace: &Workspace, selection: &Selection) -> anyhow::Result<Target> {
+    match resolve(cx, workspace, selection) {
+        Ok(stack) => Ok(Target { project: stack.project.clone(), reach: Reach::File, stack: Some(stack) }),
+        Err(error) => match project_without_file(cx, workspace, selection, &error)? {
+            Some(project) => {
+                cx.shell.warn(&format!("{error:#}; going by the name, `{project}`"));
+                Ok(Target { project, reach: Reach::ByName, stack: None })
+            }
+            None => Err(error),
+        },
+    }
+}
+
+/// The project of this checkout that is on the engine although the compose file cannot tell its name: a file that was
+/// broken, moved or deleted must not keep a stack alive.
+fn project_without_file(
+    cx: &Context<'_>,
+    workspace: &Workspace,
+    selection: &Selection,
+    error: &anyhow::Error,
+) -> anyhow::Result<Option<ProjectName>> {
+    if error.downcast_ref::<Failure>().map(Failure::code) != Some(Code::NothingToRun) {
+        return Ok(None);
+    }
+    let mut projects = engine::projects_of(cx.executor.as_ref(), &workspace.dev_dir())?;
+    if let Some(name) = &selection.project_name {
+        projects.retain(|project| project == name);
+    }
+    if projects.len() > 1 {
+        let names: Vec<&str> = projects.iter().map(ProjectName::as_str).collect();
+        let error = anyhow!("this checkout runs several projects: {}", names.join(", "));
+        return Err(Code::NothingToRun.because(error).help("choose one with `--project-name`").into());
+    }
+    Ok(projects.pop())
+}
+
 /// That Compose v2 or newer is installed. Asked only after something failed: a healthy run need not pay for it.
 fn require_compose(cx: &Context<'_>, workspace: &Workspace) -> anyhow::Result<()> {
     let output = cx.executor.output(&compose::version(workspace)?).map_err(engine::no_docker)?;
@@ -123,11 +179,9 @@ fn own_containers(cx: &Context<'_>, workspace: &Workspace, project: &ProjectName
     let Some(theirs) = engine::other_checkout(&containers, &workspace.dev_dir()) else {
         return Ok(containers);
     };
-    // A dev dir stands for the checkout that it lies in.
     let checkout = match theirs.to_str() {
         Some("") => "something that is no compose file".to_string(),
-        _ if theirs.ends_with(DEV_DIR) => theirs.ancestors().nth(2).unwrap_or(&theirs).display().to_string(),
-        _ => theirs.display().to_string(),
+        _ => checkout_of(&theirs).display().to_string(),
     };
     let error = anyhow!("project `{project}` already has containers of another checkout: {checkout}");
     let help = "choose another name with `--project-name`, or take that stack down first";

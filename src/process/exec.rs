@@ -12,7 +12,8 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
+use std::sync::mpsc::{self, Receiver};
 use std::thread;
 use std::time::Duration;
 
@@ -27,6 +28,8 @@ pub enum Show {
     /// To our own stdout and stderr, without passing through us.
     #[default]
     Live,
+    /// Standard output as with [`Show::Live`]; standard error through us, as it comes, so that its end can be kept.
+    LiveAndKept,
     /// Held back, to be shown only if the command fails.
     IfItFails,
     /// Nowhere: there is no terminal left to write to.
@@ -42,7 +45,19 @@ pub struct Invocation {
     cwd: Option<PathBuf>,
     stdin: Option<String>,
     show: Show,
+    /// Whether its standard output goes to our standard error.
+    aside: bool,
+    errors: Errors,
     group: Group,
+}
+
+/// Where the standard error of a command goes that is asked for its output.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Errors {
+    /// Into a place of its own.
+    Apart,
+    /// To the standard output, as with `2>&1`.
+    WithOutput,
 }
 
 /// The process group that a command runs in.
@@ -69,6 +84,8 @@ impl From<Command> for Invocation {
             cwd: command.get_current_dir().map(Path::to_owned),
             stdin: None,
             show: Show::Live,
+            aside: false,
+            errors: Errors::Apart,
             group: Group::Ours,
         }
     }
@@ -88,10 +105,25 @@ impl Invocation {
         self
     }
 
+    /// Lets what it prints on standard output go to our standard error when it is spawned and shown.
+    #[must_use]
+    fn aside(mut self) -> Invocation {
+        self.aside = true;
+        self
+    }
+
     /// Says where the output goes when the command is spawned.
     #[must_use]
     pub fn show(mut self, show: Show) -> Invocation {
         self.show = show;
+        self
+    }
+
+    /// Lets standard error go to where standard output goes, each line in its place, when the command is asked for its
+    /// output.
+    #[must_use]
+    pub fn with_errors(mut self) -> Invocation {
+        self.errors = Errors::WithOutput;
         self
     }
 
@@ -157,6 +189,9 @@ impl Invocation {
             line.push(b' ');
             push_argument(&mut line, arg.as_bytes());
         }
+        if self.errors == Errors::WithOutput {
+            line.extend_from_slice(b" 2>&1");
+        }
         OsString::from_vec(line)
     }
 
@@ -212,8 +247,9 @@ fn push_quoted(line: &mut Vec<u8>, word: &[u8]) {
 pub struct Ended {
     /// Its exit code or the signal that ended it.
     pub status: ExitStatus,
-    /// What it printed, where that was held back ([`Show::IfItFails`]).
-    pub held_back: Vec<u8>,
+    /// What it printed, where that was held back ([`Show::IfItFails`]), or the end of it, where that was kept
+    /// ([`Show::LiveAndKept`]).
+    pub kept: Vec<u8>,
 }
 
 /// Called once, from another thread, when a spawned command has ended.
@@ -241,6 +277,12 @@ pub trait Executor: Send + Sync {
     fn listen(&self, invocation: &Invocation, on_line: OnLine) -> io::Result<Box<dyn Running>> {
         let _ = (invocation, on_line);
         Err(io::ErrorKind::Unsupported.into())
+    }
+
+    /// Lets the command take the place of this very process; returns only if that cannot be, and why.
+    fn become_it(&self, invocation: &Invocation) -> io::Error {
+        let _ = invocation;
+        io::ErrorKind::Unsupported.into()
     }
 }
 
@@ -272,6 +314,14 @@ impl Executor for System {
     fn output(&self, invocation: &Invocation) -> io::Result<Output> {
         let mut command = invocation.command();
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        if invocation.errors == Errors::WithOutput {
+            let (mut reader, writer) = io::pipe()?;
+            let mut child = command.stdout(writer.try_clone()?).stderr(writer).spawn()?;
+            drop(command); // and with it our copies of the pipe, so that reading it comes to an end
+            let mut stdout = Vec::new();
+            reader.read_to_end(&mut stdout)?;
+            return Ok(Output { status: child.wait()?, stdout, stderr: Vec::new() });
+        }
         let Some(text) = &invocation.stdin else {
             return command.output();
         };
@@ -285,27 +335,32 @@ impl Executor for System {
 
     fn spawn(&self, invocation: &Invocation, on_exit: OnExit) -> io::Result<Box<dyn Running>> {
         let mut command = invocation.command();
-        let mut held_back = None;
+        let mut pipe = None;
+        if invocation.aside {
+            command.stdout(io::stderr());
+        }
         match invocation.show {
             Show::Live => {}
             Show::Nothing => {
                 command.stdout(Stdio::null()).stderr(Stdio::null());
             }
+            Show::LiveAndKept => {
+                let (reader, writer) = io::pipe()?;
+                command.stderr(writer);
+                pipe = Some(reader);
+            }
             Show::IfItFails => {
                 let (reader, writer) = io::pipe()?;
                 command.stdout(writer.try_clone()?).stderr(writer);
-                held_back = Some(reader);
+                pipe = Some(reader);
             }
         }
         let child = command.spawn()?;
         drop(command); // and with it our copies of the pipe, so that reading it comes to an end
-        let process = Process::new(child, invocation);
+        let mut process = Process::new(child, invocation);
+        process.kept = pipe.map(|reader| keep(reader, invocation.show));
         let pid = Pid::from_child(&process.child);
-        let kept = Arc::clone(&process.held_back);
         thread::spawn(move || {
-            if let Some(reader) = held_back {
-                read_into(reader, &kept);
-            }
             // Waited for, but not reaped: until `wait` does that, the pid cannot become somebody else's.
             let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
             while let Err(rustix::io::Errno::INTR) = waitid(WaitId::Pid(pid), options) {}
@@ -326,24 +381,49 @@ impl Executor for System {
         }
         Ok(Box::new(Process::new(child, invocation)))
     }
+
+    fn become_it(&self, invocation: &Invocation) -> io::Error {
+        invocation.command().exec()
+    }
 }
 
-fn read_into(mut reader: PipeReader, kept: &Mutex<Vec<u8>>) {
-    let mut bytes = Vec::new();
-    let _ = reader.read_to_end(&mut bytes);
-    *kept.lock().unwrap_or_else(PoisonError::into_inner) = bytes;
+/// How much of a long output is kept: more than anybody reads, less than anybody notices.
+const KEPT: usize = 64 * 1024;
+/// How long the end of a command's output may take to come after the command itself has ended.
+const LAST_BREATH: Duration = Duration::from_secs(1);
+
+/// Reads to the end, in a thread of its own, and then sends what there was: all of it, or the end of what is shown
+/// meanwhile.
+fn keep(mut reader: PipeReader, show: Show) -> Receiver<Vec<u8>> {
+    let (done, kept) = mpsc::channel();
+    thread::spawn(move || {
+        let mut bytes = Vec::new();
+        let mut buffer = [0; 8192];
+        while let Ok(read @ 1..) = reader.read(&mut buffer) {
+            bytes.extend_from_slice(&buffer[..read]);
+            if show == Show::LiveAndKept {
+                // Whoever read it may be gone; the command is not to end because of that.
+                let mut stderr = io::stderr();
+                let _ = stderr.write_all(&buffer[..read]).and_then(|()| stderr.flush());
+                bytes.drain(..bytes.len().saturating_sub(KEPT));
+            }
+        }
+        // Nobody waits for it any more when the run is over.
+        let _ = done.send(bytes);
+    });
+    kept
 }
 
 struct Process {
     child: Child,
     group: Option<Pid>,
-    held_back: Arc<Mutex<Vec<u8>>>,
+    kept: Option<Receiver<Vec<u8>>>,
 }
 
 impl Process {
     fn new(child: Child, invocation: &Invocation) -> Process {
         let group = (invocation.group == Group::Own).then(|| Pid::from_child(&child));
-        Process { child, group, held_back: Arc::default() }
+        Process { child, group, kept: None }
     }
 }
 
@@ -358,8 +438,8 @@ impl Running for Process {
             self.cut_off();
         }
         let status = self.child.wait()?;
-        let mut kept = self.held_back.lock().unwrap_or_else(PoisonError::into_inner);
-        Ok(Ended { status, held_back: std::mem::take(&mut kept) })
+        let kept = self.kept.take().and_then(|kept| kept.recv_timeout(LAST_BREATH).ok());
+        Ok(Ended { status, kept: kept.unwrap_or_default() })
     }
 
     fn cut_off(&mut self) {
@@ -482,6 +562,28 @@ impl Executor for Echo {
         self.logger.command(&invocation.line());
         self.executor.listen(invocation, on_line)
     }
+
+    fn become_it(&self, invocation: &Invocation) -> io::Error {
+        self.logger.command(&invocation.line());
+        self.executor.become_it(invocation)
+    }
+}
+
+/// Lets what a command prints on its standard output go to our standard error, where ours is for others.
+pub struct Aside(pub Arc<dyn Executor>);
+
+impl Executor for Aside {
+    fn output(&self, invocation: &Invocation) -> io::Result<Output> {
+        self.0.output(invocation)
+    }
+
+    fn spawn(&self, invocation: &Invocation, on_exit: OnExit) -> io::Result<Box<dyn Running>> {
+        self.0.spawn(&invocation.clone().aside(), on_exit)
+    }
+
+    fn listen(&self, invocation: &Invocation, on_line: OnLine) -> io::Result<Box<dyn Running>> {
+        self.0.listen(invocation, on_line)
+    }
 }
 
 /// Keeps the terminal's Ctrl+C away from every command that it passes on.
@@ -503,8 +605,6 @@ impl Executor for Shield {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::mpsc;
-
     use proptest::prelude::*;
     use xshell::{Shell, cmd};
 
@@ -607,9 +707,30 @@ mod tests {
         let long = sh("echo begin; head -c 300000 /dev/zero; echo end >&2").show(Show::IfItFails);
         let (mut running, ended) = spawn(&long);
         ended.recv().unwrap();
-        let held_back = running.wait().unwrap().held_back;
-        assert_eq!(held_back.len(), 300_000 + "begin\nend\n".len());
-        assert!(held_back.ends_with(b"end\n"));
+        let kept = running.wait().unwrap().kept;
+        assert_eq!(kept.len(), 300_000 + "begin\nend\n".len());
+        assert!(kept.ends_with(b"end\n"));
+    }
+
+    #[test]
+    fn the_end_of_what_is_shown_is_kept() {
+        let (mut running, ended) = spawn(&sh("echo progress >&2; echo the reason >&2").show(Show::LiveAndKept));
+        ended.recv().unwrap();
+        assert_eq!(running.wait().unwrap().kept, b"progress\nthe reason\n");
+    }
+
+    #[test]
+    fn the_end_is_told_also_where_somebody_else_still_holds_the_output() {
+        let (mut running, ended) = spawn(&sh("sleep 1000 & exit 7").shielded().show(Show::IfItFails));
+        ended.recv().unwrap();
+        assert_eq!(running.wait().unwrap().status.code(), Some(7));
+    }
+
+    #[test]
+    fn errors_come_with_the_output_where_they_are_wanted() {
+        let both = sh("echo one; echo two >&2; echo three").with_errors();
+        assert_eq!(System.output(&both).unwrap().stdout, b"one\ntwo\nthree\n");
+        assert!(both.to_string().ends_with(" 2>&1"), "{both}");
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //!
 //! No program survives its own SIGKILL, so before `up` is spawned our own binary is started once more, in a session of
 //! its own, reading a socket whose only other end is ours. What it has to know comes through this socket, a line each:
-//! the charge as JSON, `up PID`, `up over`, `hurry`, `done`. If the socket ends without `done`, we died (SIGKILL, SIGQUIT,
+//! the charge as JSON, `listener PID`, `up PID`, `up over`, `hurry`, `done`. If the socket ends without `done`, we died (SIGKILL, SIGQUIT,
 //! out of memory, a panic), and the guard takes the stack down and looks, as we would have. It keeps no file and polls
 //! nothing.
 //!
@@ -81,6 +81,11 @@ impl Guard {
         self.say(&format!("up {up}"));
     }
 
+    /// Tells the guard the process group of what listens to the engine, which would outlive us too.
+    pub fn listener(&mut self, listener: u32) {
+        self.say(&format!("listener {listener}"));
+    }
+
     /// Tells the guard that `up` is over and about to be reaped: its number may become somebody else's.
     pub fn forget(&mut self) {
         self.say("up over");
@@ -121,6 +126,8 @@ pub struct Orphaned {
     pub(super) charge: Charge,
     /// The process group of `up`, if it runs and we were told.
     pub(super) up: Option<u32>,
+    /// That of what listens to the engine.
+    pub(super) listener: Option<u32>,
     pub(super) force: Force,
 }
 
@@ -145,14 +152,18 @@ fn hear(told: impl BufRead) -> anyhow::Result<Option<Orphaned>> {
     // It died before it could say what to guard, and so before it started anything.
     let Some(charge) = lines.next().transpose()? else { return Ok(None) };
     let Ok(charge) = serde_json::from_str(&charge) else { return Ok(None) };
-    let mut orphaned = Orphaned { charge, up: None, force: Force::Graceful };
+    let mut orphaned = Orphaned { charge, up: None, listener: None, force: Force::Graceful };
     for line in lines {
         match line?.as_str() {
             "done" => return Ok(None),
             "hurry" => orphaned.force = Force::AtOnce,
             // There is none any more, and none to look for.
             "up over" => (orphaned.up, orphaned.charge.start) = (None, None),
-            line => orphaned.up = line.strip_prefix("up ").and_then(|pid| pid.parse().ok()),
+            line => match line.split_once(' ') {
+                Some(("listener", pid)) => orphaned.listener = pid.parse().ok(),
+                Some(("up", pid)) => orphaned.up = pid.parse().ok(),
+                _ => {}
+            },
         }
     }
     Ok(Some(orphaned))
@@ -177,8 +188,9 @@ mod tests {
 
     #[test]
     fn the_end_without_the_word_is_a_death() {
-        let orphaned = hear(format!("{}\nup 17\nhurry\n", charge()).as_bytes()).unwrap().unwrap();
-        assert_eq!((orphaned.up, orphaned.force), (Some(17), Force::AtOnce));
+        let told = format!("{}\nlistener 16\nup 17\nhurry\n", charge());
+        let orphaned = hear(told.as_bytes()).unwrap().unwrap();
+        assert_eq!((orphaned.listener, orphaned.up, orphaned.force), (Some(16), Some(17), Force::AtOnce));
         assert_eq!(orphaned.charge.root, PathBuf::from("/a b"));
         assert_eq!((orphaned.charge.undo, orphaned.charge.timeout), (Undo::Remove, Some(3)));
         for over in ["", "up 17\nup over\n"] {

@@ -36,6 +36,8 @@ pub enum Undo {
 pub struct Policy {
     /// Whether a stack that started well outlives the run.
     pub leaves_running: bool,
+    /// Whether it has started well only when all of it is ready.
+    pub waits: bool,
     /// What any other end undoes.
     pub undo: Undo,
 }
@@ -51,6 +53,19 @@ pub enum Cause {
     Finished,
     /// `up` or a container failed.
     Failed,
+    /// The stack was not ready in time.
+    Late,
+}
+
+/// How the containers fared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Judgement {
+    /// As they should.
+    Well,
+    /// Some failed.
+    Badly,
+    /// None failed, but some were not ready in time.
+    TooSlowly,
 }
 
 /// How much patience a teardown has with containers.
@@ -88,7 +103,9 @@ pub enum Farewell {
 pub enum Phase {
     /// `up` runs.
     Running,
-    /// `up` ended by itself; the engine is asked how the containers fared.
+    /// `up` has ended by itself, and what it has started becomes ready.
+    Waiting,
+    /// The start is over, in whatever way; the engine is asked how the containers fared.
     Judging,
     /// Something is to be taken down, and the project's lock is being taken for it.
     Locking,
@@ -150,11 +167,13 @@ pub enum Event {
         /// Exit code 0.
         success: bool,
     },
-    /// The engine told how the containers fared.
-    Judged {
-        /// None failed.
+    /// Everything is ready, or something never will be, or the time is over.
+    Settled {
+        /// Ready.
         success: bool,
     },
+    /// The engine told how the containers fared.
+    Judged(Judgement),
     /// The start is over.
     Started {
         /// What `up` is ended by from now on. None if it is only no longer to be seen whether everything has started.
@@ -190,6 +209,8 @@ pub enum Action {
     Idle,
     /// Ask how the containers fared.
     Judge,
+    /// First cut `up` off, then as [`Action::Judge`].
+    CutUpAndJudge,
     /// Let others have the project's lock.
     Unlock,
     /// Take the project's lock.
@@ -279,10 +300,14 @@ impl State {
     }
 
     /// After `up` has ended by itself, and what became of it is known.
-    fn over(mut self, policy: Policy, success: bool) -> (State, Action) {
-        self.cause = Some(if success { Cause::Finished } else { Cause::Failed });
+    fn over(mut self, policy: Policy, judgement: Judgement) -> (State, Action) {
+        self.cause = Some(match judgement {
+            Judgement::Well => Cause::Finished,
+            Judgement::Badly => Cause::Failed,
+            Judgement::TooSlowly => Cause::Late,
+        });
         match policy.undo {
-            _ if success && policy.leaves_running => self.end(End::Clean),
+            _ if judgement == Judgement::Well && policy.leaves_running => self.end(End::Clean),
             Undo::Remove => self.to(Phase::Locking, Action::Lock),
             Undo::StopOnly | Undo::Nothing => self.end(End::Clean),
         }
@@ -293,7 +318,7 @@ impl State {
 pub fn next(policy: Policy, mut state: State, event: Event) -> (State, Action) {
     use Phase::{
         Away, Checking, CheckingAgain, CheckingBack, Draining, Ended, Judging, Locking, Looking, Running, Settling,
-        Stopping, Undoing,
+        Stopping, Undoing, Waiting,
     };
     match (state.phase, event) {
         (Ended(_), _) => (state, Action::Idle),
@@ -309,8 +334,14 @@ pub fn next(policy: Policy, mut state: State, event: Event) -> (State, Action) {
 
         (Running, Event::UpEnded { success }) => {
             state.up = if success { Up::Over } else { Up::CutOff };
-            state.to(Judging, Action::Judge)
+            if success && policy.waits { state.to(Waiting, Action::Idle) } else { state.to(Judging, Action::Judge) }
         }
+        // It waits for something that does not matter any more.
+        (Running, Event::Settled { .. }) => {
+            state.up = Up::CutOff;
+            state.to(Judging, Action::CutUpAndJudge)
+        }
+        (Waiting, Event::Settled { .. }) => state.to(Judging, Action::Judge),
         (phase, Event::UpEnded { success }) => {
             // Ended under a teardown: if not with 0, then in the middle of something.
             if state.up == Up::Alive {
@@ -321,7 +352,7 @@ pub fn next(policy: Policy, mut state: State, event: Event) -> (State, Action) {
                 _ => (state, Action::Idle),
             }
         }
-        (Judging, Event::Judged { success }) => state.over(policy, success),
+        (Judging, Event::Judged(judgement)) => state.over(policy, judgement),
 
         (Locking, Event::Locked) => match state.up {
             Up::Alive if state.farewell.is_some() => state.bid_farewell(policy),
@@ -370,7 +401,7 @@ pub fn next(policy: Policy, mut state: State, event: Event) -> (State, Action) {
 }
 
 fn interrupted(policy: Policy, mut state: State, interrupt: Interrupt) -> (State, Action) {
-    use Phase::{Away, Draining, Judging, Locking, Looking, Running, Stopping, Undoing};
+    use Phase::{Away, Draining, Judging, Locking, Looking, Running, Stopping, Undoing, Waiting};
     let before = state.cause;
     if before == Some(Cause::Interrupted(Interrupt::Hup)) && interrupt == Interrupt::Hup {
         // A closing terminal is often told of twice, by the kernel and by the shell; that is no second wish.
@@ -380,14 +411,14 @@ fn interrupted(policy: Policy, mut state: State, interrupt: Interrupt) -> (State
         state.cause = Some(Cause::Interrupted(interrupt));
     }
     match (state.phase, state.force) {
-        (Running | Judging, _) if policy.undo == Undo::Nothing => match state.up {
+        (Running | Waiting | Judging, _) if policy.undo == Undo::Nothing => match state.up {
             Up::Alive => {
                 state.up = Up::CutOff;
                 state.to(Draining(Reach::File), Action::CutUp)
             }
             Up::Over | Up::CutOff => state.end(End::Clean),
         },
-        (Running | Judging, _) => state.to(Locking, Action::Lock),
+        (Running | Waiting | Judging, _) => state.to(Locking, Action::Lock),
         (_, Force::AtOnce) => state.end(End::Abandoned),
         // A teardown that was under way for another reason is hurried up by the first interrupt already.
         (phase, Force::Graceful) => {
@@ -411,11 +442,13 @@ mod tests {
     use super::*;
     use Interrupt::{Hup, Int, Term};
 
-    const FOREGROUND: Policy = Policy { leaves_running: false, undo: Undo::Remove };
-    const FOREGROUND_KEEP: Policy = Policy { leaves_running: false, undo: Undo::StopOnly };
-    const DETACHED: Policy = Policy { leaves_running: true, undo: Undo::Remove };
-    const DETACHED_ALONE: Policy = Policy { leaves_running: true, undo: Undo::Nothing };
-    const POLICIES: [Policy; 4] = [FOREGROUND, FOREGROUND_KEEP, DETACHED, DETACHED_ALONE];
+    const FOREGROUND: Policy = Policy { leaves_running: false, waits: false, undo: Undo::Remove };
+    const FOREGROUND_KEEP: Policy = Policy { undo: Undo::StopOnly, ..FOREGROUND };
+    const DETACHED: Policy = Policy { leaves_running: true, ..FOREGROUND };
+    const DETACHED_ALONE: Policy = Policy { undo: Undo::Nothing, ..DETACHED };
+    const WAITING: Policy = Policy { waits: true, ..DETACHED };
+    const WAITING_ALONE: Policy = Policy { waits: true, ..DETACHED_ALONE };
+    const POLICIES: [Policy; 6] = [FOREGROUND, FOREGROUND_KEEP, DETACHED, DETACHED_ALONE, WAITING, WAITING_ALONE];
 
     /// Plays events and compares the action that each leads to; returns the last state.
     fn play(policy: Policy, from: State, story: &[(Event, Action)]) -> State {
@@ -430,6 +463,8 @@ mod tests {
     const BAD: Event = Event::UpEnded { success: false };
     const CLEAN: Event = Event::Checked { clean: true };
     const LEFT: Event = Event::Checked { clean: false };
+    const WELL: Event = Event::Judged(Judgement::Well);
+    const BADLY: Event = Event::Judged(Judgement::Badly);
     const STARTED: Event = Event::Looked { farewell: Some(Farewell::Cut) };
     const NOT_STARTED: Event = Event::Looked { farewell: None };
 
@@ -605,12 +640,12 @@ mod tests {
 
     #[test]
     fn a_foreground_run_that_ends_by_itself_is_judged_and_taken_down() {
-        for (up, success, cause) in
-            [(GOOD, true, Cause::Finished), (GOOD, false, Cause::Failed), (BAD, false, Cause::Failed)]
+        for (up, judged, cause) in
+            [(GOOD, WELL, Cause::Finished), (GOOD, BADLY, Cause::Failed), (BAD, BADLY, Cause::Failed)]
         {
             let begin = [
                 (up, Action::Judge),
-                (Event::Judged { success }, Action::Lock),
+                (judged, Action::Lock),
                 (Event::Locked, Action::Undo(Reach::File)),
                 (Event::UndoEnded, Action::Check),
             ];
@@ -623,7 +658,7 @@ mod tests {
     fn a_failed_start_is_looked_at_twice_since_it_may_have_been_broken_off() {
         let story = [
             (BAD, Action::Judge),
-            (Event::Judged { success: false }, Action::Lock),
+            (BADLY, Action::Lock),
             (Event::Locked, Action::Undo(Reach::File)),
             (Event::UndoEnded, Action::Check),
             (CLEAN, Action::Wait(SETTLE)),
@@ -635,12 +670,44 @@ mod tests {
 
     #[test]
     fn a_detached_start_leaves_a_good_stack_running_and_a_bad_one_only_if_it_must() {
-        let judged = |success| Event::Judged { success };
         for policy in [DETACHED, DETACHED_ALONE] {
-            play(policy, State::STARTING, &[(GOOD, Action::Judge), (judged(true), Action::Finish)]);
+            play(policy, State::STARTING, &[(GOOD, Action::Judge), (WELL, Action::Finish)]);
         }
-        play(DETACHED, State::STARTING, &[(GOOD, Action::Judge), (judged(false), Action::Lock)]);
-        play(DETACHED_ALONE, State::STARTING, &[(BAD, Action::Judge), (judged(false), Action::Finish)]);
+        play(DETACHED, State::STARTING, &[(GOOD, Action::Judge), (BADLY, Action::Lock)]);
+        play(DETACHED_ALONE, State::STARTING, &[(BAD, Action::Judge), (BADLY, Action::Finish)]);
+    }
+
+    #[test]
+    fn a_start_that_waits_is_judged_when_all_is_ready_or_never_will_be() {
+        let ready = Event::Settled { success: true };
+        let not_ready = Event::Settled { success: false };
+        let waiting = play(WAITING, State::STARTING, &[(GOOD, Action::Idle)]);
+        play(WAITING, waiting, &[(ready, Action::Judge), (WELL, Action::Finish)]);
+        // The engine has the last word.
+        play(WAITING, waiting, &[(ready, Action::Judge), (BADLY, Action::Lock)]);
+        let late = [(not_ready, Action::Judge), (Event::Judged(Judgement::TooSlowly), Action::Lock)];
+        assert_eq!(play(WAITING, waiting, &late).cause, Some(Cause::Late));
+        play(WAITING_ALONE, waiting, &[(not_ready, Action::Judge), (BADLY, Action::Finish)]);
+        // What has crashed does not come back while `up` waits for something else.
+        let early = [
+            (not_ready, Action::CutUpAndJudge),
+            (BAD, Action::Idle),
+            (BADLY, Action::Lock),
+            (Event::Locked, Action::Undo(Reach::File)),
+            (Event::UndoEnded, Action::Check),
+            (CLEAN, Action::Wait(SETTLE)),
+        ];
+        play(WAITING, State::STARTING, &early);
+        // Without a wait nobody asks.
+        play(DETACHED, State::STARTING, &[(BAD, Action::Judge)]);
+    }
+
+    #[test]
+    fn an_interrupted_wait_undoes_what_may_be_undone() {
+        let waiting = play(WAITING, State::STARTING, &[(GOOD, Action::Idle)]);
+        let story = [(int(Int), Action::Lock), (Event::Locked, Action::Undo(Reach::File))];
+        play(WAITING, waiting, &story);
+        play(WAITING_ALONE, waiting, &[(int(Int), Action::Finish)]);
     }
 
     #[test]
@@ -684,18 +751,19 @@ mod tests {
             (LEFT, Action::Finish),
         ];
         assert_eq!(play(FOREGROUND_KEEP, State::STARTING, &story).phase, Phase::Ended(End::Incomplete));
-        let story = [(GOOD, Action::Judge), (Event::Judged { success: true }, Action::Finish)];
+        let story = [(GOOD, Action::Judge), (WELL, Action::Finish)];
         play(FOREGROUND_KEEP, State::STARTING, &story);
     }
 
     /// Every event in every state that can be reached.
     fn every_row(policy: Policy) -> Vec<(State, Event, State, Action)> {
         let mut events = vec![Event::UndoEnded, Event::TimeIsUp, Event::Locked];
+        events.extend([Judgement::Well, Judgement::Badly, Judgement::TooSlowly].map(Event::Judged));
         events.extend(Interrupt::ALL.map(Event::Interrupt));
         for yes in [true, false] {
             events.extend([
                 Event::UpEnded { success: yes },
-                Event::Judged { success: yes },
+                Event::Settled { success: yes },
                 Event::Started { farewell: yes.then_some(Farewell::Attached) },
                 Event::Started { farewell: yes.then_some(Farewell::Cut) },
                 Event::Looked { farewell: yes.then_some(Farewell::Attached) },

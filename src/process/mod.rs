@@ -21,8 +21,12 @@
 //! 11. One project, one change at a time: whoever starts or takes down holds the project's lock, and the guard inherits
 //!     it.
 //! 12. An engine that does not answer is asked again for a bounded time.
+//! 13. Compose's word that a stack is started, or ready, proves nothing either: the engine is asked how each container is, and
+//!     tells meanwhile what happens to it.
 //!
-//! `lifecycle` is the law as a table, [`Runner`] carries it out, `spec/dev/process-mgmt.md` says where it comes from.
+//! `lifecycle` is the law as a table, [`Runner`] carries it out, `spec/dev/process-mgmt.md` says where it comes from;
+//! `watch` hears how a start goes, `tracker` knows what that amounts to, `verdict` has the last word on it, for which see
+//! `spec/dev/readiness.md`.
 
 mod exec;
 mod expected;
@@ -31,11 +35,13 @@ mod interrupt;
 mod lifecycle;
 mod lock;
 mod runner;
-mod startup;
+mod tracker;
 mod verdict;
+mod watch;
 
 pub use crate::shell::Logger;
-pub use exec::{Echo, Ended, Executor, Invocation, OnExit, OnLine, Running, Show, System};
+pub use exec::{Aside, Echo, Ended, Executor, Invocation, OnExit, OnLine, Running, Show, System};
+pub use expected::Expected;
 pub use guard::{Charge, Guard, Orphaned, is_guard, listen};
 pub use interrupt::{Interrupt, hook};
 pub use lifecycle::SETTLE;

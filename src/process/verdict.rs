@@ -1,123 +1,230 @@
-//! How the containers fared, once `up` has ended by itself.
+//! How the containers fared, once the start is over or `up` has ended by itself, and why.
 //!
 //! Compose's exit code does not tell: it is 0 when every container has failed, and also when somebody else has taken
 //! the stack down.
 
+use std::collections::BTreeSet;
+use std::thread;
 use std::time::SystemTime;
 
-use anyhow::anyhow;
+use super::exec::Executor;
+use super::expected::Expected;
+use super::tracker::ServiceStanding;
+use crate::compose::{Attach, Stack};
+use crate::diagnosis::{Cause, Finding, cause_in_log, cause_of};
+use crate::engine::{self, Endpoint, Inspected};
+use crate::exit::Failure;
+use crate::ports;
+use crate::readiness::{Standing, role, standing};
 
-use super::exec::{Executor, Invocation};
-use crate::compose::{Attach, Compose, ContainerStatus, ProjectName, Stack};
-use crate::engine;
-use crate::exit::{Code, Failure};
-
-/// How many lines of a failed service's log a detached start shows before it takes the service down.
-const LAST_WORDS: u32 = 20;
+/// How many lines of the log of a container that failed are shown.
+pub(super) const LAST_WORDS: u32 = 50;
 
 /// The question, ready to be asked from another thread.
 pub(super) struct Question {
-    project: ProjectName,
-    attach: Attach,
-    began: SystemTime,
-    /// Whether `up` crashed, as Compose 2.40 may when somebody removes a container that it watches: it then looks into
-    /// what is no longer there: <https://github.com/docker/compose/issues/13559>.
-    up_crashed: bool,
-    ps: Invocation,
-    /// For each service the question for its last words.
-    logs: Vec<(String, Invocation)>,
+    pub(super) stack: Stack,
+    pub(super) expected: Expected,
+    pub(super) attach: Attach,
+    pub(super) began: SystemTime,
+    /// The containers that were there before the start, by id.
+    pub(super) before: BTreeSet<String>,
+    /// How `up` has ended, if it has.
+    pub(super) up: UpEnd,
+    /// Whether what is not ready is to blame.
+    pub(super) waits: bool,
+    /// The services that a wait has not found ready.
+    pub(super) doubted: Vec<ServiceStanding>,
+}
+
+/// How `up` has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum UpEnd {
+    /// Exit code 0.
+    Well,
+    /// Any other, or it was ended by us.
+    Badly,
+    /// It crashed, as Compose 2.40 may when somebody removes a container that it watches: it then looks into what is no longer
+    /// there: <https://github.com/docker/compose/issues/13559>.
+    Crashed,
 }
 
 /// The answer.
 pub(super) struct Verdict {
-    pub(super) containers: Vec<ContainerStatus>,
-    pub(super) failed: Vec<ContainerStatus>,
+    /// Each container of the services that the start is about, and each service that has none, by name.
+    pub(super) findings: Vec<Finding>,
     /// Whether somebody else stopped or removed the stack.
     pub(super) stopped_elsewhere: bool,
-    pub(super) last_words: Vec<u8>,
 }
 
 impl Question {
-    pub(super) fn new(
-        compose: &Compose,
-        stack: &Stack,
-        attach: Attach,
-        began: SystemTime,
-        up_crashed: bool,
-    ) -> Question {
-        let logs = stack.services.keys().map(|name| (name.clone(), compose.last_logs(LAST_WORDS, &[name])));
-        Question {
-            project: compose.project().clone(),
-            attach,
-            began,
-            up_crashed,
-            ps: compose.ps(),
-            logs: logs.collect(),
-        }
-    }
-
     pub(super) fn ask(&self, executor: &dyn Executor) -> Result<Verdict, Failure> {
-        let mut containers =
-            ContainerStatus::parse(&self.ask_compose(executor)?).map_err(|error| Code::Failed.because(error))?;
+        let mut containers = engine::inspect(executor, &self.stack.project)?;
         // Containers of services that the file no longer has are not what was started here.
-        containers.retain(|container| self.logs.iter().any(|(name, _)| *name == container.service));
-        let failed = containers.iter().filter(|container| container.has_failed()).cloned().collect();
-        let mut verdict = Verdict { stopped_elsewhere: false, failed, containers, last_words: Vec::new() };
+        containers.retain(|container| self.expected.has(&container.service));
+        let mut verdict = Verdict { findings: Vec::new(), stopped_elsewhere: false };
+        verdict.findings = containers.into_iter().map(|container| self.finding(container)).collect();
         match self.attach {
             Attach::Foreground => self.spare_the_stopped(executor, &mut verdict)?,
-            Attach::Detached => verdict.last_words = self.last_words(executor, &verdict.failed),
+            Attach::Detached => self.doubt(&mut verdict),
         }
+        if verdict.has_failed() || self.up == UpEnd::Badly || (self.waits && verdict.unready().next().is_some()) {
+            self.look_into(executor, &mut verdict);
+        }
+        verdict.findings.sort_by(|a, b| a.service.cmp(&b.service));
         Ok(verdict)
     }
 
-    /// What `ps` prints. It lists the containers and then looks into each, and fails if one has been removed in between: as
-    /// long as somebody takes the stack down, it is asked again.
-    fn ask_compose(&self, executor: &dyn Executor) -> Result<Vec<u8>, Failure> {
-        let mut chances = 20;
-        loop {
-            let output = executor.output(&self.ps).map_err(engine::no_docker)?;
-            if output.status.success() {
-                return Ok(output.stdout);
+    fn finding(&self, container: Inspected) -> Finding {
+        let standing = match (self.attach, container.state.as_str()) {
+            // At the end of a run in the foreground nothing is to become ready any more: what counts is how it ended.
+            (Attach::Foreground, "running") => Standing::Ready,
+            (Attach::Foreground, "exited") if container.exit_code == 0 => Standing::Ready,
+            // It has crashed since, even if it happens to run at the moment.
+            (Attach::Detached, "running") if container.restarts > 0 && !self.before.contains(&container.id) => {
+                Standing::Failed
             }
-            let words = String::from_utf8_lossy(&output.stderr).trim().to_string();
-            chances -= 1;
-            if chances == 0 || !words.contains("No such container") {
-                return Err(Code::EngineUnavailable.because(anyhow!(words)));
+            _ => standing(&container, role(&self.stack, &container.service), true),
+        };
+        Finding::of(container, standing)
+    }
+
+    /// What was heard while it was waited for counts, too: a container that has crashed may be running at the moment.
+    fn doubt(&self, verdict: &mut Verdict) {
+        for ServiceStanding { service, standing, exit_code, .. } in &self.doubted {
+            let of_service = verdict.findings.iter_mut().filter(|finding| finding.service == *service);
+            match of_service.max_by_key(|finding| finding.standing) {
+                Some(worst) => {
+                    worst.standing = worst.standing.max(*standing);
+                    worst.last_exit = *exit_code;
+                }
+                None => verdict.findings.push(Finding::missing(service, None)),
             }
         }
     }
 
     fn spare_the_stopped(&self, executor: &dyn Executor, verdict: &mut Verdict) -> Result<(), Failure> {
-        if !self.up_crashed && verdict.failed.is_empty() {
-            verdict.stopped_elsewhere = verdict.containers.is_empty();
+        let crashed = self.up == UpEnd::Crashed;
+        if !crashed && !verdict.has_failed() {
+            verdict.stopped_elsewhere = verdict.findings.is_empty();
             return Ok(());
         }
-        let stopped = engine::stopped_by_somebody(executor, &self.project, self.began)?;
-        let all = verdict.failed.len();
-        verdict.failed.retain(|container| !stopped.iter().any(|id| id.starts_with(&container.id)));
-        verdict.stopped_elsewhere = verdict.failed.len() < all || (self.up_crashed && !stopped.is_empty());
+        let stopped = engine::stopped_by_somebody(executor, &self.stack.project, self.began)?;
+        verdict.stopped_elsewhere = crashed && !stopped.is_empty();
+        for finding in verdict.findings.iter_mut().filter(|finding| finding.standing == Standing::Failed) {
+            if finding.container.as_ref().is_some_and(|container| stopped.contains(&container.id)) {
+                finding.standing = Standing::Ready;
+                verdict.stopped_elsewhere = true;
+            }
+        }
         Ok(())
     }
 
-    /// Asked now, since the containers may be removed in a moment, and their logs with them.
-    fn last_words(&self, executor: &dyn Executor, failed: &[ContainerStatus]) -> Vec<u8> {
-        let failing = self.logs.iter().filter(|(name, _)| failed.iter().any(|container| container.service == *name));
-        let outputs = failing.filter_map(|(_, logs)| executor.output(logs).ok());
-        outputs.flat_map(|output| output.stdout).collect()
+    /// Finds out why. Asked now, since the containers may be removed in a moment, and their logs with them.
+    fn look_into(&self, executor: &dyn Executor, verdict: &mut Verdict) {
+        if self.up == UpEnd::Badly {
+            self.look_for_the_missing(executor, verdict);
+        }
+        let project = &self.stack.project;
+        let failed: BTreeSet<String> = verdict.failed().map(|finding| finding.service.clone()).collect();
+        thread::scope(|scope| {
+            for finding in &mut verdict.findings {
+                let Some(container) = finding.container.clone() else { continue };
+                if finding.standing == Standing::Ready {
+                    continue;
+                }
+                let failed = &failed;
+                scope.spawn(move || {
+                    let has_run = container.state != "created";
+                    if has_run {
+                        finding.last_words = engine::last_words(executor, &container.name, LAST_WORDS);
+                    }
+                    let cause = match container.error.as_str() {
+                        "" if has_run => cause_in_log(&finding.last_words),
+                        "" => self.waits_for(&container.service, failed).map(Cause::Words),
+                        error => Some(cause_of(error)),
+                    };
+                    finding.cause = cause.map(|cause| match cause {
+                        Cause::Words(words) => words,
+                        Cause::PortTaken(port) if Endpoint::current(executor).is_local() => {
+                            format!("port {port} is {}", ports::holder(executor, project, port))
+                        }
+                        Cause::PortTaken(port) => format!("port {port} is taken on the engine's host"),
+                        Cause::WrongArchitecture => wrong_architecture(executor, &container.name),
+                    });
+                });
+            }
+        });
+    }
+
+    /// The services without a container, and what is known to stand in their way.
+    fn look_for_the_missing(&self, executor: &dyn Executor, verdict: &mut Verdict) {
+        let there: BTreeSet<String> = verdict.findings.iter().map(|finding| finding.service.clone()).collect();
+        let missing = self.expected.services().filter(|(name, wanted)| *wanted > 0 && !there.contains(*name));
+        let missing: Vec<&str> = missing.map(|(name, _)| name).collect();
+        let image = |name: &str| self.stack.services.get(name).map(|it| it.image(&self.stack.project, name));
+        let images = missing.iter().filter_map(|name| Some(image(name)?.0)).collect();
+        let gone = engine::missing_images(executor, &images).unwrap_or_default();
+        let is_local = Endpoint::current(executor).is_local();
+        for name in missing {
+            let cause = match image(name) {
+                Some((image, true)) if gone.contains(&image) => Some(format!("its image {image} could not be built")),
+                Some((image, false)) if gone.contains(&image) => {
+                    Some(format!("its image {image} is not on the engine and could not be pulled"))
+                }
+                _ if is_local => self.missing_mount(name),
+                _ => None,
+            };
+            verdict.findings.push(Finding::missing(name, cause));
+        }
+    }
+
+    fn missing_mount(&self, service: &str) -> Option<String> {
+        let mut sources = self.stack.services.get(service)?.bind_sources();
+        let gone = sources.find(|source| !source.exists())?;
+        Some(format!("{}, which is to be mounted, does not exist", gone.display()))
+    }
+
+    /// The services that it waits for and that have failed, or all that it waits for.
+    fn waits_for(&self, service: &str, failed: &BTreeSet<String>) -> Option<String> {
+        let awaited = &self.stack.services.get(service)?.depends_on;
+        let names = awaited.keys().filter(|name| failed.contains(*name));
+        let names: Vec<&str> = names.map(String::as_str).collect();
+        (!names.is_empty()).then(|| format!("it waits for {}", names.join(", ")))
+    }
+}
+
+fn wrong_architecture(executor: &dyn Executor, container: &str) -> String {
+    match engine::architectures(executor, container) {
+        Ok((image, engine)) if image != engine => {
+            format!("its program is for another architecture: the image is for {image}, the engine runs {engine}")
+        }
+        Ok((_, engine)) => format!("its program is for another architecture than the engine's, {engine}"),
+        Err(_) => "its program is for another architecture than the engine's".to_string(),
     }
 }
 
 impl Verdict {
-    /// What each failed container has to be blamed for.
-    pub(super) fn reasons(&self) -> impl Iterator<Item = String> + '_ {
-        self.failed.iter().map(|container| match container.state.as_str() {
-            "exited" => format!("{} exited with {}", container.service, container.exit_code),
-            _ => format!("{} is {}", container.service, container.summary()),
-        })
+    /// What will not become what it should be.
+    pub(super) fn failed(&self) -> impl Iterator<Item = &Finding> {
+        self.findings.iter().filter(|finding| finding.standing == Standing::Failed)
+    }
+
+    fn has_failed(&self) -> bool {
+        self.failed().next().is_some()
+    }
+
+    /// What is not what it should be, or not yet.
+    pub(super) fn unready(&self) -> impl Iterator<Item = &Finding> {
+        self.findings.iter().filter(|finding| finding.standing != Standing::Ready)
+    }
+
+    /// Whom to blame for a failure, or if it is one of time only, for that.
+    pub(super) fn blamed(&self, late: bool) -> Vec<&Finding> {
+        if late { self.unready().collect() } else { self.failed().collect() }
     }
 
     /// Whether every container has come to its end.
     pub(super) fn is_over(&self) -> bool {
-        self.containers.iter().all(|container| container.state == "exited")
+        self.findings.iter().filter_map(|finding| finding.container.as_ref()).all(|it| it.state == "exited")
     }
 }

@@ -33,6 +33,8 @@ pub struct Plan {
 pub enum Scene {
     Foreground,
     Detach,
+    /// A detached start that waits until everything is ready.
+    Wait,
     /// `dev down` of a stack that `dev --detach` has started.
     Down,
 }
@@ -120,7 +122,8 @@ pub enum Remedy {
 impl Plan {
     pub fn new(seed: u64) -> Plan {
         let mut rng = Rng::with_seed(seed);
-        let scene = weighted(&mut rng, &[(80, Scene::Foreground), (10, Scene::Detach), (10, Scene::Down)]);
+        let scene =
+            weighted(&mut rng, &[(75, Scene::Foreground), (8, Scene::Detach), (8, Scene::Wait), (9, Scene::Down)]);
         let mut fault = fault(&mut rng, scene);
         let mut services = services(&mut rng, scene, fault);
         // `dev down` needs something to take down.
@@ -167,6 +170,7 @@ impl Plan {
         match self.scene {
             Scene::Foreground => &["dev", "-v"],
             Scene::Detach => &["dev", "--detach", "-v"],
+            Scene::Wait => &["dev", "--detach", "--wait", "-v"],
             Scene::Down => &["dev", "down", "-v"],
         }
     }
@@ -347,10 +351,11 @@ fn moment(rng: &mut Rng, scene: Scene, fault: Fault, services: &[Service]) -> Mo
     }
     // Rough, and longer when several trials share a machine.
     let steady = 900 + 350 * u64::try_from(active).expect("few") + if builds { 2500 } else { 0 };
-    // A detached start is over when the stack is steady, and nothing but a run that is interrupted has a teardown.
-    let is_foreground = u32::from(scene == Scene::Foreground);
+    // A detached start that does not wait is over when the stack is steady, and nothing but a run that is interrupted has a
+    // teardown.
+    let lasts = u32::from(matches!(scene, Scene::Foreground | Scene::Wait));
     let has_teardown = u32::from(scene == Scene::Foreground && fault.target != Target::Guard);
-    let weights = [(8, 0), (15, 1), (25, 2), (20, 3), (18 * is_foreground, 4), (15 * has_teardown, 5)];
+    let weights = [(8, 0), (15, 1), (25, 2), (20, 3), (18 * lasts, 4), (15 * has_teardown, 5)];
     match weighted(rng, &weights) {
         0 => Moment::After(millis(rng, 0..400)),
         // Up to where `up` has been spawned, and perhaps builds.

@@ -87,6 +87,7 @@ pub fn play(engine: &Engine, plan: &Plan, project: &str) -> Report {
     let scene = match plan.scene {
         Scene::Foreground => "",
         Scene::Detach => "detach: ",
+        Scene::Wait => "wait: ",
         Scene::Down => "down: ",
     };
     Report {
@@ -464,7 +465,7 @@ impl<'a> Trial<'a> {
     fn may_be_left(&self, text: &str) -> bool {
         match self.plan.scene {
             Scene::Foreground => false,
-            Scene::Detach => has_started(text),
+            Scene::Detach | Scene::Wait => has_started(text),
             // Ended before it had touched anything.
             Scene::Down => !has_begun(text),
         }
@@ -530,7 +531,7 @@ impl<'a> Trial<'a> {
         // An interrupt may come after the last moment in which it is heard.
         let is_over_by_itself = match self.plan.scene {
             Scene::Foreground => self.plan.finishes(),
-            Scene::Detach => has_started(text),
+            Scene::Detach | Scene::Wait => has_started(text),
             Scene::Down => has_removed(text),
         };
         if codes.is_empty() || is_over_by_itself && codes.iter().all(|code| *code > 0) {

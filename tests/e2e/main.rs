@@ -24,20 +24,27 @@ macro_rules! on_both_pairs {
 }
 
 mod engine;
+mod fixture;
 mod own_engine;
 mod proxy;
 mod pty;
 mod run;
 mod stage;
 
+mod ci;
 mod detached;
 mod down;
 mod endings;
 mod environment;
+mod failures;
 mod foreground;
 mod names;
 mod outage;
+mod ports;
+mod remote;
 mod signals;
 mod startup;
 mod together;
 mod traefik;
+mod verbs;
+mod wait;

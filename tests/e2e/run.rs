@@ -2,13 +2,15 @@
 
 use std::cell::Cell;
 use std::io::Read;
+use std::os::fd::OwnedFd;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, waitid};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, kill_process, pidfd_open, waitid};
 
 use crate::engine::DEADLINE;
 use crate::pty::Pty;
@@ -318,6 +320,25 @@ pub fn group_of_child(parent: Pid, words: &str) -> Pid {
     let mut wanted = children.filter(|(pid, (theirs, _))| *theirs == parent && command_line(*pid).contains(words));
     let (_, (_, group)) = wanted.next().unwrap_or_else(|| panic!("no child with `{words}` in its command line"));
     group
+}
+
+/// A process that somebody else will end.
+pub struct Other(OwnedFd);
+
+impl Other {
+    /// The leader of its own process group that is a child of `parent` and has these words in its command line.
+    pub fn child_of(parent: Pid, words: &str) -> Other {
+        let pid = group_of_child(parent, words);
+        Other(pidfd_open(pid, PidfdFlags::empty()).expect("it is there"))
+    }
+
+    /// Blocks until it has ended.
+    #[track_caller]
+    pub fn ends(self) {
+        let limit = Timespec::try_from(DEADLINE).expect("a short time");
+        let ended = poll(&mut [PollFd::new(&self.0, PollFlags::IN)], Some(&limit)).expect("poll");
+        assert!(ended > 0, "it does not end");
+    }
 }
 
 /// Whether any process of the machine has this in its command line.

@@ -322,6 +322,9 @@ fn an_up_that_fails_is_exit_1_and_taken_down_and_its_words_are_not_repeated() {
     sandbox.run(["dev"]).exits(1).tells(str![[r#"
     Starting shop (Ctrl+C stops and removes it)
 Bind for 0.0.0.0:80 failed: port is already allocated
+             SERVICE  STATE    DETAIL
+             api      created
+             db       created
 error: shop failed: `COMPOSE_MENU=0 COMPOSE_PROJECT_NAME=shop docker compose -f .stagecraft/dev/compose.yaml up` ended with exit status: 1
      Removed shop; nothing of it is left
 
@@ -359,25 +362,25 @@ fn containers_that_have_all_finished_with_0_are_success_and_taken_down() {
 
 #[test]
 fn a_container_that_has_failed_is_exit_1_with_its_service_and_code_although_up_says_0() {
-    for ps_as_array in [false, true] {
-        let sandbox = Sandbox::new();
-        sandbox.engine.world(|world| world.ps_as_array = ps_as_array);
-        let run = started(&sandbox, &["dev"]);
-        sandbox.engine.world(|world| {
-            world.exits("api", 3);
-            world.exits("db", 0);
-        });
-        let finished = run.wait().exits(1);
-        assert_eq!(sandbox.engine.only(Verb::Up).exit, Some(0));
-        finished.tells(str![[r#"
+    let sandbox = Sandbox::new();
+    let run = started(&sandbox, &["dev"]);
+    sandbox.engine.world(|world| {
+        world.exits("api", 3);
+        world.exits("db", 0);
+    });
+    let finished = run.wait().exits(1);
+    assert_eq!(sandbox.engine.only(Verb::Up).exit, Some(0));
+    finished.tells(str![[r#"
     Starting shop (Ctrl+C stops and removes it)
+             SERVICE  STATE       DETAIL
+             api      exited (3)
+             db       exited (0)
 error: shop failed: api exited with 3
      Removed shop; nothing of it is left
 
 "#]]);
-        assert_eq!(sandbox.engine.changes(), [UP, DOWN]);
-        nothing_is_left(&sandbox);
-    }
+    assert_eq!(sandbox.engine.changes(), [UP, DOWN]);
+    nothing_is_left(&sandbox);
 }
 
 #[test]
@@ -658,30 +661,27 @@ fn a_failed_start_with_keep_removes_nothing_and_says_so() {
 
 #[test]
 fn a_detached_start_tells_project_services_addresses_logs_and_how_to_stop() {
-    for ps_as_array in [false, true] {
-        let sandbox = Sandbox::new();
-        let port = |url: &str, inside: u16, outside: u16, protocol: &str| json!({ "URL": url, "TargetPort": inside, "PublishedPort": outside, "Protocol": protocol });
-        sandbox.engine.world(|world| {
-            world.ps_as_array = ps_as_array;
-            let api = [port("0.0.0.0", 8080, 18080, "tcp"), port("::", 8080, 18080, "tcp")];
-            let db = [port("127.0.0.1", 5432, 15432, "tcp"), port("", 9000, 0, "tcp")];
-            world.services.insert("api".to_string(), json!({ "publishers": api }));
-            world.services.insert("db".to_string(), json!({ "publishers": db }));
-            world.services.insert("worker".to_string(), json!({}));
-        });
-        let finished = sandbox.run(["dev", "--detach"]).exits(0).tells(str![[r#"
+    let sandbox = Sandbox::new();
+    let at = |ip: &str, port: &str| json!({ "HostIp": ip, "HostPort": port });
+    sandbox.engine.world(|world| {
+        let api = json!({ "8080/tcp": [at("0.0.0.0", "18080"), at("::", "18080")] });
+        let db = json!({ "5432/tcp": [at("127.0.0.1", "15432")], "9000/tcp": null });
+        world.services.insert("api".to_string(), json!({ "bindings": api }));
+        world.services.insert("db".to_string(), json!({ "bindings": db }));
+        world.services.insert("worker".to_string(), json!({}));
+    });
+    let finished = sandbox.run(["dev", "--detach"]).exits(0).tells(str![[r#"
     Starting shop
      Started shop in [..]s
              api     running  http://localhost:18080
              db      running  127.0.0.1:15432
              worker  running
-note: see its logs with `COMPOSE_PROJECT_NAME=shop docker compose -f .stagecraft/dev/compose.yaml logs -f`
+note: see its logs with `cargo stagecraft dev logs -f`
 note: stop it with `cargo stagecraft dev down`
 
 "#]]);
-        assert_eq!(finished.stdout(), "");
-        assert_eq!(sandbox.engine.changes(), [UP_DETACHED]);
-    }
+    assert_eq!(finished.stdout(), "");
+    assert_eq!(sandbox.engine.changes(), [UP_DETACHED]);
 }
 
 #[test]
@@ -706,6 +706,9 @@ fn a_failed_detached_start_takes_back_what_it_created() {
     sandbox.run(["dev", "--detach"]).exits(1).tells(str![[r#"
     Starting shop
 Bind for 0.0.0.0:80 failed: port is already allocated
+             SERVICE  STATE    DETAIL
+             api      running
+             db       running
 error: shop could not be started: `COMPOSE_MENU=0 COMPOSE_PROJECT_NAME=shop docker compose -f .stagecraft/dev/compose.yaml up -d` ended with exit status: 1
 help: run it without `--detach` for the whole story
      Removed shop; nothing of it is left
@@ -722,7 +725,7 @@ fn db_crashes(sandbox: &Sandbox) {
         world.exits("db", 3);
         Some(Reply::exit(0))
     });
-    sandbox.engine.answer(Verb::Logs, Reply::exit(0).stdout("db-1  | no space left on device\n"));
+    sandbox.engine.world(|world| world.log = "no space left on device\n");
 }
 
 #[test]
@@ -731,13 +734,17 @@ fn a_container_that_crashes_at_the_start_is_exit_1_with_its_last_words() {
     db_crashes(&sandbox);
     sandbox.run(["dev", "--detach"]).exits(1).tells(str![[r#"
     Starting shop
-db-1  | no space left on device
-error: shop could not be started: db exited with 3
+             SERVICE  STATE       DETAIL
+             api      running
+             db       exited (3)  no space is left on the engine's disk or in one of its mounts
+---- log of shop-db-1, its last 50 lines at most
+no space left on device
+error: shop could not be started: db exited with 3: no space is left on the engine's disk or in one of its mounts
 help: run it without `--detach` for the whole story
      Removed shop; nothing of it is left
 
 "#]]);
-    assert!(sandbox.engine.only(Verb::Logs).line().ends_with(" db"), "only what failed is shown");
+    assert!(sandbox.engine.only(Verb::LastWords).line().ends_with(" shop-db-1"), "only what failed is shown");
     assert_eq!(sandbox.engine.changes(), [UP_DETACHED, DOWN]);
     nothing_is_left(&sandbox);
 }
@@ -876,7 +883,7 @@ fn down_finds_its_stack_although_the_compose_file_is_missing_or_broken() {
         } else {
             fs::remove_dir_all(sandbox.root().join(".stagecraft")).unwrap();
         }
-        sandbox.run(["dev", "down"]).exits(0).says("warning: ").says("`by-file` is taken down by its name");
+        sandbox.run(["dev", "down"]).exits(0).says("warning: ").says("going by the name, `by-file`");
         nothing_is_left(&sandbox);
     }
 }
@@ -908,16 +915,18 @@ fn containers_that_vanish_while_they_are_asked_for_are_no_failure() {
     let sandbox = Sandbox::new();
     let run = started(&sandbox, &["dev"]);
     let mut times = 0;
-    sandbox.engine.on(Verb::Ps, move |_, _| {
+    sandbox.engine.on(Verb::Ids, move |_, _| {
+        // Listed, and gone when it is looked into.
+
         times += 1;
-        (times < 3).then(|| Reply::exit(1).stderr("Error response from daemon: No such container: 4a29\n"))
+        (times < 3).then(|| Reply::exit(0).stdout("\"4a29\"\n"))
     });
     sandbox.engine.world(|world| {
         world.stop("shop");
         world.down("shop", true, false);
     });
     run.wait().exits(0).says("stopped from elsewhere");
-    assert_eq!(sandbox.engine.calls_of(Verb::Ps).len(), 3);
+    assert_eq!(sandbox.engine.calls_of(Verb::Ids).len(), 3);
 }
 
 /// It cannot be removed, however often one looks.

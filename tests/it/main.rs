@@ -4,9 +4,13 @@
 #![allow(missing_docs, unsafe_code, clippy::unwrap_used)]
 
 mod cli;
+mod github;
 mod guard;
 mod lifecycle;
+mod messages;
 mod spec;
 mod support;
 mod terminal;
 mod together;
+mod verbs;
+mod wait;

@@ -102,7 +102,7 @@ impl Sandbox {
         let mut command = Command::new(program);
         command.args(args).current_dir(&self.root);
         let meddling = |key: &str| {
-            let prefixes = ["COMPOSE_", "DOCKER_", "CARGO", "CLICOLOR"];
+            let prefixes = ["COMPOSE_", "DOCKER_", "CARGO", "CLICOLOR", "GITHUB_"];
             let meddling = prefixes.iter().any(|prefix| key.starts_with(prefix)) || ["CI", "NO_COLOR"].contains(&key);
             // Without it cargo would look for its toolchains elsewhere.
             meddling && key != "CARGO_HOME"
@@ -538,12 +538,20 @@ pub enum Verb {
     Down,
     /// `docker compose stop`
     Stop,
-    /// `docker compose ps`
-    Ps,
     /// `docker compose logs`
     Logs,
-    /// `docker ps`
+    /// `docker ps`, the containers with what they belong to
     Containers,
+    /// `docker ps`, the ids of those that the file asks for
+    Ids,
+    /// `docker container inspect`
+    Inspect,
+    /// `docker logs`
+    LastWords,
+    /// `docker image inspect`
+    Image,
+    /// `docker info`
+    Info,
     /// `docker network ls`
     Networks,
     /// `docker volume ls`
@@ -643,7 +651,12 @@ fn verb_of(args: &[OsString]) -> Verb {
     let args: Vec<_> = args.iter().map(|arg| arg.to_string_lossy()).collect();
     let mut words = args.iter().map(|arg| &**arg);
     match words.next() {
+        Some("ps") if args.iter().any(|arg| arg == "{{json .ID}}") => return Verb::Ids,
         Some("ps") => return Verb::Containers,
+        Some("container") => return Verb::Inspect,
+        Some("logs") => return Verb::LastWords,
+        Some("image") => return Verb::Image,
+        Some("info") => return Verb::Info,
         Some("network") => return Verb::Networks,
         Some("volume") => return Verb::Volumes,
         Some("events") if args.iter().any(|arg| arg == "--until") => return Verb::Events,
@@ -662,7 +675,6 @@ fn verb_of(args: &[OsString]) -> Verb {
             "up" => Verb::Up,
             "down" => Verb::Down,
             "stop" => Verb::Stop,
-            "ps" => Verb::Ps,
             "logs" => Verb::Logs,
             _ => Verb::Other,
         };
@@ -708,6 +720,13 @@ pub struct Container {
     pub id: String,
     pub state: String,
     pub exit_code: i64,
+    /// `starting`, `healthy`, `unhealthy`, or empty without a healthcheck.
+    pub health: &'static str,
+    pub restarts: u32,
+    /// Why it could not be started.
+    pub error: String,
+    /// As `docker ps` shows them.
+    pub ports: String,
     pub working_dir: String,
     /// The version of the Compose that made it.
     pub made_by: &'static str,
@@ -745,8 +764,12 @@ pub struct World {
     pub up_ends: UpEnds,
     /// Compose's version.
     pub compose: &'static str,
-    /// Whether `docker compose ps` answers with one array, as it did before 2.21.
-    pub ps_as_array: bool,
+    /// The health of containers after `up`; empty without a healthcheck.
+    pub health: &'static str,
+    /// What each container has printed.
+    pub log: &'static str,
+    /// What the engine calls the host that it runs on.
+    pub host: String,
     pub containers: Vec<Container>,
     /// Project and name.
     pub networks: Vec<(String, String)>,
@@ -764,7 +787,9 @@ impl World {
             starts_as: "running",
             up_ends: UpEnds::AsItShould,
             compose: "2.26.1",
-            ps_as_array: false,
+            health: "",
+            log: "",
+            host: fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default().trim().to_string(),
             containers: Vec::new(),
             networks: Vec::new(),
             volumes: Vec::new(),
@@ -783,6 +808,10 @@ impl World {
             id: format!("{:012x}{:052x}", self.made, self.made),
             state: state.to_string(),
             exit_code: 0,
+            health: self.health,
+            restarts: 0,
+            error: String::new(),
+            ports: String::new(),
             working_dir: root.join(".stagecraft/dev").display().to_string(),
             made_by: self.compose,
             stuck: false,
@@ -906,18 +935,34 @@ impl World {
                 self.stop(&project);
                 Some(Reply::default())
             }
-            Verb::Ps => {
-                let rows: Vec<Value> = ours.map(|c| self.row(c)).collect();
-                Some(if self.ps_as_array { Reply::lines([json!(rows)]) } else { Reply::lines(rows) })
+            Verb::Ids => Some(Reply::lines(ours.map(|c| json!(c.id)))),
+            Verb::Inspect => {
+                let (there, gone): (Vec<_>, Vec<_>) =
+                    call.args[4..].iter().partition(|id| self.containers.iter().any(|c| **id == *c.id));
+                let there = self.containers.iter().filter(|c| there.iter().any(|id| **id == *c.id));
+                let reply = Reply::lines(there.map(|c| self.row(c)));
+                Some(match gone.first() {
+                    None => reply,
+                    Some(id) => Reply {
+                        exit: 1,
+                        stderr: format!("Error: No such container: {}\n", id.to_string_lossy()),
+                        ..reply
+                    },
+                })
             }
+            Verb::LastWords => Some(Reply::exit(0).stdout(self.log)),
+            Verb::Image => Some(Reply::exit(0).stdout("sha256:1\n")),
+            Verb::Info => Some(Reply::lines([json!(self.host)])),
             Verb::Containers => Some(Reply::lines(ours.map(|c| {
                 json!({
+                    "id": c.id,
                     "name": c.name,
                     "state": c.state,
                     "project": c.project,
                     "service": c.service,
                     "working_dir": c.working_dir,
                     "made_by": c.made_by,
+                    "ports": c.ports,
                 })
             }))),
             Verb::Networks => of_project(&self.networks),
@@ -926,21 +971,28 @@ impl World {
                 Some(Reply::lines(self.events.iter().filter(|(owner, _)| *owner == project).map(|(_, e)| e.clone())))
             }
             Verb::Logs => Some(Reply::default()),
-            Verb::Starts => self.has_started(&project).then(|| Reply::default().stdout("start\n")),
+            Verb::Starts => self.has_started(&project).then(|| Reply::lines([json!({ "action": "start" })])),
             Verb::Other => Some(Reply::exit(125).stderr(format!("unknown to the fake docker: {}\n", call.line()))),
         }
     }
 
+    /// As `docker container inspect` describes it.
     fn row(&self, container: &Container) -> Value {
-        let ports = self.services.get(&container.service).map(|service| service["publishers"].clone());
+        let health = (!container.health.is_empty()).then(|| json!({ "Status": container.health }));
         json!({
-            "ID": container.id[..12],
-            "Name": container.name,
-            "Service": container.service,
-            "State": container.state,
-            "ExitCode": container.exit_code,
-            "Health": "",
-            "Publishers": ports.unwrap_or_default(),
+            "id": container.id,
+            "name": format!("/{}", container.name),
+            "service": container.service,
+            "number": "1",
+            "restarts": container.restarts,
+            "state": {
+                "Status": container.state,
+                "ExitCode": container.exit_code,
+                "Error": container.error,
+                "StartedAt": "2026-01-02T03:04:05.6Z",
+                "Health": health,
+            },
+            "ports": self.services.get(&container.service).map(|service| service["bindings"].clone()),
         })
     }
 }
@@ -951,6 +1003,8 @@ struct State {
     calls: Vec<Call>,
     replies: BTreeMap<usize, Reply>,
     connections: Vec<UnixStream>,
+    /// Of each call, where it reads what to print.
+    writers: BTreeMap<usize, UnixStream>,
     world: World,
     hooks: Vec<(Verb, Hook)>,
     held: HashSet<Verb>,
@@ -976,6 +1030,7 @@ impl FakeEngine {
             calls: Vec::new(),
             replies: BTreeMap::new(),
             connections: Vec::new(),
+            writers: BTreeMap::new(),
             world: World::new(),
             hooks: Vec::new(),
             held: HashSet::new(),
@@ -1038,6 +1093,20 @@ impl FakeEngine {
         let newest = state.calls.iter().rposition(|call| call.verb == verb && !call.gone).expect("such a call runs");
         state.replies.insert(newest, reply);
         self.shared.changed.notify_all();
+    }
+
+    /// Tells whoever listens to what happens that this has happened to a service's container.
+    #[track_caller]
+    pub fn happens(&self, service: &str, action: &str, exit_code: &str) {
+        self.wait_called(Verb::Starts, 1);
+        let state = self.shared.lock();
+        let newest = state.calls.iter().rposition(|call| call.verb == Verb::Starts && !call.gone).expect("a listener");
+        let container = state.world.containers.iter().find(|container| container.service == service);
+        let id = container.map_or("gone", |container| &container.id);
+        let event = json!({ "action": action, "id": id, "service": service, "exit_code": exit_code });
+        let line = json!({ "stdout": format!("{event}\n") });
+        // It may have been killed this very moment.
+        let _ = (&state.writers[&newest]).write_all(format!("{line}\n").as_bytes());
     }
 
     /// Every call so far, in order.
@@ -1155,6 +1224,7 @@ impl Shared {
         let mut state = self.lock();
         let id = state.calls.len();
         state.calls.push(call_from(&hello));
+        state.writers.insert(id, connection.try_clone().expect("a socket can be shared"));
         drop(state);
         self.changed.notify_all();
         let answering = Arc::clone(&self);

@@ -161,12 +161,12 @@ fn a_down_stops_first_what_another_run_is_attached_to() {
 fn a_start_after_a_down_waits_for_the_end_of_the_run_that_was_attached() {
     let sandbox = Sandbox::new();
     let run = attached(&sandbox);
-    sandbox.engine.hold(Verb::Ps);
+    sandbox.engine.hold(Verb::Ids);
     sandbox.run(["dev", "down"]).exits(0);
-    sandbox.engine.wait_called(Verb::Ps, 1);
+    sandbox.engine.wait_called(Verb::Ids, 1);
     let start = sandbox.stagecraft(["dev", "--detach"]).in_terminal();
     start.wait_for_text("waiting for another command on shop to finish");
-    sandbox.engine.release(Verb::Ps);
+    sandbox.engine.release(Verb::Ids);
     run.wait().exits(0);
     start.wait().exits(0);
     assert!(sandbox.engine.world(|world| !world.containers.is_empty()));

@@ -4,15 +4,15 @@
 use std::fs;
 use std::process::Command;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use cargo_stagecraft::process::{Charge, Guard, ProjectLock};
 use rustix::process::Pid;
 
 use crate::engine::Engine;
-use crate::ground::{Events, Ground, start_in_terminal};
+use crate::ground::{Events, Ground, start, start_in_terminal};
 use crate::run::{Run, group_of_child};
-use crate::stage::{polite, stack, stubborn};
+use crate::stage::{polite, service, stack, stubborn};
 use crate::{Request, median};
 
 const ROUNDS: usize = 10;
@@ -48,6 +48,18 @@ pub fn measure(request: &Request) {
             let measured = format!("{:.2} ({:.2} s to {:.2} s)", speed.ratio, speed.ours, speed.by_hand);
             row(&format!("Ctrl+C to prompt, compared with {figure}"), "≤ 1.0", &measured);
         }
+        let readiness = readiness(engine, rounds);
+        let measured = format!("{:.0} ms, at most {:.0} ms", readiness.median, readiness.longest);
+        row(
+            "from the engine's word that the last service is healthy to the end of `dev --detach --wait`",
+            "≤ 300 ms",
+            &measured,
+        );
+        row(
+            "questions to the engine in the last 10 s of such a wait",
+            "≤ 2 a second",
+            &readiness.questions.to_string(),
+        );
         let impatience = impatience(engine, rounds);
         let measured = format!(
             "{:.2} s, at most {:.2} s; clean {}/{rounds}",
@@ -198,6 +210,43 @@ fn ctrl_c_ours(engine: &'static Engine) -> f64 {
     run.press_ctrl_c();
     run.end_whatever_compose_says();
     pressed.elapsed().as_secs_f64()
+}
+
+struct Readiness {
+    /// In milliseconds.
+    median: f64,
+    longest: f64,
+    questions: usize,
+}
+
+/// How long the stack of which a wait is counted takes to become ready.
+const LONG_WAIT: Duration = Duration::from_secs(10);
+
+fn readiness(engine: &'static Engine, rounds: usize) -> Readiness {
+    let mut times = Vec::new();
+    let mut questions = 0;
+    for round in 0..rounds {
+        let ground = Ground::new(engine);
+        let healthcheck = "healthcheck: {test: [CMD, test, -e, /tmp/ready], interval: 1s, timeout: 5s, retries: 1000}";
+        let script = format!(
+            "trap 'exit 0' TERM; sleep {} & wait $!; touch /tmp/ready; sleep 1000 & wait",
+            if round == 0 { LONG_WAIT.as_secs() } else { 1 }
+        );
+        ground.write_compose_file(&stack(&[service("web", &script, &[healthcheck])]));
+        let run = start(ground.command(DEV, &["dev", "--detach", "--wait", "-v"]));
+        let ended = run.end_whatever_compose_says().with(0);
+        let told = SystemTime::now().duration_since(UNIX_EPOCH).expect("the clock").as_nanos();
+        // What the engine said, and when: its clock is this machine's.
+        let healthy = ground.when("health_status: healthy");
+        times.push((told - healthy) as f64 / 1e6);
+        if round == 0 {
+            // From the first word of the wait to the last but the final question.
+            let wait = ended.stderr.split_once("Waiting for web: running (starting)").expect("it has waited").1;
+            let wait = wait.split_once("Ready web: ").expect("it has become ready").0;
+            questions = wait.matches(" Running docker ").count();
+        }
+    }
+    Readiness { median: median(times.iter().copied()), longest: times.iter().copied().fold(0.0, f64::max), questions }
 }
 
 struct Impatience {

@@ -20,6 +20,7 @@ use tempfile::TempDir;
 
 use crate::BROKEN_OFF;
 use crate::engine::{DEADLINE, Engine};
+use crate::fixture::Fixture;
 use crate::pty::Pty;
 use crate::run::{Run, Transcript};
 use crate::stage::{service, write};
@@ -59,6 +60,11 @@ impl Ground {
 
     fn root(&self) -> PathBuf {
         self.temp.path().join(&self.project)
+    }
+
+    /// Puts the workspace of a scenario here.
+    pub fn copy(&self, fixture: &Fixture) {
+        fixture.copy_to(&self.root());
     }
 
     /// Where the services leave traces that nobody has to be attached for.
@@ -101,6 +107,15 @@ impl Ground {
         self.command("docker", &[&["compose", "-f", ".stagecraft/dev/compose.yaml"], args].concat())
     }
 
+    /// When this has happened last to a container of the project, in nanoseconds since 1970 by the engine's clock.
+    pub fn when(&self, action: &str) -> u128 {
+        let project = format!("label=com.docker.compose.project={}", self.project);
+        let args = ["events", "--since", &self.began, "--until", "-1s", "--filter", &project, "--format"];
+        let events = self.engine.ask(&[&args[..], &["{{.TimeNano}} {{.Action}}"]].concat());
+        let mut times = events.lines().filter_map(|line| line.split_once(' ').filter(|(_, it)| *it == action));
+        times.next_back().expect("it has happened").0.parse().expect("a time")
+    }
+
     /// What happens to the containers of the project from now on.
     pub fn events(&self) -> Events {
         let project = format!("label=com.docker.compose.project={}", self.project);
@@ -117,12 +132,7 @@ impl Ground {
 impl Drop for Ground {
     fn drop(&mut self) {
         self.engine.remove(&self.project);
-        // The images that it has built, if it came so far.
-        let label = format!("label=com.docker.compose.project={}", self.project);
-        let images = self.engine.try_ask(&["image", "ls", "--quiet", "--filter", &label]).unwrap_or_default();
-        for image in images.lines() {
-            let _ = self.engine.try_ask(&["image", "rm", "--force", image]);
-        }
+        Fixture::remove_images(self.engine, &self.project);
     }
 }
 

@@ -3,10 +3,11 @@
 //! ```sh
 //! cargo test --release --features e2e --test measure -- designs [--pair NAME] [--rounds N]
 //! cargo test --release --features e2e --test measure -- figures [--pair NAME] [--rounds N]
+//! cargo test --release --features e2e --test measure -- verdicts [--pair NAME]
 //! ```
 //!
-//! `designs` measures ways to end a running `docker compose up`, `figures` what the spec promises of the program itself.
-//! Both print Markdown on stdout, and on stderr how far they are. `scripts/setup-engine.sh` makes the engines.
+//! `designs` measures ways to end a running `docker compose up`, `figures` what the spec promises of the program itself,
+//! `verdicts` compares what it and raw Compose make of stacks with something wrong. All print Markdown on stdout, and on stderr how far they are. `scripts/setup-engine.sh` makes the engines.
 //!
 //! It is built with the tests and asked by them for its list, which is empty: run as part of the checks it would only
 //! take long, and a busy machine would make it fail.
@@ -22,6 +23,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 #[path = "../e2e/engine.rs"]
 mod engine;
 #[allow(dead_code)]
+#[path = "../e2e/fixture.rs"]
+mod fixture;
+#[allow(dead_code)]
 #[path = "../e2e/pty.rs"]
 mod pty;
 #[allow(dead_code)]
@@ -34,10 +38,11 @@ mod stage;
 mod designs;
 mod figures;
 mod ground;
+mod verdicts;
 
 use engine::Engine;
 
-const USAGE: &str = "usage: measure designs|figures [--pair NAME] [--rounds N]";
+const USAGE: &str = "usage: measure designs|figures|verdicts [--pair NAME] [--rounds N]";
 
 /// Set by Ctrl+C. What is under way comes to its end, nothing new begins, and nothing is left.
 static BROKEN_OFF: AtomicBool = AtomicBool::new(false);
@@ -59,6 +64,7 @@ fn main() -> ExitCode {
     let measure = match args.first().map(String::as_str) {
         Some("designs") => designs::measure,
         Some("figures") => figures::measure,
+        Some("verdicts") => verdicts::measure,
         // `cargo test`, or a runner that asks for the list of tests.
         _ => return ExitCode::SUCCESS,
     };

@@ -1,0 +1,339 @@
+//! Which `docker compose` command does what, and what Compose's answers mean. Nothing runs in here.
+//!
+//! Every command is run from the workspace root with the relative `-f .stagecraft/dev/compose.yaml` and with the project
+//! name in the environment, so that the same line does the same thing on every machine.
+
+use std::ffi::{OsStr, OsString};
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use serde::{Deserialize, Serialize};
+use xshell::{Shell, cmd};
+
+use crate::process::Invocation;
+use crate::workspace::{COMPOSE_FILE, DEV_DIR, Workspace};
+
+mod model;
+
+pub use model::{Dependency, Port, Service, Stack};
+
+/// The service that `--no-traefik` leaves out.
+pub const TRAEFIK: &str = "traefik";
+/// The variable that names the project.
+pub const PROJECT_NAME: &str = "COMPOSE_PROJECT_NAME";
+
+/// The name of a Compose project: lower-case ASCII letters, digits, `-` and `_`, beginning with a letter or a digit.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct ProjectName(String);
+
+impl ProjectName {
+    /// The name, if Compose would accept it as it is.
+    ///
+    /// # Errors
+    /// If it would not; the error says what a name consists of.
+    pub fn new(name: &str) -> Result<ProjectName, String> {
+        let valid = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-' || c == '_';
+        if name.starts_with(['-', '_']) || name.is_empty() || !name.chars().all(valid) {
+            return Err(
+                "a project name consists of lower-case letters, digits, `-` and `_`, and begins with a letter or a digit"
+                    .to_string(),
+            );
+        }
+        Ok(ProjectName(name.to_string()))
+    }
+
+    /// A folder's name made into a project name by Compose's rule (`NormalizeProjectName` in compose-go): lower case,
+    /// anything else dropped, no `-` or `_` in front. None if nothing remains.
+    pub fn normalized(folder: &OsStr) -> Option<ProjectName> {
+        let lower = folder.to_string_lossy().to_lowercase();
+        let kept: String = lower.chars().filter(|c| ProjectName::new(&format!("a{c}")).is_ok()).collect();
+        ProjectName::new(kept.trim_start_matches(['-', '_'])).ok()
+    }
+
+    /// The name.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for ProjectName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0)
+    }
+}
+
+/// Whether `up` stays attached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Attach {
+    /// `up` streams logs until the stack ends.
+    Foreground,
+    /// `up -d` returns when the containers are started.
+    Detached,
+}
+
+/// Whether the service `traefik` is started.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Traefik {
+    /// As the compose file says.
+    On,
+    /// Scaled to zero.
+    Off,
+}
+
+/// How wide a `down` reaches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reach {
+    /// What the compose file describes.
+    File,
+    /// Also services behind a profile, and containers of services that the file no longer has.
+    Everything,
+    /// Whatever carries the project's name on the engine; the compose file is not read, so it may be broken or gone.
+    ByName,
+}
+
+/// Whether a `down` takes the volumes too.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Volumes {
+    /// Data outlives the stack.
+    #[default]
+    Keep,
+    /// Named volumes of the file and anonymous ones are removed.
+    Remove,
+}
+
+/// Which part of the logs to show.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Logs {
+    /// Whether to go on with what is still to come.
+    pub follow: bool,
+    /// How many of the last lines of each container; all of them without it.
+    pub tail: Option<u32>,
+    /// Only of these services; of all without any.
+    pub services: Vec<String>,
+}
+
+/// The project name asked for, before Compose has been asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NameChoice<'a> {
+    /// From the command line or the environment: nothing overrides it.
+    Given(&'a ProjectName),
+    /// What the compose file or its `.env` says, else this.
+    Default(&'a ProjectName),
+}
+
+/// The question how Compose understands the file: `config --format json`, answered without a daemon.
+///
+/// Compose names a project after the file's folder, which is `dev` in every workspace. So that the workspace's own name
+/// is the default instead, a first file that holds nothing but this name comes in on standard input: what the real
+/// file or its `.env` says overrides it, by Compose's own rules.
+///
+/// # Errors
+/// If our own working directory is gone.
+pub fn config(workspace: &Workspace, name: NameChoice<'_>) -> anyhow::Result<Invocation> {
+    let sh = shell_in(workspace.root())?;
+    Ok(match name {
+        NameChoice::Given(name) => Invocation::from(
+            cmd!(sh, "docker compose -f {COMPOSE_FILE} config --format json").env(PROJECT_NAME, name.as_str()),
+        ),
+        NameChoice::Default(name) => Invocation::from(cmd!(
+            sh,
+            "docker compose --project-directory {DEV_DIR} -f - -f {COMPOSE_FILE} config --format json"
+        ))
+        .stdin(format!("name: \"{name}\"")),
+    })
+}
+
+/// The question which Compose is installed; its answer begins with the version.
+///
+/// # Errors
+/// If our own working directory is gone.
+pub fn version(workspace: &Workspace) -> anyhow::Result<Invocation> {
+    let sh = shell_in(workspace.root())?;
+    Ok(Invocation::from(cmd!(sh, "docker compose version --short")))
+}
+
+fn shell_in(root: &Path) -> anyhow::Result<Shell> {
+    let sh = Shell::new().context("the current directory cannot be found")?;
+    sh.change_dir(root);
+    Ok(sh)
+}
+
+/// Builds the commands for one project of one workspace.
+pub struct Compose {
+    sh: Shell,
+    project: ProjectName,
+}
+
+impl Compose {
+    /// Commands for `project`, to be run from the root of `workspace`.
+    ///
+    /// # Errors
+    /// If our own working directory is gone.
+    pub fn new(workspace: &Workspace, project: ProjectName) -> anyhow::Result<Compose> {
+        Ok(Compose { sh: shell_in(workspace.root())?, project })
+    }
+
+    /// The project that these commands are about.
+    pub fn project(&self) -> &ProjectName {
+        &self.project
+    }
+
+    /// The folder that the commands run in.
+    pub fn root(&self) -> PathBuf {
+        self.sh.current_dir()
+    }
+
+    /// Starts the stack; `args` are the user's own, appended as they are.
+    pub fn up(&self, attach: Attach, traefik: Traefik, args: &[OsString]) -> Invocation {
+        let detach = (attach == Attach::Detached).then_some("-d");
+        let scale: &[&str] = match traefik {
+            Traefik::On => &[],
+            Traefik::Off => &["--scale", "traefik=0"],
+        };
+        let sh = &self.sh;
+        let up = cmd!(sh, "docker compose -f {COMPOSE_FILE} up {detach...} {scale...} {args...}");
+        // The menu puts the terminal into raw mode, and then Ctrl+C is no signal any more.
+        self.finish(up.env("COMPOSE_MENU", "0"))
+    }
+
+    /// Stops and removes the stack. `timeout` is the grace in seconds; without it each service's own counts.
+    pub fn down(&self, reach: Reach, timeout: Option<u32>, volumes: Volumes) -> Invocation {
+        let timeout = timeout_args(timeout);
+        let volumes = (volumes == Volumes::Remove).then_some("--volumes");
+        let (sh, project) = (&self.sh, self.project.as_str());
+        match reach {
+            Reach::File => self.finish(cmd!(sh, "docker compose -f {COMPOSE_FILE} down {timeout...} {volumes...}")),
+            Reach::Everything => self.finish(cmd!(
+                sh,
+                "docker compose -f {COMPOSE_FILE} --profile * down --remove-orphans {timeout...} {volumes...}"
+            )),
+            Reach::ByName => {
+                // From a folder that is always there: the workspace may be gone, and no file is read.
+                let sh = sh.clone();
+                sh.change_dir("/");
+                let down = cmd!(sh, "docker compose -p {project} down --remove-orphans {timeout...} {volumes...}");
+                Invocation::from(down)
+            }
+        }
+    }
+
+    /// Stops the containers and leaves them there to be looked at.
+    pub fn stop(&self, timeout: Option<u32>) -> Invocation {
+        let timeout = timeout_args(timeout);
+        let sh = &self.sh;
+        self.finish(cmd!(sh, "docker compose -f {COMPOSE_FILE} stop {timeout...}"))
+    }
+
+    /// Shows the stack's logs; `reach` says whether the compose file is read for it.
+    pub fn logs(&self, reach: Reach, logs: &Logs) -> Invocation {
+        let follow = logs.follow.then_some("-f");
+        let tail = logs.tail.map(|lines| vec!["--tail".to_string(), lines.to_string()]).unwrap_or_default();
+        let services = &logs.services;
+        let (sh, project) = (&self.sh, self.project.as_str());
+        match reach {
+            Reach::ByName => {
+                Invocation::from(cmd!(sh, "docker compose -p {project} logs {follow...} {tail...} {services...}"))
+            }
+            Reach::File | Reach::Everything => {
+                self.finish(cmd!(sh, "docker compose -f {COMPOSE_FILE} logs {follow...} {tail...} {services...}"))
+            }
+        }
+    }
+
+    fn finish(&self, cmd: xshell::Cmd<'_>) -> Invocation {
+        Invocation::from(cmd.env(PROJECT_NAME, self.project.as_str()))
+    }
+}
+
+fn timeout_args(seconds: Option<u32>) -> Vec<String> {
+    let args = seconds.map(|seconds| vec!["--timeout".to_string(), seconds.to_string()]);
+    args.unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn compose() -> Compose {
+        let project = ProjectName::new("hello").unwrap();
+        Compose::new(&Workspace::at("/"), project).unwrap()
+    }
+
+    #[test]
+    fn up_is_built_from_every_combination_of_choices() {
+        for (attach, detach) in [(Attach::Foreground, ""), (Attach::Detached, " -d")] {
+            for (traefik, scale) in [(Traefik::On, ""), (Traefik::Off, " --scale traefik=0")] {
+                for (args, shown) in [(vec![], ""), (vec!["--build".into(), "a b".into()], " --build 'a b'")] {
+                    let up = compose().up(attach, traefik, &args);
+                    let expected = format!(
+                        "COMPOSE_MENU=0 COMPOSE_PROJECT_NAME=hello docker compose -f .stagecraft/dev/compose.yaml up{detach}{scale}{shown}"
+                    );
+                    assert_eq!(up.to_string(), expected);
+                    assert_eq!(up.cwd(), Some(Path::new("/")));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn down_is_built_from_every_combination_of_choices() {
+        let file = "COMPOSE_PROJECT_NAME=hello docker compose -f .stagecraft/dev/compose.yaml";
+        for (reach, words) in [
+            (Reach::File, format!("{file} down")),
+            (Reach::Everything, format!("{file} --profile '*' down --remove-orphans")),
+            (Reach::ByName, "docker compose -p hello down --remove-orphans".to_string()),
+        ] {
+            for (timeout, seconds) in [(None, ""), (Some(0), " --timeout 0"), (Some(10), " --timeout 10")] {
+                for (volumes, flag) in [(Volumes::Keep, ""), (Volumes::Remove, " --volumes")] {
+                    let down = compose().down(reach, timeout, volumes);
+                    assert_eq!(down.to_string(), format!("{words}{seconds}{flag}"));
+                }
+            }
+        }
+        assert_eq!(compose().stop(Some(3)).to_string(), format!("{file} stop --timeout 3"));
+    }
+
+    #[test]
+    fn the_default_name_comes_in_as_a_file_that_the_real_one_overrides() {
+        let name = ProjectName::new("123").unwrap();
+        let workspace = Workspace::at("/");
+        let ask = |choice| config(&workspace, choice).unwrap().to_string();
+        assert_eq!(
+            ask(NameChoice::Default(&name)),
+            "printf %s 'name: \"123\"' | docker compose --project-directory .stagecraft/dev -f - \
+             -f .stagecraft/dev/compose.yaml config --format json"
+        );
+        assert_eq!(
+            ask(NameChoice::Given(&name)),
+            "COMPOSE_PROJECT_NAME=123 docker compose -f .stagecraft/dev/compose.yaml config --format json"
+        );
+    }
+
+    #[test]
+    fn a_project_name_is_what_compose_accepts() {
+        for good in ["a", "0", "hello-stack", "a_b", "1-"] {
+            assert_eq!(ProjectName::new(good).unwrap().as_str(), good);
+        }
+        for bad in ["", "-a", "_a", "Hello", "a b", "a.b", "\u{e9}"] {
+            assert!(ProjectName::new(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_folder_becomes_a_project_name_by_composes_rule() {
+        for (folder, name) in [
+            ("hello", Some("hello")),
+            ("Hello World", Some("helloworld")),
+            ("my.app_2-x", Some("myapp_2-x")),
+            ("--_a", Some("a")),
+            ("gr\u{f6}\u{df}e", Some("gre")),
+            ("\u{65e5}\u{672c}", None),
+            ("-_-", None),
+            ("", None),
+        ] {
+            let normalized = ProjectName::normalized(OsStr::new(folder));
+            assert_eq!(normalized.as_ref().map(ProjectName::as_str), name, "{folder}");
+        }
+    }
+}

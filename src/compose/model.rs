@@ -1,0 +1,260 @@
+//! The stack as Compose understands it: what `config --format json` answers.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::RangeInclusive;
+use std::path::PathBuf;
+
+use anyhow::{Context, anyhow};
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+
+use super::ProjectName;
+
+/// The stack: interpolated, merged, without services behind an inactive profile.
+#[derive(Clone, Debug)]
+pub struct Stack {
+    /// The project's name.
+    pub project: ProjectName,
+    /// The active services by name.
+    pub services: BTreeMap<String, Service>,
+}
+
+/// What matters to us of one service.
+#[derive(Clone, Debug, Default, Deserialize)]
+pub struct Service {
+    scale: Option<u32>,
+    deploy: Option<Deploy>,
+    image: Option<String>,
+    build: Option<IgnoredAny>,
+    /// Its ports.
+    #[serde(default)]
+    pub ports: Vec<Port>,
+    #[serde(default)]
+    volumes: Vec<Mount>,
+    healthcheck: Option<Healthcheck>,
+    /// The services that it waits for, by name.
+    #[serde(default)]
+    pub depends_on: BTreeMap<String, Dependency>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+struct Deploy {
+    replicas: Option<u32>,
+}
+
+/// A port that a service publishes.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct Port {
+    /// The port inside.
+    pub target: u16,
+    /// The port, or the range of ports, on the host; none where the engine is to choose.
+    published: Option<String>,
+    /// The host's address that it is bound to; none for all of them.
+    pub host_ip: Option<String>,
+    protocol: Option<String>,
+    app_protocol: Option<String>,
+}
+
+impl Port {
+    /// The ports on the host of which it is to be one. None where the engine chooses.
+    pub fn published(&self) -> Option<RangeInclusive<u16>> {
+        let (first, last) = match self.published.as_deref()?.split_once('-') {
+            Some((first, last)) => (first.parse().ok()?, last.parse().ok()?),
+            None => {
+                let port = self.published.as_deref()?.parse().ok()?;
+                (port, port)
+            }
+        };
+        (first > 0).then_some(first..=last)
+    }
+
+    /// `tcp` or `udp`.
+    pub fn protocol(&self) -> &str {
+        self.protocol.as_deref().unwrap_or("tcp")
+    }
+}
+
+/// What a service waits for before it is started.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct Dependency {
+    /// `service_started`, `service_healthy` or `service_completed_successfully`.
+    #[serde(default)]
+    pub condition: String,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+struct Healthcheck {
+    #[serde(default)]
+    disable: bool,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+struct Mount {
+    #[serde(rename = "type")]
+    kind: String,
+    source: Option<PathBuf>,
+}
+
+impl Service {
+    /// How many containers the file asks for.
+    pub fn replicas(&self) -> u32 {
+        let deployed = self.deploy.as_ref().and_then(|deploy| deploy.replicas);
+        self.scale.or(deployed).unwrap_or(1)
+    }
+
+    /// The image that its containers are made from, as the engine calls it, and whether it is built here.
+    pub fn image(&self, project: &ProjectName, name: &str) -> (String, bool) {
+        let image = self.image.clone().unwrap_or_else(|| format!("{project}-{name}"));
+        (image, self.build.is_some())
+    }
+
+    /// What of the host's file system is mounted into it.
+    pub fn bind_sources(&self) -> impl Iterator<Item = &PathBuf> {
+        self.volumes.iter().filter(|mount| mount.kind == "bind").filter_map(|mount| mount.source.as_ref())
+    }
+
+    /// Whether the file gives it a healthcheck.
+    pub fn has_healthcheck(&self) -> bool {
+        self.healthcheck.as_ref().is_some_and(|healthcheck| !healthcheck.disable)
+    }
+
+    /// The protocol that the file states for a container port (`app_protocol`).
+    fn app_protocol(&self, target: u16) -> Option<&str> {
+        let port = self.ports.iter().find(|port| port.target == target)?;
+        port.app_protocol.as_deref()
+    }
+}
+
+impl Stack {
+    /// Reads what [`super::config`] answered. The text holds interpolated secrets: it is never shown, also not in an error.
+    ///
+    /// # Errors
+    /// If this is not the JSON of a Compose model.
+    pub fn parse(json: &[u8]) -> anyhow::Result<Stack> {
+        #[derive(Deserialize)]
+        struct Model {
+            name: String,
+            #[serde(default)]
+            services: BTreeMap<String, Service>,
+        }
+        let model: Model = serde_json::from_slice(json)
+            .map_err(|error| anyhow!("line {}, column {}", error.line(), error.column()))
+            .context("cannot read what `docker compose config` printed")?;
+        Ok(Stack {
+            project: ProjectName::new(&model.name).map_err(|rule| anyhow!("`{}`: {rule}", model.name))?,
+            services: model.services,
+        })
+    }
+
+    /// Whether the stack has an active service of this name.
+    pub fn has(&self, service: &str) -> bool {
+        self.services.contains_key(service)
+    }
+
+    /// These services and all that they wait for.
+    pub fn with_dependencies<'a>(&'a self, services: impl IntoIterator<Item = &'a str>) -> BTreeSet<&'a str> {
+        let mut open: Vec<&str> = services.into_iter().collect();
+        let mut found = BTreeSet::new();
+        while let Some(name) = open.pop() {
+            if let Some(service) = self.services.get(name)
+                && found.insert(name)
+            {
+                open.extend(service.depends_on.keys().map(String::as_str));
+            }
+        }
+        found
+    }
+
+    /// Whether another service waits for this one to do its work and exit with 0.
+    pub fn is_one_shot(&self, service: &str) -> bool {
+        let waits = |other: &Service| {
+            let dependency = other.depends_on.get(service);
+            dependency.is_some_and(|dependency| dependency.condition == "service_completed_successfully")
+        };
+        self.services.values().any(waits)
+    }
+
+    /// The scheme of the URLs of a service's port: the file's `app_protocol`, else what a well-known container port stands
+    /// for. None where the protocol is not known, or is not that of the web.
+    pub fn scheme(&self, service: &str, target: u16) -> Option<&'static str> {
+        let stated = self.services.get(service).and_then(|service| service.app_protocol(target));
+        match (stated, target) {
+            (Some("http" | "http2"), _) => Some("http"),
+            (Some("https"), _) => Some("https"),
+            (None, 80 | 3000 | 8000 | 8080) => Some("http"),
+            (None, 443 | 8443) => Some("https"),
+            _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stack_knows_its_active_services_and_how_many_containers_each_wants() {
+        let json = br#"{"name": "x", "services": {
+            "web": {"image": "i", "ports": [{"target": 9000, "published": "80", "protocol": "tcp", "app_protocol": "http"}]},
+            "three": {"scale": 3}, "two": {"deploy": {"replicas": 2}}, "none": {"scale": 0}}}"#;
+        let stack = Stack::parse(json).unwrap();
+        assert_eq!(stack.project.as_str(), "x");
+        let replicas: Vec<_> = stack.services.iter().map(|(name, s)| (name.as_str(), s.replicas())).collect();
+        assert_eq!(replicas, [("none", 0), ("three", 3), ("two", 2), ("web", 1)]);
+        assert!(stack.has("web") && !stack.has("traefik"));
+    }
+
+    #[test]
+    fn a_model_that_cannot_be_read_is_not_quoted_in_the_error() {
+        let error = format!("{:#}", Stack::parse(br#"{"name": 5, "secret": "hunter2"}"#).unwrap_err());
+        assert_eq!(error, "cannot read what `docker compose config` printed: line 1, column 10");
+    }
+
+    #[test]
+    fn a_scheme_is_what_the_file_states_or_a_well_known_port_stands_for() {
+        let json = br#"{"name": "x", "services": {
+            "web": {"ports": [{"target": 9000, "app_protocol": "https"}, {"target": 80, "app_protocol": "grpc"}]}}}"#;
+        let stack = Stack::parse(json).unwrap();
+        for (service, target, scheme) in [
+            ("db", 5432, None),
+            ("db", 8080, Some("http")),
+            ("db", 443, Some("https")),
+            ("web", 9000, Some("https")),
+            ("web", 80, None),
+        ] {
+            assert_eq!(stack.scheme(service, target), scheme, "{service} {target}");
+        }
+    }
+
+    #[test]
+    fn published_ports_are_numbers_ranges_or_the_engines_choice() {
+        let port = |published: &str| {
+            let json = format!(r#"{{"target": 80, "published": {published}}}"#);
+            serde_json::from_str::<Port>(&json).unwrap().published()
+        };
+        assert_eq!(port(r#""8080""#), Some(8080..=8080));
+        assert_eq!(port(r#""8000-8010""#), Some(8000..=8010));
+        for chosen in ["null", r#""0""#, r#""""#, r#""x-y""#] {
+            assert_eq!(port(chosen), None);
+        }
+    }
+
+    #[test]
+    fn the_services_that_a_start_is_about_are_those_named_and_what_they_wait_for() {
+        let json = br#"{"name": "x", "services": {
+            "web": {"depends_on": {"db": {"condition": "service_healthy"}}},
+            "db": {"depends_on": {"init": {"condition": "service_completed_successfully"}, "off": {"condition": "x"}}},
+            "init": {}, "other": {}}}"#;
+        let stack = Stack::parse(json).unwrap();
+        assert_eq!(stack.with_dependencies(["web"]), BTreeSet::from(["web", "db", "init"]));
+        assert!(stack.is_one_shot("init") && !stack.is_one_shot("db"));
+    }
+
+    #[test]
+    fn a_service_without_an_image_has_one_of_composes_naming() {
+        let json = br#"{"name": "x", "services": {"a": {"build": {"context": "."}}, "b": {"image": "postgres"}}}"#;
+        let stack = Stack::parse(json).unwrap();
+        assert_eq!(stack.services["a"].image(&stack.project, "a"), ("x-a".to_string(), true));
+        assert_eq!(stack.services["b"].image(&stack.project, "b"), ("postgres".to_string(), false));
+    }
+}

@@ -1,0 +1,199 @@
+//! Where the engine is: on this machine, or on another one whose ports are not ours.
+
+use std::path::PathBuf;
+use std::{env, fs};
+
+use serde::Deserialize;
+
+use super::{Published, ask, docker};
+use crate::compose::Stack;
+use crate::exit::Failure;
+use crate::process::Executor;
+
+/// Where the engine is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Endpoint {
+    /// Behind a socket of this machine.
+    Local,
+    /// On this host, reached over the network.
+    Remote(String),
+}
+
+impl Endpoint {
+    /// The engine that the docker CLI talks to, by its own rules: `DOCKER_HOST`, then `DOCKER_CONTEXT`, then the current
+    /// context of its configuration. Only for a context other than the default one docker is asked.
+    pub fn current(executor: &dyn Executor) -> Endpoint {
+        let variable = |name: &str| env::var(name).ok().filter(|value| !value.is_empty());
+        if let Some(host) = variable("DOCKER_HOST") {
+            return Endpoint::of(&host);
+        }
+        match variable("DOCKER_CONTEXT").or_else(configured_context) {
+            None => Endpoint::Local,
+            Some(context) if context == "default" => Endpoint::Local,
+            Some(context) => Endpoint::of_context(executor, &context),
+        }
+    }
+
+    /// The engine of a context of the docker CLI's.
+    pub fn of_context(executor: &dyn Executor, context: &str) -> Endpoint {
+        let question = docker(&["context", "inspect", "--format", "{{json .Endpoints.docker.Host}}", context]);
+        // A context that is not there is told of by whatever is asked next.
+        let hosts: Vec<String> = ask(executor, &question).unwrap_or_default();
+        hosts.first().map_or(Endpoint::Local, |host| Endpoint::of(host))
+    }
+
+    /// What a value of `DOCKER_HOST` stands for.
+    fn of(host: &str) -> Endpoint {
+        let Some((scheme, rest)) = host.split_once("://") else {
+            // docker takes it for tcp.
+            return Endpoint::of(&format!("tcp://{host}"));
+        };
+        match scheme {
+            "tcp" | "http" | "https" | "ssh" => {
+                let authority = rest.split('/').next().unwrap_or_default();
+                let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
+                let name = match host.strip_prefix('[').and_then(|v6| v6.split_once(']')) {
+                    Some((v6, _)) => v6,
+                    None => host.rsplit_once(':').map_or(host, |(name, _)| name),
+                };
+                // Nobody but docker knows what it makes of an empty one.
+                if name.is_empty() { Endpoint::Local } else { Endpoint::Remote(name.to_string()) }
+            }
+            _ => Endpoint::Local,
+        }
+    }
+
+    /// Whether its ports are this machine's.
+    pub fn is_local(&self) -> bool {
+        *self == Endpoint::Local
+    }
+
+    /// The host under which a published port can be reached from here, as in a URL. None if it is bound to a loopback
+    /// address of another machine.
+    pub fn host_of(&self, port: &Published) -> Option<String> {
+        let ip = port.host_ip.as_str();
+        let everywhere = ["", "0.0.0.0", "::"].contains(&ip);
+        let loopback = ip.starts_with("127.") || ip == "::1";
+        let host = match self {
+            Endpoint::Local if everywhere => "localhost",
+            Endpoint::Remote(host) if everywhere => host,
+            Endpoint::Remote(host) if loopback && !is_this_machine(host) => return None,
+            _ => ip,
+        };
+        Some(if host.contains(':') { format!("[{host}]") } else { host.to_string() })
+    }
+
+    /// Where a published port of a service can be reached from here: a URL if the protocol is known, else `host:port`. None if
+    /// it cannot be reached.
+    pub fn address(&self, stack: &Stack, service: &str, port: &Published) -> Option<String> {
+        let address = format!("{}:{}", self.host_of(port)?, port.host_port);
+        Some(match stack.scheme(service, port.target) {
+            _ if port.protocol == "udp" => format!("{address}/udp"),
+            Some(scheme) => format!("{scheme}://{address}"),
+            None => address,
+        })
+    }
+}
+
+fn is_this_machine(host: &str) -> bool {
+    host == "localhost" || host.starts_with("127.") || host == "::1"
+}
+
+/// Whether the engine runs on this very host, and sees the same folders: not on another machine, nor outside of the container
+/// that we are in.
+///
+/// # Errors
+/// [`crate::exit::Code::EngineUnavailable`] if the engine does not answer.
+pub fn is_on_this_host(executor: &dyn Executor) -> Result<bool, Failure> {
+    if !Endpoint::current(executor).is_local() {
+        return Ok(false);
+    }
+    let ours = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    Ok(host_name(executor)? == ours.trim())
+}
+
+/// What the engine calls the host that it runs on.
+///
+/// # Errors
+/// [`crate::exit::Code::EngineUnavailable`] if it does not answer.
+pub fn host_name(executor: &dyn Executor) -> Result<String, Failure> {
+    let names: Vec<String> = ask(executor, &docker(&["info", "--format", "{{json .Name}}"]))?;
+    Ok(names.into_iter().next().unwrap_or_default())
+}
+
+/// The `currentContext` of the docker CLI's configuration, if there is one.
+fn configured_context() -> Option<String> {
+    #[derive(Deserialize)]
+    struct Config {
+        #[serde(rename = "currentContext")]
+        current_context: Option<String>,
+    }
+    let folder = match env::var_os("DOCKER_CONFIG").filter(|folder| !folder.is_empty()) {
+        Some(folder) => PathBuf::from(folder),
+        None => PathBuf::from(env::var_os("HOME")?).join(".docker"),
+    };
+    let config: Config = serde_json::from_slice(&fs::read(folder.join("config.json")).ok()?).ok()?;
+    config.current_context.filter(|context| !context.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_socket_is_local_and_a_host_is_remote() {
+        let remote = |name: &str| Endpoint::Remote(name.to_string());
+        for (host, endpoint) in [
+            ("unix:///var/run/docker.sock", Endpoint::Local),
+            ("npipe:////./pipe/docker_engine", Endpoint::Local),
+            ("fd://", Endpoint::Local),
+            ("tcp://10.0.0.7:2375", remote("10.0.0.7")),
+            ("tcp://build.example", remote("build.example")),
+            ("10.0.0.7:2375", remote("10.0.0.7")),
+            ("tcp://[2001:db8::1]:2376", remote("2001:db8::1")),
+            ("ssh://me@build.example:22", remote("build.example")),
+            ("ssh://me@build.example/run/docker.sock", remote("build.example")),
+            ("https://build.example:443/engine", remote("build.example")),
+            ("tcp://", Endpoint::Local),
+        ] {
+            assert_eq!(Endpoint::of(host), endpoint, "{host}");
+        }
+    }
+
+    #[test]
+    fn an_address_is_a_url_where_the_protocol_is_known() {
+        let stack = Stack::parse(br#"{"name": "x", "services": {}}"#).unwrap();
+        for (ip, target, protocol, address) in [
+            ("127.0.0.1", 5432, "tcp", "127.0.0.1:1234"),
+            ("0.0.0.0", 8080, "tcp", "http://localhost:1234"),
+            ("::1", 443, "tcp", "https://[::1]:1234"),
+            ("", 53, "udp", "localhost:1234/udp"),
+            ("", 80, "udp", "localhost:1234/udp"),
+        ] {
+            let [protocol, host_ip] = [protocol, ip].map(str::to_string);
+            let port = Published { target, protocol, host_ip, host_port: 1234 };
+            assert_eq!(Endpoint::Local.address(&stack, "web", &port).as_deref(), Some(address));
+        }
+    }
+
+    #[test]
+    fn a_port_is_reached_at_the_host_of_the_engine() {
+        let at = |ip: &str| Published { target: 80, protocol: "tcp".into(), host_ip: ip.into(), host_port: 8080 };
+        let remote = Endpoint::Remote("build.example".to_string());
+        let tunnel = Endpoint::Remote("127.0.0.1".to_string());
+        for (ip, here, there, through) in [
+            ("", Some("localhost"), Some("build.example"), Some("127.0.0.1")),
+            ("0.0.0.0", Some("localhost"), Some("build.example"), Some("127.0.0.1")),
+            ("::", Some("localhost"), Some("build.example"), Some("127.0.0.1")),
+            ("127.0.0.1", Some("127.0.0.1"), None, Some("127.0.0.1")),
+            ("::1", Some("[::1]"), None, Some("[::1]")),
+            ("10.0.0.7", Some("10.0.0.7"), Some("10.0.0.7"), Some("10.0.0.7")),
+        ] {
+            for (endpoint, host) in [(&Endpoint::Local, here), (&remote, there), (&tunnel, through)] {
+                assert_eq!(endpoint.host_of(&at(ip)).as_deref(), host, "{ip} of {endpoint:?}");
+            }
+        }
+        let v6 = Endpoint::Remote("2001:db8::1".to_string());
+        assert_eq!(v6.host_of(&at("::")).as_deref(), Some("[2001:db8::1]"));
+    }
+}

@@ -1,0 +1,278 @@
+//! What the engine knows of each container of a project: how it is, how it ended and why, where it can be reached.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use anyhow::anyhow;
+use serde::Deserialize;
+
+use super::{NOT_ONE_OFF, ask, docker, no_docker, of_project};
+use crate::compose::ProjectName;
+use crate::exit::{Code, Failure};
+use crate::process::Executor;
+
+/// A container as `docker inspect` describes it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Inspected {
+    /// The engine's name for it, unique for ever.
+    pub id: String,
+    /// Its name.
+    pub name: String,
+    /// The service that it belongs to.
+    pub service: String,
+    /// Which of the service's containers it is, from 1.
+    pub number: u32,
+    /// The engine's word: `created`, `running`, `restarting`, `exited`, `dead` …
+    pub state: String,
+    /// How its last process ended; 0 while it runs.
+    pub exit_code: i64,
+    /// Whether its last process was ended for want of memory.
+    pub out_of_memory: bool,
+    /// Why it could not be started, in the engine's words; empty if it could.
+    pub error: String,
+    /// When it was started the last time, by the engine's clock, as in RFC 3339.
+    pub started_at: String,
+    /// How often the engine has restarted it.
+    pub restarts: u32,
+    /// How its healthcheck goes, if it has one.
+    pub health: Option<Health>,
+    /// Its ports, also those that are not published, in order.
+    pub ports: Vec<Published>,
+}
+
+impl Inspected {
+    /// What its last process exited with, if it does not run.
+    pub fn ended_with(&self) -> Option<i64> {
+        ["exited", "restarting", "dead"].contains(&self.state.as_str()).then_some(self.exit_code)
+    }
+}
+
+/// How a healthcheck goes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Health {
+    /// `starting`, `healthy` or `unhealthy`.
+    pub status: String,
+    /// What the last probe printed, if it failed.
+    pub failure: Option<String>,
+}
+
+/// A port of a container.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Published {
+    /// The port inside.
+    pub target: u16,
+    /// `tcp` or `udp`.
+    pub protocol: String,
+    /// The engine's host's address that it is bound to; empty for all of them.
+    pub host_ip: String,
+    /// The port there.
+    pub host_port: u16,
+}
+
+const FORMAT: &str = concat!(
+    r#"{"id":{{json .Id}},"name":{{json .Name}},"#,
+    r#""service":{{json (index .Config.Labels "com.docker.compose.service")}},"#,
+    r#""number":{{json (index .Config.Labels "com.docker.compose.container-number")}},"#,
+    r#""state":{{json .State}},"restarts":{{json .RestartCount}},"ports":{{json .NetworkSettings.Ports}}}"#
+);
+
+/// The answer, as docker gives it.
+#[derive(Deserialize)]
+struct Answer {
+    id: String,
+    name: String,
+    service: String,
+    number: String,
+    state: State,
+    restarts: u32,
+    ports: Option<BTreeMap<String, Option<Vec<Binding>>>>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct State {
+    status: String,
+    exit_code: i64,
+    #[serde(rename = "OOMKilled", default)]
+    out_of_memory: bool,
+    #[serde(default)]
+    error: String,
+    #[serde(default)]
+    started_at: String,
+    health: Option<Checked>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Checked {
+    status: String,
+    #[serde(default)]
+    log: Option<Vec<Probe>>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Probe {
+    exit_code: i64,
+    output: String,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Binding {
+    host_ip: String,
+    host_port: String,
+}
+
+impl From<Answer> for Inspected {
+    fn from(answer: Answer) -> Inspected {
+        let Answer { id, name, service, number, state, restarts, ports } = answer;
+        let mut ports: Vec<Published> = ports.into_iter().flatten().flat_map(published).collect();
+        ports.sort();
+        Inspected {
+            id,
+            name: name.trim_start_matches('/').to_string(),
+            service,
+            number: number.parse().unwrap_or(1),
+            state: state.status,
+            exit_code: state.exit_code,
+            out_of_memory: state.out_of_memory,
+            error: state.error,
+            started_at: state.started_at,
+            restarts,
+            // Podman says that a container without a healthcheck has an empty one.
+            health: state.health.filter(|health| !["", "none"].contains(&health.status.as_str())).map(Health::from),
+            ports,
+        }
+    }
+}
+
+impl From<Checked> for Health {
+    fn from(checked: Checked) -> Health {
+        let last = checked.log.into_iter().flatten().last();
+        let failed = last.filter(|probe| probe.exit_code != 0);
+        Health { status: checked.status, failure: failed.map(|probe| probe.output.trim().to_string()) }
+    }
+}
+
+/// What the engine says of a container's port, as in `80/tcp`.
+fn published((port, bindings): (String, Option<Vec<Binding>>)) -> Vec<Published> {
+    let Some((target, protocol)) = port.split_once('/') else { return Vec::new() };
+    let Ok(target) = target.parse() else { return Vec::new() };
+    let bindings = bindings.into_iter().flatten().filter_map(|binding| {
+        let host_port = binding.host_port.parse().ok().filter(|port| *port > 0)?;
+        Some(Published { target, protocol: protocol.to_string(), host_ip: binding.host_ip, host_port })
+    });
+    bindings.collect()
+}
+
+/// Every container that the project's file asks for, by name.
+///
+/// # Errors
+/// [`Code::EngineUnavailable`] if the engine does not answer.
+pub fn inspect(executor: &dyn Executor, project: &ProjectName) -> Result<Vec<Inspected>, Failure> {
+    let question = ["ps", "--all", "--no-trunc", "--filter", &of_project(project), "--filter", NOT_ONE_OFF];
+    let question = docker(&[&question[..], &["--format", "{{json .ID}}"]].concat());
+    // A container that has been removed since it was listed makes the second question fail: as long as somebody takes
+    // the stack down, it is asked again.
+    let mut chances = 20;
+    loop {
+        let ids: Vec<String> = ask(executor, &question)?;
+        if ids.is_empty() {
+            return Ok(Vec::new());
+        }
+        let ids = ids.iter().map(String::as_str);
+        let words: Vec<&str> = ["container", "inspect", "--format", FORMAT].into_iter().chain(ids).collect();
+        chances -= 1;
+        match ask::<Answer>(executor, &docker(&words)) {
+            Ok(answers) => {
+                let mut all: Vec<Inspected> = answers.into_iter().map(Inspected::from).collect();
+                all.sort_by(|a, b| (&a.service, a.number, &a.name).cmp(&(&b.service, b.number, &b.name)));
+                return Ok(all);
+            }
+            Err(failure) if chances > 0 && format!("{failure:#}").contains("No such container") => {}
+            Err(failure) => return Err(failure),
+        }
+    }
+}
+
+/// The last lines of what a container has printed, its errors among them, oldest first. Empty where the engine does not
+/// tell.
+pub fn last_words(executor: &dyn Executor, container: &str, lines: u32) -> Vec<u8> {
+    let question = docker(&["logs", "--tail", &lines.to_string(), container]).with_errors();
+    executor.output(&question).map(|output| output.stdout).unwrap_or_default()
+}
+
+/// Which of these images the engine does not have.
+///
+/// # Errors
+/// [`Code::EngineUnavailable`] if docker cannot be run.
+pub fn missing_images(executor: &dyn Executor, images: &BTreeSet<String>) -> Result<BTreeSet<String>, Failure> {
+    let is_missing = |image: &&String| -> Result<bool, Failure> {
+        let question = docker(&["image", "inspect", "--format", "{{.Id}}", image]);
+        let output = executor.output(&question).map_err(no_docker)?;
+        Ok(!output.status.success() && String::from_utf8_lossy(&output.stderr).contains("No such image"))
+    };
+    let mut missing = BTreeSet::new();
+    for image in images {
+        if is_missing(&image)? {
+            missing.insert(image.clone());
+        }
+    }
+    Ok(missing)
+}
+
+/// The platform of a container's image and that of the engine, as in `linux/amd64`.
+///
+/// # Errors
+/// [`Code::EngineUnavailable`] if the engine does not tell.
+pub fn architectures(executor: &dyn Executor, container: &str) -> Result<(String, String), Failure> {
+    let word = |words: &[&str]| -> Result<String, Failure> {
+        let answer: Vec<String> = ask(executor, &docker(words))?;
+        answer.into_iter().next().ok_or_else(|| Code::EngineUnavailable.because(anyhow!("docker said nothing")))
+    };
+    let image = word(&["container", "inspect", "--format", "{{json .Image}}", container])?;
+    Ok((
+        word(&["image", "inspect", "--format", r#"{{json (print .Os "/" .Architecture)}}"#, &image])?,
+        word(&["version", "--format", r#"{{json (print .Server.Os "/" .Server.Arch)}}"#])?,
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::fake::{Says, project};
+    use super::*;
+
+    #[test]
+    fn a_container_is_read_as_docker_describes_it() {
+        let sick = r#"{"id":"1","name":"/x-web-2","service":"web","number":"2","restarts":4,"state":{"Status":"running",
+            "ExitCode":0,"OOMKilled":false,"Error":"","StartedAt":"2026-01-02T03:04:05.6Z","Health":{"Status":"unhealthy",
+            "Log":[{"ExitCode":0,"Output":"fine"},{"ExitCode":1,"Output":" cannot connect\n"}]}},
+            "ports":{"80/tcp":[{"HostIp":"127.0.0.1","HostPort":"8080"},{"HostIp":"::1","HostPort":"8080"}],
+            "53/udp":[{"HostIp":"","HostPort":"53"}],"9000/tcp":null}}"#;
+        let Answer { .. } = serde_json::from_str(sick).unwrap();
+        let web = Inspected::from(serde_json::from_str::<Answer>(sick).unwrap());
+        assert_eq!((web.name.as_str(), web.number, web.restarts), ("x-web-2", 2, 4));
+        let health = web.health.unwrap();
+        assert_eq!((health.status.as_str(), health.failure.as_deref()), ("unhealthy", Some("cannot connect")));
+        let ports: Vec<_> = web.ports.iter().map(|p| (p.target, &*p.protocol, &*p.host_ip, p.host_port)).collect();
+        let expected = [(53, "udp", "", 53), (80, "tcp", "127.0.0.1", 8080), (80, "tcp", "::1", 8080)];
+        assert_eq!(ports, expected);
+        let dead = r#"{"id":"1","name":"/x","service":"x","number":"1","restarts":0,
+            "state":{"Status":"exited","ExitCode":137,"OOMKilled":true,"Health":{"Status":"none"}},"ports":{}}"#;
+        let dead = Inspected::from(serde_json::from_str::<Answer>(dead).unwrap());
+        assert!(dead.out_of_memory && dead.health.is_none() && dead.ports.is_empty());
+    }
+
+    #[test]
+    fn nothing_is_inspected_where_nothing_is() {
+        assert_eq!(inspect(&Says(0, "", ""), &project()).unwrap(), []);
+    }
+
+    #[test]
+    fn an_image_is_missing_only_if_the_engine_says_so() {
+        let images = BTreeSet::from(["a".to_string()]);
+        assert_eq!(missing_images(&Says(1, "", "Error: No such image: a"), &images).unwrap(), images);
+        assert!(missing_images(&Says(1, "", "Cannot connect"), &images).unwrap().is_empty());
+        assert!(missing_images(&Says(0, "sha256:1", ""), &images).unwrap().is_empty());
+    }
+}

@@ -1,0 +1,266 @@
+//! Questions to the engine, asked by label: what of a project exists, whose is it, is there an engine at all.
+//!
+//! Compose's own word is not enough here: its `down` says 0 with containers still running (a service behind a profile,
+//! an orphan), and its `up -d` says 0 when they have crashed; so what is there is asked of the engine itself.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, anyhow};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+
+use crate::compose::ProjectName;
+use crate::exit::{Code, Failure};
+use crate::process::{Executor, Invocation};
+
+mod endpoint;
+mod events;
+mod inspect;
+mod remains;
+
+pub use endpoint::{Endpoint, host_name, is_on_this_host};
+pub use events::{Happening, Past, happenings, stopped_by_somebody};
+pub use inspect::{Health, Inspected, Published, architectures, inspect, last_words, missing_images};
+pub use remains::{Network, Remains, look_into_networks, remains};
+
+const PROJECT_LABEL: &str = "label=com.docker.compose.project";
+/// Containers that the file asks for, as opposed to those of `docker compose run`.
+const NOT_ONE_OFF: &str = "label=com.docker.compose.oneoff=False";
+
+/// A container as `docker ps` lists it, in whatever state.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct Container {
+    /// The engine's name for it, unique for ever.
+    pub id: String,
+    /// Its name.
+    pub name: String,
+    /// The engine's word: `created`, `running`, `exited` …
+    pub state: String,
+    /// The Compose project that it belongs to; empty if to none.
+    pub project: String,
+    /// The service that it belongs to.
+    pub service: String,
+    /// The folder of the compose file that it was made from; empty if it does not say.
+    pub working_dir: String,
+    /// The version of the Compose that made it; empty if it does not say.
+    pub made_by: String,
+    /// Its ports, as in `0.0.0.0:8080->80/tcp, 9000/tcp`.
+    pub ports: String,
+}
+
+impl Container {
+    /// Whether it runs, or is about to again.
+    pub fn is_up(&self) -> bool {
+        matches!(self.state.as_str(), "running" | "restarting" | "paused")
+    }
+}
+
+const CONTAINER: &str = concat!(
+    r#"{"id":{{json .ID}},"name":{{json .Names}},"state":{{json .State}},"#,
+    r#""project":{{json (.Label "com.docker.compose.project")}},"#,
+    r#""service":{{json (.Label "com.docker.compose.service")}},"#,
+    r#""working_dir":{{json (.Label "com.docker.compose.project.working_dir")}},"#,
+    r#""made_by":{{json (.Label "com.docker.compose.version")}},"ports":{{json .Ports}}}"#
+);
+
+fn list(executor: &dyn Executor, filter: &[&str]) -> Result<Vec<Container>, Failure> {
+    let words = [&["ps", "--no-trunc"], filter, &["--format", CONTAINER]].concat();
+    let mut containers: Vec<Container> = ask(executor, &docker(&words))?;
+    containers.sort_by(|a, b| a.name.cmp(&b.name));
+    Ok(containers)
+}
+
+/// Every container of a project.
+///
+/// # Errors
+/// [`Code::EngineUnavailable`] if docker is missing or the daemon does not answer.
+pub fn containers(executor: &dyn Executor, project: &ProjectName) -> Result<Vec<Container>, Failure> {
+    list(executor, &["--all", "--filter", &of_project(project)])
+}
+
+/// Every container of any Compose project.
+///
+/// # Errors
+/// [`Code::EngineUnavailable`] if the engine does not answer.
+pub fn compose_containers(executor: &dyn Executor) -> Result<Vec<Container>, Failure> {
+    list(executor, &["--all", "--filter", PROJECT_LABEL])
+}
+
+/// Every container that runs, whoever started it.
+///
+/// # Errors
+/// [`Code::EngineUnavailable`] if the engine does not answer.
+pub fn running_containers(executor: &dyn Executor) -> Result<Vec<Container>, Failure> {
+    list(executor, &[])
+}
+
+/// The projects that have containers made from the compose file in `dev_dir`, by name.
+///
+/// # Errors
+/// [`Code::EngineUnavailable`] if the engine does not answer.
+pub fn projects_of(executor: &dyn Executor, dev_dir: &Path) -> Result<Vec<ProjectName>, Failure> {
+    let canonical = fs::canonicalize(dev_dir).ok();
+    let containers = compose_containers(executor)?;
+    let ours = containers.iter().filter(|container| {
+        // The dev dir itself may be gone by now; then the name that it had must do.
+        let theirs = Path::new(&container.working_dir);
+        theirs == dev_dir || fs::canonicalize(theirs).is_ok_and(|theirs| Some(theirs) == canonical)
+    });
+    let mut projects: Vec<ProjectName> = ours.filter_map(|c| ProjectName::new(&c.project).ok()).collect();
+    projects.sort();
+    projects.dedup();
+    Ok(projects)
+}
+
+/// The checkout that the project's containers belong to, if it is another than `dev_dir`.
+///
+/// Folders are compared through symlinks. One that is gone no longer counts, so that a moved workspace takes its stack
+/// over. Containers that do not say where they come from are not ours either.
+pub fn other_checkout(containers: &[Container], dev_dir: &Path) -> Option<PathBuf> {
+    let ours = fs::canonicalize(dev_dir).ok();
+    containers.iter().find_map(|container| {
+        let theirs = Path::new(&container.working_dir);
+        if theirs.as_os_str().is_empty() {
+            return Some(theirs.to_owned());
+        }
+        match fs::canonicalize(theirs) {
+            Ok(theirs) => (Some(&theirs) != ours.as_ref()).then_some(theirs),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            // It is there, we just may not look: somebody else's.
+            Err(_) => (Some(theirs) != ours.as_deref()).then(|| theirs.to_owned()),
+        }
+    })
+}
+
+/// That docker could not be started, as a failure with its exit code.
+pub fn no_docker(error: io::Error) -> Failure {
+    let missing = error.kind() == io::ErrorKind::NotFound;
+    let error = anyhow!(error).context("cannot run `docker`");
+    let failure = Code::EngineUnavailable.because(error);
+    if missing { failure.help("install the Docker CLI with Compose v2, or put it on PATH") } else { failure }
+}
+
+/// `docker` with these words.
+fn docker(words: &[&str]) -> Invocation {
+    let mut command = Command::new("docker");
+    command.args(words);
+    Invocation::from(command)
+}
+
+/// The filter for what belongs to a project.
+fn of_project(project: &ProjectName) -> String {
+    format!("{PROJECT_LABEL}={project}")
+}
+
+/// The answer of the engine, one JSON value a line.
+fn ask<T: DeserializeOwned>(executor: &dyn Executor, question: &Invocation) -> Result<Vec<T>, Failure> {
+    let mut output = executor.output(question).map_err(no_docker)?;
+    if output.status.code().is_none() {
+        // A signal to our process group may strike a command between its fork and its own group: nobody meant it.
+        output = executor.output(question).map_err(no_docker)?;
+    }
+    if !output.status.success() {
+        let words = String::from_utf8_lossy(&output.stderr);
+        let error = anyhow!("{}", words.trim()).context("the docker engine does not answer");
+        return Err(Code::EngineUnavailable
+            .because(error)
+            .help("start the engine, or look at DOCKER_HOST and `docker context ls`; `docker info` asks it again"));
+    }
+    serde_json::Deserializer::from_slice(&output.stdout)
+        .into_iter()
+        .collect::<Result<Vec<T>, _>>()
+        .with_context(|| format!("cannot read what `{question}` printed"))
+        .map_err(|error| Code::EngineUnavailable.because(error))
+}
+
+#[cfg(test)]
+mod fake {
+    use std::io;
+    use std::os::unix::process::ExitStatusExt;
+    use std::process::{ExitStatus, Output};
+
+    use super::Container;
+    use crate::compose::ProjectName;
+    use crate::process::{Executor, Invocation, OnExit, Running};
+
+    /// Answers every question with the same exit code and words.
+    pub struct Says(pub i32, pub &'static str, pub &'static str);
+
+    impl Executor for Says {
+        fn output(&self, _: &Invocation) -> io::Result<Output> {
+            let status = ExitStatus::from_raw(self.0 << 8);
+            Ok(Output { status, stdout: self.1.into(), stderr: self.2.into() })
+        }
+
+        fn spawn(&self, _: &Invocation, _: OnExit) -> io::Result<Box<dyn Running>> {
+            Err(io::ErrorKind::Unsupported.into())
+        }
+    }
+
+    pub fn project() -> ProjectName {
+        ProjectName::new("x").unwrap()
+    }
+
+    pub fn container(name: &str, working_dir: &str) -> Container {
+        let words = [name, "running", working_dir].map(str::to_string);
+        let [name, state, working_dir] = words;
+        Container { service: name.clone(), name, state, working_dir, ..Container::default() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::fake::{Says, container, project};
+    use super::*;
+
+    #[test]
+    fn containers_are_read_a_line_each_and_sorted() {
+        let lines = r#"{"name":"b","state":"exited","service":"s","working_dir":"/a b\"c"}
+            {"name":"a","state":"running","service":"s","working_dir":""}"#;
+        let containers = containers(&Says(0, lines, ""), &project()).unwrap();
+        let names: Vec<_> = containers.iter().map(|c| (c.name.as_str(), c.is_up())).collect();
+        assert_eq!(names, [("a", true), ("b", false)]);
+        assert_eq!(containers[1].working_dir, "/a b\"c");
+    }
+
+    #[test]
+    fn an_answer_that_makes_no_sense_is_exit_code_4() {
+        let failure = containers(&Says(0, "no json", ""), &project()).unwrap_err();
+        assert_eq!(failure.code(), Code::EngineUnavailable);
+    }
+
+    #[test]
+    fn another_checkout_is_one_that_still_exists_and_is_not_ours_through_symlinks() {
+        let temp = tempfile::tempdir().unwrap();
+        let (ours, theirs, link) = (temp.path().join("ours"), temp.path().join("theirs"), temp.path().join("link"));
+        fs::create_dir_all(&ours).unwrap();
+        fs::create_dir_all(&theirs).unwrap();
+        std::os::unix::fs::symlink(&ours, &link).unwrap();
+        let made_in = |name: &str, folder: &Path| container(name, folder.to_str().unwrap());
+        let other = |folder: &Path| other_checkout(&[made_in("c", &ours), made_in("d", folder)], &ours);
+        assert_eq!(other(&ours), None);
+        assert_eq!(other(&link), None);
+        assert_eq!(other(&temp.path().join("gone")), None);
+        assert_eq!(other(&theirs), Some(fs::canonicalize(&theirs).unwrap()));
+        assert_eq!(other(Path::new("")), Some(PathBuf::new()));
+        assert_eq!(other_checkout(&[], &ours), None);
+    }
+
+    #[test]
+    fn a_project_is_found_by_the_dev_dir_that_it_was_made_from() {
+        let lines = r#"{"project":"b","working_dir":"/gone/dev"} {"project":"a","working_dir":"/gone/dev"}
+            {"project":"a","working_dir":"/gone/dev"} {"project":"c","working_dir":"/also/gone"}
+            {"project":"d","working_dir":"/"}"#;
+        let names = |dev_dir: &str| {
+            let projects = projects_of(&Says(0, lines, ""), Path::new(dev_dir)).unwrap();
+            projects.iter().map(ToString::to_string).collect::<Vec<_>>()
+        };
+        assert_eq!(names("/gone/dev"), ["a", "b"]);
+        assert_eq!(names("/usr/.."), ["d"]);
+        assert!(names("/nowhere").is_empty());
+    }
+}

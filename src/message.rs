@@ -1,0 +1,172 @@
+//! What a program that reads our standard output gets to know with `--message-format json`: one object a line, each with a
+//! `reason`. `spec/messages.schema.json` describes them, and a test holds the two together.
+
+use serde::Serialize;
+
+/// Something that has happened, or was asked for.
+#[derive(Debug, Serialize)]
+#[serde(tag = "reason", rename_all = "kebab-case")]
+pub enum Message<'a> {
+    /// The stack has been started; in the background with all that is known of it.
+    StackStarted {
+        /// Its project.
+        project: &'a str,
+        /// Whether a run in the foreground is attached to it.
+        attached: bool,
+        /// Its containers.
+        services: Vec<Service>,
+    },
+    /// Every service is what it should be.
+    StackReady {
+        /// Its project.
+        project: &'a str,
+        /// Its containers.
+        services: Vec<Service>,
+    },
+    /// A service is what it should be.
+    ServiceReady {
+        /// The project.
+        project: &'a str,
+        /// The service.
+        service: &'a str,
+        /// Its state in a few words.
+        state: &'a str,
+    },
+    /// A container is not what it should be, or a service has none.
+    ServiceFailed {
+        /// The project.
+        project: &'a str,
+        /// The container.
+        #[serde(flatten)]
+        service: Service,
+        /// What it has to be blamed for, as a sentence.
+        message: String,
+        /// The end of its log, oldest line first.
+        log: Vec<String>,
+    },
+    /// A published port is not to be had.
+    PortTaken {
+        /// The project.
+        project: &'a str,
+        /// The service that publishes it.
+        service: &'a str,
+        /// The port.
+        port: &'a str,
+        /// Who has it, in words.
+        holder: String,
+    },
+    /// The stack failed to start, to run, or to be ready in time.
+    StackFailed {
+        /// The project.
+        project: &'a str,
+        /// Why, as one line.
+        message: &'a str,
+        /// What Compose said last, where that is known.
+        compose: Option<String>,
+    },
+    /// The stack is over: nothing of it runs any more.
+    StackStopped {
+        /// The project.
+        project: &'a str,
+        /// Why: `requested`, `interrupted`, `finished`, `failed` or `late`.
+        cause: &'static str,
+        /// Whether everything is gone that was to go.
+        complete: bool,
+    },
+    /// Something that is left on the engine although it was to go.
+    Leftover {
+        /// The project.
+        project: &'a str,
+        /// `container`, `network` or `volume`.
+        kind: &'static str,
+        /// Its name.
+        name: &'a str,
+        /// The command that removes all that is left.
+        removal: &'a str,
+    },
+    /// A container of the stack, or a service that has none.
+    ServiceStatus {
+        /// The project.
+        project: &'a str,
+        /// The container.
+        #[serde(flatten)]
+        service: Service,
+    },
+    /// A stack on this engine.
+    StackListed {
+        /// The project.
+        project: &'a str,
+        /// The checkout that it was started from.
+        workspace: &'a str,
+        /// Whether that is gone; none where it cannot be told from here.
+        workspace_gone: Option<bool>,
+        /// How many of its containers run.
+        running: usize,
+        /// How many there are.
+        containers: usize,
+    },
+    /// Where a published port can be reached.
+    Address {
+        /// The project.
+        project: &'a str,
+        /// The service.
+        service: &'a str,
+        /// The port inside.
+        port: u16,
+        /// The name of the variable.
+        key: &'a str,
+        /// Its value.
+        value: &'a str,
+    },
+    /// A command that would be run.
+    Command {
+        /// Ready to be pasted into a POSIX shell.
+        line: String,
+    },
+    /// Why the program did not do what it was asked.
+    Error {
+        /// What failed, with its causes.
+        message: &'a str,
+        /// What to do next, where that is known.
+        help: Option<&'a str>,
+    },
+    /// The last line.
+    Finished {
+        /// The program's exit code.
+        exit_code: u8,
+    },
+}
+
+/// One container of the stack, or a service that has none.
+#[derive(Debug, Serialize)]
+pub struct Service {
+    /// The service.
+    pub service: String,
+    /// The container's name; none if there is none.
+    pub container: Option<String>,
+    /// The engine's word, or `not created`.
+    pub state: String,
+    /// `ready`, `pending` or `failed`.
+    pub standing: &'static str,
+    /// What it ended with, if it has.
+    pub exit_code: Option<i64>,
+    /// What that stands for, where it is known.
+    pub meaning: Option<String>,
+    /// Why it is not what it should be, where that is known.
+    pub cause: Option<String>,
+    /// `starting`, `healthy` or `unhealthy`, if it has a healthcheck.
+    pub health: Option<String>,
+    /// What the last probe of that printed, if it failed.
+    pub health_output: Option<String>,
+    /// How often the engine has restarted it.
+    pub restarts: u32,
+    /// When it was started the last time, by the engine's clock, as in RFC 3339; none if it never was.
+    pub started_at: Option<String>,
+    /// Where its published ports can be reached: URLs, or `host:port`.
+    pub addresses: Vec<String>,
+}
+
+/// The lines of a log, without what cannot be text.
+pub fn lines(log: &[u8]) -> Vec<String> {
+    String::from_utf8_lossy(log).lines().map(str::to_string).collect()
+}

@@ -1,0 +1,192 @@
+//! `dev env`: where the stack's published ports can be reached, as variables.
+
+use std::collections::BTreeMap;
+use std::ffi::OsStr;
+
+use anyhow::{Context as _, anyhow};
+
+use super::status::findings;
+use super::{Context, Selection, resolve};
+use crate::compose::Stack;
+use crate::diagnosis::Finding;
+use crate::engine::{Endpoint, Published};
+use crate::exit::Code;
+use crate::message::Message;
+use crate::process::Logger;
+use crate::shell::MessageFormat;
+use crate::workspace::{BrokenMember, Workspace};
+
+/// What `dev env` is asked for.
+#[derive(Clone, Debug)]
+pub struct EnvOptions {
+    /// Which stack.
+    pub selection: Selection,
+}
+
+/// One variable.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Variable {
+    service: String,
+    port: u16,
+    value: String,
+}
+
+/// Prints the variables, sorted by name.
+///
+/// # Errors
+/// [`Code::NothingToRun`] if nothing has been started, or two services make the same name; [`Code::EngineUnavailable`].
+pub fn env(options: &EnvOptions, cx: &Context<'_>) -> anyhow::Result<Code> {
+    let manifest_path = options.selection.manifest_path.as_deref();
+    let workspace = Workspace::discover(cx.executor.as_ref(), cx.cwd, manifest_path, BrokenMember::Tolerate)?;
+    let stack = resolve(cx, &workspace, &options.selection)?;
+    let findings = findings(cx, &workspace, &stack)?;
+    let endpoint = Endpoint::current(cx.executor.as_ref());
+    for (service, port) in unreachable(&endpoint, &findings) {
+        cx.shell.warn(&format!("{service} publishes {port} on the loopback address of another machine only"));
+    }
+    let project = stack.project.as_str();
+    for (key, variable) in variables(&stack, &endpoint, &findings)? {
+        let Variable { service, port, value } = &variable;
+        let message = Message::Address { project, service, port: *port, key: &key, value };
+        match cx.shell.format() {
+            MessageFormat::Json => cx.shell.print_message(&message),
+            MessageFormat::Human => cx.shell.print(OsStr::new(&format!("{key}={value}"))),
+        }
+        .context("cannot write to stdout")?;
+    }
+    Ok(Code::Success)
+}
+
+/// Every published port of every container, with the service and the number of the container in it.
+fn ports(findings: &[Finding]) -> impl Iterator<Item = (&str, u32, &Published)> {
+    findings
+        .iter()
+        .filter_map(|finding| finding.container.as_ref())
+        .flat_map(|container| container.ports.iter().map(|port| (container.service.as_str(), container.number, port)))
+}
+
+fn unreachable(endpoint: &Endpoint, findings: &[Finding]) -> Vec<(String, u16)> {
+    let ports = ports(findings).filter(|(_, _, port)| endpoint.host_of(port).is_none());
+    ports.map(|(service, _, port)| (service.to_string(), port.target)).collect()
+}
+
+fn variables(stack: &Stack, endpoint: &Endpoint, findings: &[Finding]) -> anyhow::Result<BTreeMap<String, Variable>> {
+    let mut variables: BTreeMap<String, Variable> = BTreeMap::new();
+    let first = findings.iter().filter_map(|finding| finding.container.as_ref());
+    let first = first.fold(BTreeMap::<&str, u32>::new(), |mut first, container| {
+        let number = first.entry(&container.service).or_insert(container.number);
+        *number = (*number).min(container.number);
+        first
+    });
+    for (service, number, port) in ports(findings) {
+        // A name that has to be looked up may lead to another family of addresses than the one that is bound.
+        let Some(host) = endpoint.host_of(port).map(|host| if host == "localhost" { "127.0.0.1".into() } else { host })
+        else {
+            continue;
+        };
+        let address = format!("{host}:{}", port.host_port);
+        let url = stack.scheme(service, port.target).filter(|_| port.protocol == "tcp");
+        let bare = host.trim_start_matches('[').trim_end_matches(']').to_string();
+        let values = [
+            ("ADDR", Some(address.clone())),
+            ("HOST", Some(bare)),
+            ("PORT", Some(port.host_port.to_string())),
+            ("URL", url.map(|scheme| format!("{scheme}://{address}"))),
+        ];
+        for (what, value) in values.into_iter().filter_map(|(what, value)| Some((what, value?))) {
+            let key = key(service, port, what, if first[service] == number { 1 } else { number });
+            let variable = Variable { service: service.to_string(), port: port.target, value };
+            match variables.get(&key) {
+                Some(other) if other.service != service => {
+                    let error = anyhow!("services `{}` and `{service}` both make the name {key}", other.service);
+                    return Err(Code::NothingToRun.because(error).help("rename one of them").into());
+                }
+                // The same port on another address, the version 6 one usually.
+                Some(_) => {}
+                None => drop(variables.insert(key, variable)),
+            }
+        }
+    }
+    Ok(variables)
+}
+
+/// The name of a variable, as in `API_8080_ADDR`: a name that every shell takes.
+fn key(service: &str, port: &Published, what: &str, number: u32) -> String {
+    let plain = |c: char| if c.is_ascii_alphanumeric() { c.to_ascii_uppercase() } else { '_' };
+    let name: String = service.chars().map(plain).collect();
+    let front = if name.starts_with(|c: char| c.is_ascii_digit()) { "_" } else { "" };
+    let protocol = if port.protocol == "tcp" { String::new() } else { format!("_{}", port.protocol.to_uppercase()) };
+    let replica = if number > 1 { format!("_{number}") } else { String::new() };
+    format!("{front}{name}_{}{protocol}_{what}{replica}", port.target)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::Inspected;
+    use crate::readiness::Standing;
+
+    fn container(service: &str, number: u32, ports: &[(u16, &str, &str, u16)]) -> Finding {
+        let ports = ports.iter().map(|(target, protocol, ip, host_port)| Published {
+            target: *target,
+            protocol: protocol.to_string(),
+            host_ip: ip.to_string(),
+            host_port: *host_port,
+        });
+        let service = service.to_string();
+        Finding::of(Inspected { service, number, ports: ports.collect(), ..Inspected::default() }, Standing::Ready)
+    }
+
+    fn said(findings: &[Finding], endpoint: &Endpoint) -> anyhow::Result<Vec<String>> {
+        let stack = Stack::parse(br#"{"name": "x", "services": {}}"#).unwrap();
+        let variables = variables(&stack, endpoint, findings)?;
+        Ok(variables.into_iter().map(|(key, variable)| format!("{key}={}", variable.value)).collect())
+    }
+
+    #[test]
+    fn each_published_port_makes_an_address_a_host_a_port_and_where_known_a_url() {
+        let api = container("api", 1, &[(8080, "tcp", "0.0.0.0", 49153), (8080, "tcp", "::", 49153)]);
+        let db = container("my-db", 1, &[(5432, "tcp", "127.0.0.1", 5432), (53, "udp", "::1", 53)]);
+        assert_eq!(
+            said(&[api, db], &Endpoint::Local).unwrap(),
+            [
+                "API_8080_ADDR=127.0.0.1:49153",
+                "API_8080_HOST=127.0.0.1",
+                "API_8080_PORT=49153",
+                "API_8080_URL=http://127.0.0.1:49153",
+                "MY_DB_53_UDP_ADDR=[::1]:53",
+                "MY_DB_53_UDP_HOST=::1",
+                "MY_DB_53_UDP_PORT=53",
+                "MY_DB_5432_ADDR=127.0.0.1:5432",
+                "MY_DB_5432_HOST=127.0.0.1",
+                "MY_DB_5432_PORT=5432",
+            ]
+        );
+    }
+
+    #[test]
+    fn further_containers_of_a_service_have_their_number_at_the_end() {
+        let first = container("api", 2, &[(80, "tcp", "", 1)]);
+        let second = container("api", 3, &[(80, "tcp", "", 2)]);
+        let said = said(&[first, second], &Endpoint::Local).unwrap();
+        assert!(said.contains(&"API_80_ADDR=127.0.0.1:1".to_string()), "{said:?}");
+        assert!(said.contains(&"API_80_ADDR_3=127.0.0.1:2".to_string()), "{said:?}");
+    }
+
+    #[test]
+    fn a_remote_engine_is_reached_at_its_host() {
+        let remote = Endpoint::Remote("build.example".to_string());
+        let api = container("1st", 1, &[(9000, "tcp", "0.0.0.0", 9), (9001, "tcp", "127.0.0.1", 10)]);
+        let all = [api];
+        let expected = ["_1ST_9000_ADDR=build.example:9", "_1ST_9000_HOST=build.example", "_1ST_9000_PORT=9"];
+        assert_eq!(said(&all, &remote).unwrap(), expected);
+        assert_eq!(unreachable(&remote, &all), [("1st".to_string(), 9001)]);
+    }
+
+    #[test]
+    fn two_services_that_make_one_name_are_an_error() {
+        let all = [container("a-b", 1, &[(80, "tcp", "", 1)]), container("a_b", 1, &[(80, "tcp", "", 2)])];
+        let error = said(&all, &Endpoint::Local).unwrap_err().to_string();
+        assert_eq!(error, "services `a-b` and `a_b` both make the name A_B_80_ADDR");
+    }
+}

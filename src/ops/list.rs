@@ -1,0 +1,137 @@
+//! `dev list`: every stack on this engine that was started from a dev dir, and what has become of its workspace.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::path::PathBuf;
+
+use anyhow::{Context as _, anyhow};
+
+use super::{Context, take_lock};
+use crate::compose::{Compose, ProjectName, Reach, Volumes};
+use crate::engine::{self, Container};
+use crate::exit::Code;
+use crate::message::Message;
+use crate::process::{Logger, Runner, Teardown};
+use crate::workspace::{DEV_DIR, Workspace, checkout_of};
+
+/// What `dev list` is asked for.
+#[derive(Clone, Debug)]
+pub struct ListOptions {
+    /// Whether the stacks whose workspace is gone are taken down.
+    pub prune: bool,
+    /// Grace for their containers in seconds; without it each service's own counts.
+    pub timeout: Option<u32>,
+    /// Print the commands of that instead of running them.
+    pub dry_run: bool,
+}
+
+/// A stack that was started from a dev dir.
+struct Listed {
+    project: String,
+    dev_dir: PathBuf,
+    containers: Vec<Container>,
+}
+
+/// Prints the stacks; with `prune` takes down those whose workspace is gone.
+///
+/// # Errors
+/// [`Code::EngineUnavailable`]; [`Code::NothingToRun`] if stacks are to be pruned on an engine of another machine.
+pub fn list(options: &ListOptions, cx: &Context<'_>) -> anyhow::Result<Code> {
+    let stacks = stacks(cx)?;
+    // Whether a folder is gone can be seen on the machine alone where it was.
+    let is_here = stacks.is_empty() || engine::is_on_this_host(cx.executor.as_ref())?;
+    if options.prune {
+        if !is_here {
+            let error = anyhow!("whether a workspace is gone cannot be seen from here: the engine is on another host");
+            return Err(Code::NothingToRun.because(error).help("prune where the workspaces are").into());
+        }
+        return prune(options, stacks, cx);
+    }
+    let mut rows = vec![["PROJECT", "CONTAINERS", "WORKSPACE"].map(str::to_string).to_vec()];
+    for stack in &stacks {
+        let gone = is_here.then(|| stack.is_gone());
+        let (running, containers) = stack.count();
+        let workspace = checkout_of(&stack.dev_dir).display().to_string();
+        let message = Message::StackListed {
+            project: &stack.project,
+            workspace: &workspace,
+            workspace_gone: gone,
+            running,
+            containers,
+        };
+        cx.shell.print_message(&message).context("cannot write to stdout")?;
+        let mark = if gone == Some(true) { " (gone)" } else { "" };
+        rows.push(vec![
+            stack.project.clone(),
+            format!("{running} of {containers} running"),
+            format!("{workspace}{mark}"),
+        ]);
+    }
+    match stacks.is_empty() {
+        true => cx.shell.note("no stack of cargo-stagecraft is on this engine"),
+        false => cx.shell.print_table(&rows).context("cannot write to stdout")?,
+    }
+    if is_here && stacks.iter().any(Listed::is_gone) {
+        cx.shell.note("take down those whose workspace is gone with `cargo stagecraft dev list --prune`");
+    }
+    Ok(Code::Success)
+}
+
+/// By project and dev dir.
+fn stacks(cx: &Context<'_>) -> anyhow::Result<Vec<Listed>> {
+    let mut stacks: BTreeMap<(String, PathBuf), Vec<Container>> = BTreeMap::new();
+    for container in engine::compose_containers(cx.executor.as_ref())? {
+        let dev_dir = PathBuf::from(&container.working_dir);
+        if dev_dir.ends_with(DEV_DIR) {
+            stacks.entry((container.project.clone(), dev_dir)).or_default().push(container);
+        }
+    }
+    let listed = stacks.into_iter();
+    Ok(listed.map(|((project, dev_dir), containers)| Listed { project, dev_dir, containers }).collect())
+}
+
+impl Listed {
+    /// Whether its dev dir is not there any more. One that we may not look at is.
+    fn is_gone(&self) -> bool {
+        fs::symlink_metadata(&self.dev_dir).is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
+    }
+
+    /// How many containers run, and how many there are.
+    fn count(&self) -> (usize, usize) {
+        (self.containers.iter().filter(|container| container.is_up()).count(), self.containers.len())
+    }
+}
+
+fn prune(options: &ListOptions, stacks: Vec<Listed>, cx: &Context<'_>) -> anyhow::Result<Code> {
+    // A project with containers of a checkout that is still there is that checkout's.
+    let kept: Vec<String> = stacks.iter().filter(|stack| !stack.is_gone()).map(|stack| stack.project.clone()).collect();
+    let mut gone: Vec<Listed> =
+        stacks.into_iter().filter(|stack| stack.is_gone() && !kept.contains(&stack.project)).collect();
+    gone.dedup_by(|a, b| a.project == b.project);
+    if gone.is_empty() {
+        cx.shell.note("every stack on this engine has its workspace");
+    }
+    let runner = Runner::new(cx.executor.clone(), cx.shell, cx.hook, cx.arm);
+    let mut worst = Code::Success;
+    for stack in gone {
+        // A name that Compose would not accept is none of its projects.
+        let Ok(project) = ProjectName::new(&stack.project) else { continue };
+        let compose = Compose::new(&Workspace::at(checkout_of(&stack.dev_dir)), project)?;
+        if options.dry_run {
+            let down = compose.down(Reach::ByName, options.timeout, Volumes::Keep);
+            cx.shell.print_command(&down.line()).context("cannot write to stdout")?;
+            continue;
+        }
+        let lock = take_lock(cx, compose.project());
+        let teardown = Teardown { timeout: options.timeout, verbosity: cx.shell.verbosity(), ..Teardown::default() };
+        let code = runner.take_down(&compose, Reach::ByName, teardown, lock)?.code();
+        if code.number() > worst.number() {
+            worst = code;
+        }
+        if matches!(code, Code::Interrupted(_)) {
+            break;
+        }
+    }
+    Ok(worst)
+}

@@ -1,0 +1,47 @@
+//! `dev logs`: what the workspace's dev stack has printed, and prints.
+
+use anyhow::anyhow;
+
+use super::{Context, Selection, own_containers, target};
+use crate::compose::{Compose, Logs};
+use crate::engine;
+use crate::exit::Code;
+use crate::workspace::{BrokenMember, Workspace};
+
+/// What `dev logs` is asked for.
+#[derive(Clone, Debug)]
+pub struct LogsOptions {
+    /// Which stack.
+    pub selection: Selection,
+    /// Which part of the logs.
+    pub logs: Logs,
+}
+
+/// Shows Compose's logs of the stack. In its place, so that its exit code, and what a signal does to it, are its own.
+///
+/// # Errors
+/// [`Code::NothingToRun`] if nothing has been started; [`Code::Usage`] if the stack has no such service;
+/// [`Code::EngineUnavailable`].
+pub fn logs(options: &LogsOptions, cx: &Context<'_>) -> anyhow::Result<Code> {
+    let manifest_path = options.selection.manifest_path.as_deref();
+    let workspace = Workspace::discover(cx.executor.as_ref(), cx.cwd, manifest_path, BrokenMember::Tolerate)?;
+    let target = target(cx, &workspace, &options.selection)?;
+    let containers = own_containers(cx, &workspace, &target.project)?;
+    if containers.is_empty() {
+        let error = anyhow!("nothing of {} has been started", target.project);
+        return Err(Code::NothingToRun.because(error).help("start it with `cargo stagecraft dev`").into());
+    }
+    let known = |name: &String| {
+        let in_file = target.stack.as_ref().is_some_and(|stack| stack.has(name));
+        in_file || containers.iter().any(|container| container.service == *name)
+    };
+    if let Some(unknown) = options.logs.services.iter().find(|name| !known(name)) {
+        let mut names: Vec<&str> = containers.iter().map(|container| container.service.as_str()).collect();
+        names.dedup();
+        let error = anyhow!("{} has no service `{unknown}`", target.project);
+        return Err(Code::Usage.because(error).help(format!("its services: {}", names.join(", "))).into());
+    }
+    let compose = Compose::new(&workspace, target.project)?;
+    let error = cx.executor.become_it(&compose.logs(target.reach, &options.logs));
+    Err(engine::no_docker(error).into())
+}

@@ -1,0 +1,342 @@
+//! Whether the ports that a stack publishes are free on this machine, and who has those that are not.
+//!
+//! The engine finds out one port at a time, with half of the stack running, and does not say who it is. The only room that
+//! knows procfs.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket};
+use std::ops::RangeInclusive;
+
+use procfs::net::{TcpState, tcp, tcp6, udp, udp6};
+use procfs::process::{FDTarget, all_processes};
+
+use crate::compose::{ProjectName, Stack};
+use crate::engine::{Container, running_containers};
+use crate::exit::Failure;
+use crate::process::Executor;
+use crate::workspace::checkout_of;
+
+/// A port of this machine's that a service asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Wanted {
+    service: String,
+    /// None for all addresses.
+    ip: Option<IpAddr>,
+    /// One of these.
+    ports: RangeInclusive<u16>,
+    protocol: String,
+}
+
+/// A published port that cannot be had.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Taken {
+    /// The service that publishes it.
+    pub service: String,
+    /// The port, with the address and the protocol where these are special, as in `127.0.0.1:8080` or `53/udp`.
+    pub port: String,
+    /// Who has it.
+    pub holder: Holder,
+}
+
+/// Who has a port.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Holder {
+    /// Another service of the same stack wants it as well, or another container of the same service.
+    Service(String),
+    /// A container that runs.
+    Container {
+        /// Its name.
+        name: String,
+        /// Its Compose project; empty if it has none.
+        project: String,
+        /// The checkout or folder that this was started from; empty if it does not say.
+        checkout: String,
+    },
+    /// A process of this machine.
+    Process {
+        /// The program's name.
+        name: String,
+        /// Its id.
+        pid: i32,
+    },
+    /// Somebody whom this user may not see.
+    Unknown,
+}
+
+impl fmt::Display for Holder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Holder::Service(name) => write!(f, "wanted by {name} too"),
+            Holder::Container { name, project, .. } if project.is_empty() => write!(f, "held by container {name}"),
+            Holder::Container { name, project, checkout } if checkout.is_empty() => {
+                write!(f, "held by container {name} of project {project}")
+            }
+            Holder::Container { name, project, checkout } => {
+                write!(f, "held by container {name} of project {project} ({checkout})")
+            }
+            Holder::Process { name, pid } => write!(f, "held by {name} (pid {pid})"),
+            Holder::Unknown => f.write_str("held by a process that this user may not see"),
+        }
+    }
+}
+
+impl fmt::Display for Taken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: port {} is {}", self.service, self.port, self.holder)
+    }
+}
+
+/// The ports of these services that cannot be had on this machine. Those that a container of this project holds are not among
+/// them: it is this very stack.
+///
+/// # Errors
+/// [`crate::exit::Code::EngineUnavailable`] if the engine does not say what runs.
+pub fn taken<'a>(
+    executor: &dyn Executor,
+    stack: &Stack,
+    services: impl Iterator<Item = (&'a str, u32)>,
+) -> Result<Vec<Taken>, Failure> {
+    let wanted: Vec<(Wanted, u32)> = services.flat_map(|(name, replicas)| wanted_by(stack, name, replicas)).collect();
+    let mut taken = contradictions(&wanted);
+    let busy: Vec<&Wanted> = wanted.iter().map(|(wanted, _)| wanted).filter(|wanted| is_busy(wanted)).collect();
+    if busy.is_empty() {
+        return Ok(taken);
+    }
+    let containers = running_containers(executor)?;
+    for wanted in busy {
+        if let Some(holder) = holder_of(wanted, &containers, &stack.project) {
+            taken.push(Taken { service: wanted.service.clone(), port: wanted.to_string(), holder });
+        }
+    }
+    Ok(taken)
+}
+
+/// Who has this port of this machine's; what is to be said of the engine's refusal to publish it.
+pub fn holder(executor: &dyn Executor, project: &ProjectName, port: u16) -> Holder {
+    let wanted = Wanted { service: String::new(), ip: None, ports: port..=port, protocol: "tcp".to_string() };
+    let containers = running_containers(executor).unwrap_or_default();
+    holder_of(&wanted, &containers, project).unwrap_or(Holder::Unknown)
+}
+
+fn wanted_by(stack: &Stack, service: &str, replicas: u32) -> Vec<(Wanted, u32)> {
+    let ports = stack.services.get(service).map(|service| service.ports.as_slice()).unwrap_or_default();
+    let wanted = ports.iter().filter_map(|port| {
+        let ip = match port.host_ip.as_deref().unwrap_or_default() {
+            "" => None,
+            // An address that is none is the engine's to complain about.
+            ip => Some(ip.parse().ok()?).filter(|ip: &IpAddr| !ip.is_unspecified()),
+        };
+        let protocol = port.protocol().to_string();
+        Some((Wanted { service: service.to_string(), ip, ports: port.published()?, protocol }, replicas))
+    });
+    // Without a container it publishes nothing.
+    wanted.filter(|_| replicas > 0).collect()
+}
+
+/// The ports that two containers of the stack want.
+fn contradictions(wanted: &[(Wanted, u32)]) -> Vec<Taken> {
+    let mut first: BTreeMap<(u16, &str), Vec<&Wanted>> = BTreeMap::new();
+    let mut taken = Vec::new();
+    // Of a range each container gets another port.
+    for (wanted, replicas) in wanted.iter().filter(|(wanted, _)| wanted.ports.start() == wanted.ports.end()) {
+        let others = first.entry((*wanted.ports.start(), wanted.protocol.as_str())).or_default();
+        let meets = |other: &&&Wanted| other.ip.is_none() || wanted.ip.is_none() || other.ip == wanted.ip;
+        let other = others.iter().find(meets).map(|other| other.service.clone());
+        let itself = (*replicas > 1).then(|| format!("{replicas} containers of {}", wanted.service));
+        if let Some(holder) = other.or(itself) {
+            let holder = Holder::Service(holder);
+            taken.push(Taken { service: wanted.service.clone(), port: wanted.to_string(), holder });
+        }
+        others.push(wanted);
+    }
+    taken
+}
+
+impl fmt::Display for Wanted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.ip {
+            Some(IpAddr::V6(ip)) => write!(f, "[{ip}]:")?,
+            Some(ip) => write!(f, "{ip}:")?,
+            None => {}
+        }
+        write!(f, "{}", self.ports.start())?;
+        if self.ports.end() > self.ports.start() {
+            write!(f, "-{}", self.ports.end())?;
+        }
+        if self.protocol == "tcp" { Ok(()) } else { write!(f, "/{}", self.protocol) }
+    }
+}
+
+/// Whether none of the ports can be bound.
+fn is_busy(wanted: &Wanted) -> bool {
+    let everywhere = [IpAddr::V4(Ipv4Addr::UNSPECIFIED), IpAddr::V6(Ipv6Addr::UNSPECIFIED)];
+    let ips = wanted.ip.map_or(everywhere.to_vec(), |ip| vec![ip]);
+    wanted.ports.clone().all(|port| ips.iter().any(|ip| is_taken(SocketAddr::new(*ip, port), &wanted.protocol)))
+}
+
+/// Whether the system says that this address is in use. Any other refusal (no right, no such address) is not known to be an
+/// obstacle to the engine.
+fn is_taken(address: SocketAddr, protocol: &str) -> bool {
+    let bound = match protocol {
+        "udp" => UdpSocket::bind(address).map(drop),
+        _ => TcpListener::bind(address).map(drop),
+    };
+    bound.is_err_and(|error| error.kind() == io::ErrorKind::AddrInUse)
+}
+
+/// None if it is a container of this project.
+fn holder_of(wanted: &Wanted, containers: &[Container], project: &ProjectName) -> Option<Holder> {
+    let publishes = |container: &&Container| {
+        published(&container.ports).any(|(ip, ports, protocol)| {
+            let meets = ip.is_unspecified() || wanted.ip.is_none_or(|wanted| wanted == ip);
+            meets && protocol == wanted.protocol && ports.clone().any(|port| wanted.ports.contains(&port))
+        })
+    };
+    match containers.iter().find(publishes) {
+        Some(container) if container.project == project.as_str() => None,
+        Some(container) => Some(Holder::Container {
+            name: container.name.clone(),
+            project: container.project.clone(),
+            checkout: checkout_of(container.working_dir.as_ref()).display().to_string(),
+        }),
+        None => Some(process_at(wanted).unwrap_or(Holder::Unknown)),
+    }
+}
+
+/// What `docker ps` says of a container's ports, as in `0.0.0.0:8080-8081->80-81/tcp, [::]:53->53/udp, 9000/tcp`.
+fn published(ports: &str) -> impl Iterator<Item = (IpAddr, RangeInclusive<u16>, &str)> {
+    ports.split(", ").filter_map(|port| {
+        let (host, target) = port.split_once("->")?;
+        let (ip, range) = host.rsplit_once(':')?;
+        // Engine 20.10 leaves out the brackets.
+        let ip = ip.trim_start_matches('[').trim_end_matches(']').parse().ok()?;
+        let (first, last) = range.split_once('-').unwrap_or((range, range));
+        Some((ip, first.parse().ok()?..=last.parse().ok()?, target.rsplit_once('/')?.1))
+    })
+}
+
+/// The process that listens there, as far as this user may see.
+fn process_at(wanted: &Wanted) -> Option<Holder> {
+    let meets = |address: &SocketAddr| {
+        let ip = address.ip();
+        wanted.ports.contains(&address.port()) && (ip.is_unspecified() || wanted.ip.is_none_or(|wanted| wanted == ip))
+    };
+    let inodes: Vec<u64> = if wanted.protocol == "udp" {
+        let all = [udp(), udp6()].into_iter().filter_map(Result::ok).flatten();
+        all.filter(|entry| meets(&entry.local_address)).map(|entry| entry.inode).collect()
+    } else {
+        let all = [tcp(), tcp6()].into_iter().filter_map(Result::ok).flatten();
+        let listens = all.filter(|entry| entry.state == TcpState::Listen && meets(&entry.local_address));
+        listens.map(|entry| entry.inode).collect()
+    };
+    let has_it = |target: &FDTarget| matches!(target, FDTarget::Socket(inode) if inodes.contains(inode));
+    all_processes().ok()?.filter_map(Result::ok).find_map(|process| {
+        process.fd().ok()?.filter_map(Result::ok).find(|fd| has_it(&fd.target))?;
+        Some(Holder::Process { name: process.stat().ok()?.comm, pid: process.pid })
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn wanted(service: &str, ip: &str, first: u16, last: u16) -> Wanted {
+        let (service, protocol) = (service.to_string(), "tcp".to_string());
+        Wanted { service, ip: ip.parse().ok(), ports: first..=last, protocol }
+    }
+
+    /// Somebody who listens, and the port.
+    fn listener(ip: &str) -> (TcpListener, u16) {
+        let listener = TcpListener::bind((ip, 0)).unwrap();
+        let port = listener.local_addr().unwrap().port();
+        (listener, port)
+    }
+
+    #[test]
+    fn a_port_that_somebody_listens_at_is_busy_and_it_is_known_who_that_is() {
+        let (_listener, port) = listener("127.0.0.1");
+        let ours = Holder::Process { name: String::new(), pid: std::process::id().cast_signed() };
+        for ip in ["127.0.0.1", "any"] {
+            let wanted = wanted("web", ip, port, port);
+            assert!(is_busy(&wanted), "{wanted}");
+            let Some(Holder::Process { pid, name }) = process_at(&wanted) else { panic!("nobody is seen at {wanted}") };
+            assert_eq!(Holder::Process { name: String::new(), pid }, ours);
+            assert!(!name.is_empty());
+        }
+    }
+
+    #[test]
+    fn one_that_somebody_listens_at_with_version_6_only_is_busy_for_all_addresses() {
+        let Ok(listener) = TcpListener::bind("[::1]:0") else { return };
+        let port = listener.local_addr().unwrap().port();
+        assert!(is_busy(&wanted("web", "any", port, port)));
+        assert!(!is_busy(&wanted("web", "127.0.0.1", port, port)));
+    }
+
+    #[test]
+    fn a_range_is_busy_when_all_of_it_is() {
+        let (_listener, port) = listener("0.0.0.0");
+        assert!(is_busy(&wanted("web", "any", port, port)));
+        let wider = wanted("web", "any", port - 30, port);
+        assert!(!is_busy(&wider), "somebody has all of {wider}");
+    }
+
+    #[test]
+    fn a_port_of_another_protocol_is_free() {
+        let (_listener, port) = listener("127.0.0.1");
+        assert!(!is_busy(&Wanted { protocol: "udp".to_string(), ..wanted("web", "127.0.0.1", port, port) }));
+    }
+
+    fn container(name: &str, project: &str, ports: &str) -> Container {
+        let [name, project, ports] = [name, project, ports].map(str::to_string);
+        let working_dir = "/w/shop/.stagecraft/dev".to_string();
+        Container { name, project, ports, working_dir, ..Container::default() }
+    }
+
+    #[test]
+    fn a_container_that_holds_a_port_is_named_with_its_checkout_unless_it_is_ours() {
+        let ports = "127.0.0.1:8080-8082->80-82/tcp, :::53->53/udp, 9000/tcp, [::]:443->443/tcp";
+        let containers = [container("other-web-1", "other", ports)];
+        let project = ProjectName::new("mine").unwrap();
+        let holder = |wanted: &Wanted| holder_of(wanted, &containers, &project);
+        let said = "held by container other-web-1 of project other (/w/shop)";
+        for (ip, port) in [("any", 8080), ("127.0.0.1", 8082), ("any", 443), ("127.0.0.1", 443)] {
+            assert_eq!(holder(&wanted("web", ip, port, port)).unwrap().to_string(), said, "{ip} {port}");
+        }
+        for port in [53, 9000] {
+            assert!(!matches!(holder(&wanted("web", "any", port, port)), Some(Holder::Container { .. })), "{port}");
+        }
+        let ours = [container("mine-web-1", "mine", ports)];
+        assert_eq!(holder_of(&wanted("web", "any", 8080, 8080), &ours, &project), None);
+    }
+
+    #[test]
+    fn a_stack_that_contradicts_itself_is_told_so() {
+        let all = [
+            (wanted("a", "any", 80, 80), 1),
+            (wanted("b", "127.0.0.1", 80, 80), 1),
+            (wanted("c", "127.0.0.1", 81, 81), 1),
+            (wanted("d", "127.0.0.2", 81, 81), 1),
+            (wanted("e", "any", 82, 82), 3),
+            (wanted("f", "any", 90, 99), 3),
+        ];
+        let said: Vec<String> = contradictions(&all).iter().map(ToString::to_string).collect();
+        assert_eq!(said, ["b: port 127.0.0.1:80 is wanted by a too", "e: port 82 is wanted by 3 containers of e too",]);
+    }
+
+    #[test]
+    fn what_is_wanted_is_what_the_file_publishes() {
+        let json = br#"{"name": "x", "services": {"web": {"ports": [
+            {"target": 80, "published": "8080"}, {"target": 81, "published": "8081", "host_ip": "127.0.0.1"},
+            {"target": 82}, {"target": 53, "published": "53", "protocol": "udp", "host_ip": "0.0.0.0"},
+            {"target": 70, "published": "7000-7001", "host_ip": "::1"}, {"target": 9, "published": "9", "host_ip": "x"}]}}}"#;
+        let stack = Stack::parse(json).unwrap();
+        let said = |replicas| -> Vec<String> {
+            wanted_by(&stack, "web", replicas).iter().map(|(wanted, _)| wanted.to_string()).collect()
+        };
+        assert_eq!(said(1), ["8080", "127.0.0.1:8081", "53/udp", "[::1]:7000-7001"]);
+        assert!(said(0).is_empty());
+    }
+}

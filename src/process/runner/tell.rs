@@ -1,0 +1,246 @@
+//! What is said of a run: to people as it happens, and to programs.
+
+use super::run::newly_ready;
+use super::{OnEnd, Options, Run};
+use crate::compose::{Attach, Reach, Stack};
+use crate::diagnosis::Finding;
+use crate::engine::{Container, Endpoint};
+use crate::exit::Failure;
+use crate::message::{self, Message};
+use crate::process::interrupt::Interrupt;
+use crate::process::lifecycle::{Cause, End, Force, Phase, State, Undo};
+use crate::process::tracker::ServiceStanding;
+use crate::process::verdict::{LAST_WORDS, Verdict};
+use crate::process::watch::Settled;
+use crate::readiness::Standing;
+use crate::report;
+
+impl Run<'_> {
+    /// Shows what has become ready since it was shown last, and what is still waited for.
+    pub(super) fn show_progress(&mut self) {
+        let before = std::mem::replace(&mut self.shown, self.standings.clone());
+        for ServiceStanding { service, summary, .. } in newly_ready(&before, &self.standings) {
+            self.logger().status("Ready", &format!("{service}: {summary}"));
+        }
+        let open = self.standings.iter().filter(|it| it.standing == Standing::Pending);
+        self.logger().waiting(&open.map(|it| (it.service.clone(), it.summary.clone())).collect::<Vec<_>>());
+    }
+
+    pub(super) fn tell_ready(&self, ready: Result<(Verdict, Endpoint), Failure>) {
+        let Some((stack, options)) = self.start else { return };
+        let (project, logger) = (self.compose.project(), self.logger());
+        let Ok((verdict, endpoint)) = ready else { return };
+        if verdict.unready().next().is_none() {
+            logger.status("Ready", &format!("{project} in {}", self.elapsed()));
+            logger.table(&report::started(stack, &endpoint, &verdict.findings));
+            let services = report::services(stack, &endpoint, &verdict.findings);
+            logger.message(&Message::StackReady { project: project.as_str(), services });
+            return;
+        }
+        let late = self.settled == Some(Settled::Late);
+        let blamed = verdict.blamed(late);
+        self.report_failed(stack, &endpoint, &blamed);
+        let reasons: Vec<String> = blamed.into_iter().map(Finding::reason).collect();
+        let seconds = options.wait.map_or(0, |wait| wait.as_secs());
+        let after = if late { format!(" after {seconds} s") } else { String::new() };
+        logger.warn(&format!("{project} is not ready{after}: {}", reasons.join("; ")));
+    }
+
+    fn elapsed(&self) -> String {
+        format!("{:.1}s", self.began.0.elapsed().as_secs_f64())
+    }
+
+    /// An attached `up` has started everything.
+    pub(super) fn report_attached(&self, containers: &[Container]) {
+        let Some((stack, _)) = self.start else { return };
+        let ours = containers.iter().filter(|container| stack.has(&container.service));
+        let findings: Vec<Finding> = ours.map(Finding::listed).collect();
+        let services = report::services(stack, &Endpoint::Local, &findings);
+        self.logger().message(&Message::StackStarted {
+            project: self.compose.project().as_str(),
+            attached: true,
+            services,
+        });
+    }
+
+    /// What each service has come to, what those that failed have printed last, why the stack failed, and what to do next.
+    pub(super) fn tell_failed(
+        &self,
+        stack: &Stack,
+        options: &Options,
+        endpoint: &Endpoint,
+        verdict: &Verdict,
+        late: bool,
+    ) {
+        let (project, logger) = (self.compose.project(), self.logger());
+        let rows = report::table(stack, endpoint, &verdict.findings);
+        logger.table(&rows);
+        let blamed = verdict.blamed(late);
+        self.report_failed(stack, endpoint, &blamed);
+        let mut reasons: Vec<String> = blamed.iter().map(|finding| finding.reason()).collect();
+        if reasons.is_empty() {
+            // Why, Compose has just said itself.
+            reasons.extend(self.up_failure.clone());
+        }
+        if reasons.is_empty() {
+            // The engine has told no more while it was waited for.
+            reasons.extend(verdict.unready().map(Finding::reason));
+        }
+        let what = match (options.attach, options.wait) {
+            (Attach::Detached, Some(wait)) if late => format!("was not ready within {} s", wait.as_secs()),
+            (Attach::Detached, Some(_)) if self.settled.is_some() => "did not become ready".to_string(),
+            (Attach::Detached, _) => "could not be started".to_string(),
+            (Attach::Foreground, _) => "failed".to_string(),
+        };
+        let message = format!("{what}: {}", reasons.join("; "));
+        logger.summarize(&format!("{project} {what}"), &rows);
+        if blamed.is_empty() {
+            let said = self.up_words.as_deref().unwrap_or(&message);
+            logger.annotate(project.as_str(), said);
+        }
+        logger.error(&format!("{project} {message}"));
+        logger.message(&Message::StackFailed {
+            project: project.as_str(),
+            message: &message,
+            compose: self.up_words.clone(),
+        });
+        if options.attach == Attach::Detached {
+            logger.help("run it without `--detach` for the whole story");
+        }
+        if self.policy.undo != Undo::Remove {
+            let why = if options.on_end == OnEnd::Keep {
+                "what was created is kept, as asked"
+            } else {
+                "the stack was running before and is left alone"
+            };
+            logger.note(&format!("{why}; `cargo stagecraft dev down` removes it"));
+        }
+    }
+
+    /// What each container that failed has to say, for people and for programs.
+    fn report_failed(&self, stack: &Stack, endpoint: &Endpoint, blamed: &[&Finding]) {
+        let (project, logger) = (self.compose.project(), self.logger());
+        for &finding in blamed {
+            let name = finding.container.as_ref().map_or(finding.service.as_str(), |it| it.name.as_str());
+            if let Some(output) = finding.failed_probe() {
+                logger.excerpt(&format!("last output of the healthcheck of {name}"), output.as_bytes());
+            }
+            if !finding.last_words.is_empty() {
+                let title = format!("log of {name}, its last {LAST_WORDS} lines at most");
+                logger.excerpt(&title, &finding.last_words);
+            }
+            logger.annotate(&finding.service, &finding.reason());
+            let service = report::service(stack, endpoint, finding);
+            let log = message::lines(&finding.last_words);
+            logger.message(&Message::ServiceFailed {
+                project: project.as_str(),
+                service,
+                message: finding.reason(),
+                log,
+            });
+        }
+    }
+
+    pub(super) fn tell_started(&self, stack: &Stack, endpoint: &Endpoint, verdict: &Verdict) {
+        let (project, logger) = (self.compose.project(), self.logger());
+        let ready = if self.policy.waits { ", ready" } else { "" };
+        logger.status("Started", &format!("{project} in {}{ready}", self.elapsed()));
+        logger.table(&report::started(stack, endpoint, &verdict.findings));
+        let services = || report::services(stack, endpoint, &verdict.findings);
+        logger.message(&Message::StackStarted { project: project.as_str(), attached: false, services: services() });
+        if self.policy.waits {
+            logger.message(&Message::StackReady { project: project.as_str(), services: services() });
+        }
+        logger.summarize(&format!("{project} runs"), &report::table(stack, endpoint, &verdict.findings));
+        logger.note("see its logs with `cargo stagecraft dev logs -f`");
+        logger.note("stop it with `cargo stagecraft dev down`");
+    }
+
+    pub(super) fn what_an_interrupt_does(&self) -> &'static str {
+        match self.policy.undo {
+            Undo::Remove => "stops and removes it",
+            Undo::StopOnly => "stops it",
+            Undo::Nothing => "leaves it as it is",
+        }
+    }
+
+    pub(super) fn tell_interrupt(&self, interrupt: Interrupt, before: State) {
+        let (project, logger) = (self.compose.project(), self.logger());
+        let name = interrupt.name();
+        match (self.policy.undo, self.state.force) {
+            _ if self.state == before || matches!(self.state.phase, Phase::Ended(_)) => {}
+            (Undo::Nothing, _) => logger.status("Interrupted", &format!("by {name}; {project} is left as it is")),
+            (_, Force::Graceful) => {
+                let hint = "press Ctrl+C again to kill its containers at once";
+                logger.status("Stopping", &format!("{project} ({name}); {hint}"));
+            }
+            (_, Force::AtOnce) => {
+                let hint = if self.guard.is_armed() {
+                    "press Ctrl+C once more to leave the rest to the guard"
+                } else {
+                    "press Ctrl+C once more to leave before it is done"
+                };
+                logger.status("Killing", &format!("{project} ({name}); {hint}"));
+            }
+        }
+    }
+
+    fn report_end(&self, end: End) {
+        let (project, logger) = (self.compose.project(), self.logger());
+        let cause = match self.state.cause {
+            Some(Cause::Requested) => "requested",
+            Some(Cause::Interrupted(_)) => "interrupted",
+            Some(Cause::Finished) if self.policy.leaves_running => return,
+            Some(Cause::Finished) => "finished",
+            Some(Cause::Failed) => "failed",
+            Some(Cause::Late) => "late",
+            None => return,
+        };
+        if self.policy.undo != Undo::Nothing {
+            logger.message(&Message::StackStopped { project: project.as_str(), cause, complete: end == End::Clean });
+        }
+    }
+
+    fn tell_remains(&self) {
+        let (project, logger) = (self.compose.project(), self.logger());
+        match &self.remains {
+            Some(Ok(remains)) => {
+                logger.error(&format!("{project} is not completely taken down; still on the engine:\n{remains}"));
+                let removal = remains.removal();
+                logger.help(&format!("remove it with `{removal}`"));
+                for (kind, name) in remains.names() {
+                    logger.message(&Message::Leftover { project: project.as_str(), kind, name, removal: &removal });
+                }
+            }
+            Some(Err(failure)) => {
+                logger.error(&format!("what is left of {project} cannot be known: {failure:#}"));
+                let by_name = self.compose.down(Reach::ByName, None, self.teardown.volumes);
+                logger.help(&format!("once the engine answers, remove it with `{by_name}`"));
+            }
+            None => logger.error(&format!("what is left of {project} is not known")),
+        }
+    }
+
+    /// How it has ended.
+    pub(super) fn tell_end(&self, end: End) {
+        let (project, logger) = (self.compose.project(), self.logger());
+        match end {
+            End::Clean => match (self.state.cause, self.policy.undo) {
+                // Reached through a check that found nothing.
+                _ if self.remains.is_none() => {}
+                (_, Undo::StopOnly) => logger.status("Stopped", &format!("{project}; its containers are kept")),
+                _ => logger.status("Removed", &format!("{project}; nothing of it is left")),
+            },
+            End::Incomplete => self.tell_remains(),
+            End::Abandoned if self.guard.is_armed() => {
+                logger.status("Leaving", &format!("{project} to the guard, which takes it down behind us"));
+            }
+            End::Abandoned => {
+                logger.error(&format!("left before {project} was taken down; some of it may remain"));
+                let again = self.compose.down(Reach::Everything, None, self.teardown.volumes);
+                logger.help(&format!("finish with `cargo stagecraft dev down`, or `{again}`"));
+            }
+        }
+        self.report_end(end);
+    }
+}

@@ -1,0 +1,261 @@
+//! Hears how a start goes, which `up` does not tell: when everything has been started, and when all of it is ready.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::exec::{Executor, OnLine, Running};
+use super::expected::Expected;
+use super::tracker::{Overall, ServiceStanding, Start, Tracker};
+use crate::compose::ProjectName;
+use crate::engine::{self, Container, Happening, Past};
+use crate::process::Invocation;
+
+/// What there is to tell of a start.
+pub(super) enum News {
+    /// Every container that it asks for has been started, or the engine tells no more.
+    Started(Option<Vec<Container>>),
+    /// How its services stand, whenever that changes.
+    Progress(Vec<ServiceStanding>),
+    /// What the wait for it has come to.
+    Settled(Settled),
+}
+
+/// What a wait has come to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Settled {
+    /// Every service is what it should be.
+    Ready,
+    /// Some service will not become that.
+    Failed,
+    /// The time was over before.
+    Late,
+}
+
+/// What to wait for beyond the start, and for how long.
+pub(super) struct Wait {
+    pub(super) tracker: Tracker,
+    /// Counted from the first container that is started, or from the end of `up -d`.
+    pub(super) timeout: Duration,
+}
+
+/// Listens to the engine. Ended when it is dropped.
+pub(super) struct Watch {
+    listening: Box<dyn Running>,
+    tell: Sender<Heard>,
+}
+
+enum Heard {
+    Happened(Happening),
+    /// `up -d` has ended with success.
+    UpIsOver,
+    /// The engine tells no more.
+    Silence,
+    /// Nobody wants to know any more.
+    Enough,
+}
+
+/// Tells the thread that listens when the last line has come.
+struct LastLine(Sender<Heard>);
+
+impl Drop for LastLine {
+    fn drop(&mut self) {
+        let _ = self.0.send(Heard::Silence);
+    }
+}
+
+impl Watch {
+    /// Calls `tell` from another thread with [`News::Started`], once, when an attached `up` has started everything.
+    /// With `wait` then with [`News::Progress`] and once with [`News::Settled`].
+    ///
+    /// The question goes into the process group of `up`, so that whoever ends `up` ends it too.
+    ///
+    /// # Errors
+    /// If docker cannot be started; nothing is told then.
+    pub(super) fn attached(
+        executor: &Arc<dyn Executor>,
+        project: &ProjectName,
+        up: u32,
+        expected: Expected,
+        wait: Option<Wait>,
+        tell: impl Fn(News) + Send + 'static,
+    ) -> io::Result<Watch> {
+        // `up` is at work already.
+        let question = engine::happenings(project, Past::Told).beside(up);
+        let (executor, project) = (Arc::clone(executor), project.clone());
+        Watch::listen(&Arc::clone(&executor), &question, move |hears| {
+            let follower = Follower { executor, project, hears, tell };
+            let Some(started) = follower.until_started(&expected) else { return };
+            let go_on = started.is_some();
+            (follower.tell)(News::Started(started));
+            if let Some(wait) = wait
+                && go_on
+            {
+                follower.until_settled(wait, Start::Over);
+            }
+        })
+    }
+
+    /// Calls `tell` from another thread with [`News::Progress`] and, once, with [`News::Settled`], while and after
+    /// `up -d` runs. To be called before that is started: what an earlier start has come to must not be heard as this one's.
+    ///
+    /// # Errors
+    /// If docker cannot be started; nothing is told then.
+    pub(super) fn detached(
+        executor: &Arc<dyn Executor>,
+        project: &ProjectName,
+        wait: Wait,
+        tell: impl Fn(News) + Send + 'static,
+    ) -> io::Result<Watch> {
+        let question = engine::happenings(project, Past::Untold);
+        let (executor, project) = (Arc::clone(executor), project.clone());
+        Watch::listen(&Arc::clone(&executor), &question, move |hears| {
+            Follower { executor, project, hears, tell }.until_settled(wait, Start::UnderWay);
+        })
+    }
+
+    fn listen(
+        executor: &Arc<dyn Executor>,
+        question: &Invocation,
+        follow: impl FnOnce(Receiver<Heard>) + Send + 'static,
+    ) -> io::Result<Watch> {
+        let (tell, hears) = mpsc::channel();
+        let last_line = LastLine(tell.clone());
+        let on_line: OnLine = Box::new(move |line| {
+            if let Some(happening) = Happening::parse(line) {
+                // Nobody listens any more when it is over.
+                let _ = last_line.0.send(Heard::Happened(happening));
+            }
+        });
+        let listening = executor.listen(question, on_line)?;
+        thread::spawn(move || follow(hears));
+        Ok(Watch { listening, tell })
+    }
+
+    /// The process that listens.
+    pub(super) fn id(&self) -> u32 {
+        self.listening.id()
+    }
+
+    /// From now on what is missing is missing.
+    pub(super) fn up_is_over(&self) {
+        let _ = self.tell.send(Heard::UpIsOver);
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        let _ = self.tell.send(Heard::Enough);
+        self.listening.cut_off();
+        // Reaped, so that it does not stay a zombie for as long as we live.
+        let _ = self.listening.wait();
+    }
+}
+
+struct Follower<T> {
+    executor: Arc<dyn Executor>,
+    project: ProjectName,
+    hears: Receiver<Heard>,
+    tell: T,
+}
+
+impl<T: Fn(News)> Follower<T> {
+    /// The containers when all have been started; none of them when the engine tells no more. None when nobody wants to
+    /// know.
+    fn until_started(&self, expected: &Expected) -> Option<Option<Vec<Container>>> {
+        loop {
+            match self.hears.recv() {
+                // `up` attaches to its containers once all are created, and then starts them; of a stack that runs
+                // already there is nothing but the first to be heard.
+                Ok(Heard::Happened(event)) if ["attach", "start"].contains(&event.action.as_str()) => {
+                    // Several at once are one reason to look.
+                    while let Ok(heard) = self.hears.try_recv() {
+                        if let Heard::Enough = heard {
+                            return None;
+                        }
+                    }
+                    match engine::containers(self.executor.as_ref(), &self.project) {
+                        Ok(containers) if expected.have_started(&containers) => return Some(Some(containers)),
+                        _ => {}
+                    }
+                }
+                Ok(Heard::Happened(_) | Heard::UpIsOver) => {}
+                Ok(Heard::Silence) => return Some(None),
+                Ok(Heard::Enough) | Err(_) => return None,
+            }
+        }
+    }
+
+    fn until_settled(&self, wait: Wait, mut start: Start) {
+        let Wait { mut tracker, timeout } = wait;
+        let mut deadline = None;
+        let mut said = Vec::new();
+        let mut is_told = true;
+        if start == Start::Over {
+            deadline = Some(Instant::now() + timeout);
+            self.look(&mut tracker);
+        }
+        loop {
+            let now = Instant::now();
+            let services = tracker.services(start, now);
+            if services != said {
+                said = services.clone();
+                (self.tell)(News::Progress(services));
+            }
+            let change = match tracker.overall(start, now) {
+                Overall::Ready => return (self.tell)(News::Settled(Settled::Ready)),
+                Overall::Failed => return (self.tell)(News::Settled(Settled::Failed)),
+                Overall::Pending(_) if deadline.is_some_and(|deadline| now >= deadline) => {
+                    return (self.tell)(News::Settled(Settled::Late));
+                }
+                // Nobody would hear of a change.
+                Overall::Pending(_) if start == Start::Over && !is_told => {
+                    return (self.tell)(News::Settled(Settled::Failed));
+                }
+                Overall::Pending(change) => change,
+            };
+            match self.next(change.into_iter().chain(deadline).min()) {
+                Some(Heard::Happened(event)) if tracker.happened(&event, Instant::now()) => {
+                    deadline.get_or_insert(Instant::now() + timeout);
+                }
+                Some(Heard::Happened(_)) => {}
+                Some(Heard::UpIsOver) => {
+                    start = Start::Over;
+                    deadline.get_or_insert(Instant::now() + timeout);
+                    self.look(&mut tracker);
+                    // To be told once more, whether it has changed or not: now it counts.
+                    said.clear();
+                }
+                // What it can still be asked is its last word.
+                Some(Heard::Silence) => {
+                    is_told = false;
+                    self.look(&mut tracker);
+                }
+                Some(Heard::Enough) => return,
+                None => {}
+            }
+        }
+    }
+
+    /// What is heard next; None if that is nothing until then.
+    fn next(&self, until: Option<Instant>) -> Option<Heard> {
+        match until {
+            // The sender is the watch's own: without it nobody wants to know.
+            None => Some(self.hears.recv().unwrap_or(Heard::Enough)),
+            Some(until) => match self.hears.recv_timeout(until.saturating_duration_since(Instant::now())) {
+                Ok(heard) => Some(heard),
+                Err(RecvTimeoutError::Timeout) => None,
+                Err(RecvTimeoutError::Disconnected) => Some(Heard::Enough),
+            },
+        }
+    }
+
+    /// Lets the engine say all that it knows. If it does not answer, what was heard has to do.
+    fn look(&self, tracker: &mut Tracker) {
+        if let Ok(all) = engine::inspect(self.executor.as_ref(), &self.project) {
+            tracker.saw(all, Instant::now());
+        }
+    }
+}

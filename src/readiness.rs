@@ -1,0 +1,177 @@
+//! Whether a container is what its service should be, and how to say how it is.
+//!
+//! Compose does not tell: its `up -d` says 0 for a container that has crashed, and its `--wait` passes one that crashes
+//! again and again. The rules are those of `spec/dev/readiness.md`.
+
+use crate::compose::Stack;
+use crate::engine::Inspected;
+
+/// What a container has to come to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// To run, and to be healthy if its image has a healthcheck; or to do its work and exit with 0.
+    Service,
+    /// To be healthy, by the healthcheck that the file gives it.
+    Checked,
+    /// To exit with 0, for which another service waits.
+    OneShot,
+}
+
+/// What the containers of a service have to come to.
+pub fn role(stack: &Stack, service: &str) -> Role {
+    match stack.services.get(service) {
+        _ if stack.is_one_shot(service) => Role::OneShot,
+        Some(service) if service.has_healthcheck() => Role::Checked,
+        _ => Role::Service,
+    }
+}
+
+/// How a container stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Standing {
+    /// It is what it should be.
+    Ready,
+    /// It may still become that.
+    Pending,
+    /// It will not.
+    Failed,
+}
+
+impl Standing {
+    /// The word for it: `ready`, `pending` or `failed`.
+    pub fn word(self) -> &'static str {
+        match self {
+            Standing::Ready => "ready",
+            Standing::Pending => "pending",
+            Standing::Failed => "failed",
+        }
+    }
+}
+
+/// How a container stands. `steady` says whether it has been running for long enough to be believed.
+pub fn standing(container: &Inspected, role: Role, steady: bool) -> Standing {
+    let health = container.health.as_ref().map(|health| health.status.as_str());
+    match (container.state.as_str(), health, role) {
+        _ if !container.error.is_empty() && container.state != "running" => Standing::Failed,
+        ("running", Some("unhealthy"), _) => Standing::Failed,
+        ("running", _, Role::OneShot) => Standing::Pending,
+        ("running", Some("healthy"), _) => Standing::Ready,
+        ("running", None, _) if steady => Standing::Ready,
+        ("exited", _, Role::Service | Role::OneShot) if container.exit_code == 0 => Standing::Ready,
+        ("exited" | "dead" | "restarting", ..) => Standing::Failed,
+        _ => Standing::Pending,
+    }
+}
+
+/// A container in a few words: its state and, where they say more, exit code and health.
+pub fn summary(container: &Inspected) -> String {
+    let health = container.health.as_ref().map(|health| health.status.as_str());
+    match (container.state.as_str(), health) {
+        ("exited" | "dead" | "restarting", _) => format!("{} ({})", container.state, container.exit_code),
+        ("running", Some(health)) => format!("running ({health})"),
+        (state, _) => state.to_string(),
+    }
+}
+
+/// What an exit code stands for, where that is known. None for one that means what the program says.
+pub fn meaning(exit_code: i64, out_of_memory: bool) -> Option<String> {
+    let words = match exit_code {
+        137 if out_of_memory => "out of memory",
+        101 => "a panic in Rust",
+        126 => "its command cannot be executed",
+        127 => "its command was not found",
+        134 => "aborted (SIGABRT), as Rust does at a panic with `panic = \"abort\"`",
+        // The host's own want of memory ends a process without the engine's knowing why; and Engine 20.10 may hear of its own
+        // too late.
+        137 => "killed (SIGKILL), perhaps for want of memory",
+        139 => "a segmentation fault (SIGSEGV)",
+        143 => "ended by SIGTERM",
+        _ if out_of_memory => "out of memory",
+        signal @ 129..=192 => return Some(format!("ended by signal {}", signal - 128)),
+        _ => return None,
+    };
+    Some(words.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::Health;
+
+    fn container(state: &str, exit_code: i64, health: &str) -> Inspected {
+        let health = Some(health).filter(|health| !health.is_empty());
+        let health = health.map(|status| Health { status: status.to_string(), failure: None });
+        Inspected { state: state.to_string(), exit_code, health, ..Inspected::default() }
+    }
+
+    #[test]
+    fn the_rules_row_by_row() {
+        use Role::{Checked, OneShot, Service};
+        use Standing::{Failed, Pending, Ready};
+        for (state, code, health, role, steady, expected) in [
+            ("created", 0, "", Service, false, Pending),
+            ("running", 0, "", Service, false, Pending),
+            ("running", 0, "", Service, true, Ready),
+            ("running", 0, "starting", Service, true, Pending),
+            ("running", 0, "healthy", Service, false, Ready),
+            ("running", 0, "unhealthy", Service, true, Failed),
+            ("paused", 0, "", Service, true, Pending),
+            ("exited", 0, "", Service, false, Ready),
+            ("exited", 3, "", Service, false, Failed),
+            ("exited", 0, "healthy", Service, false, Ready),
+            ("exited", 0, "healthy", Checked, false, Failed),
+            ("exited", 0, "starting", Checked, false, Failed),
+            ("running", 0, "healthy", Checked, false, Ready),
+            ("running", 0, "starting", Checked, true, Pending),
+            ("restarting", 0, "", Service, true, Failed),
+            ("dead", 0, "", Service, true, Failed),
+            ("running", 0, "", OneShot, true, Pending),
+            ("running", 0, "healthy", OneShot, true, Pending),
+            ("running", 0, "unhealthy", OneShot, true, Failed),
+            ("exited", 0, "", OneShot, false, Ready),
+            ("exited", 0, "healthy", OneShot, false, Ready),
+            ("exited", 1, "", OneShot, false, Failed),
+            ("restarting", 1, "", OneShot, false, Failed),
+        ] {
+            let it = container(state, code, health);
+            assert_eq!(standing(&it, role, steady), expected, "{state} {code} {health} {role:?} {steady}");
+        }
+        let stillborn = Inspected { error: "no such program".to_string(), ..container("created", 127, "") };
+        assert_eq!(standing(&stillborn, Service, false), Failed);
+    }
+
+    #[test]
+    fn the_role_of_a_service_is_what_the_file_says_of_it_and_of_those_that_wait_for_it() {
+        let json = br#"{"name": "x", "services": {
+            "web": {"depends_on": {"job": {"condition": "service_completed_successfully"}}},
+            "job": {"healthcheck": {"test": ["CMD", "x"]}},
+            "db": {"healthcheck": {"test": ["CMD", "x"]}}, "off": {"healthcheck": {"disable": true}}}}"#;
+        let stack = Stack::parse(json).unwrap();
+        let roles: Vec<Role> = ["web", "job", "db", "off", "gone"].map(|name| role(&stack, name)).into();
+        assert_eq!(roles, [Role::Service, Role::OneShot, Role::Checked, Role::Service, Role::Service]);
+    }
+
+    #[test]
+    fn a_summary_says_no_more_than_it_must() {
+        for (state, code, health, expected) in [
+            ("created", 0, "", "created"),
+            ("running", 0, "", "running"),
+            ("running", 0, "starting", "running (starting)"),
+            ("exited", 3, "unhealthy", "exited (3)"),
+            ("restarting", 1, "", "restarting (1)"),
+        ] {
+            assert_eq!(summary(&container(state, code, health)), expected);
+        }
+    }
+
+    #[test]
+    fn exit_codes_that_mean_something_everywhere_are_explained() {
+        assert_eq!(meaning(137, true).as_deref(), Some("out of memory"));
+        assert_eq!(meaning(137, false).as_deref(), Some("killed (SIGKILL), perhaps for want of memory"));
+        assert_eq!(meaning(101, false).as_deref(), Some("a panic in Rust"));
+        assert_eq!(meaning(136, false).as_deref(), Some("ended by signal 8"));
+        for plain in [0, 1, 2, 125, 128, 255] {
+            assert_eq!(meaning(plain, false), None, "{plain}");
+        }
+    }
+}

@@ -1,0 +1,110 @@
+//! What is known of a stack's containers, as rows for people and as messages for programs.
+
+use std::time::{Duration, SystemTime};
+
+use crate::compose::Stack;
+use crate::diagnosis::Finding;
+use crate::engine::{Endpoint, Inspected};
+use crate::message;
+
+/// A table, its head first: each container's state and why it is like that.
+pub fn table(stack: &Stack, endpoint: &Endpoint, findings: &[Finding]) -> Vec<Vec<String>> {
+    let head = ["SERVICE", "STATE", "DETAIL"].map(str::to_string).to_vec();
+    let rows = findings.iter().map(|finding| {
+        let detail = match finding.detail() {
+            none if none.is_empty() => addresses(stack, endpoint, finding).join(" "),
+            detail => detail,
+        };
+        vec![finding.service.clone(), finding.state(), detail]
+    });
+    [head].into_iter().chain(rows).collect()
+}
+
+/// A table, its head first: each container's state, since when it runs, where it can be reached, and what is wrong.
+pub fn status(stack: &Stack, endpoint: &Endpoint, findings: &[Finding]) -> Vec<Vec<String>> {
+    let head = ["SERVICE", "STATE", "UPTIME", "ADDRESSES", "DETAIL"].map(str::to_string).to_vec();
+    let rows = findings.iter().map(|finding| {
+        let uptime = finding.container.as_ref().and_then(uptime).map(coarse).unwrap_or_default();
+        let addresses = addresses(stack, endpoint, finding).join(" ");
+        vec![finding.service.clone(), finding.state(), uptime, addresses, finding.detail()]
+    });
+    [head].into_iter().chain(rows).collect()
+}
+
+/// How long a container has been running, by our clock; none if it is not, or the engine's clock is ahead of ours.
+pub fn uptime(container: &Inspected) -> Option<Duration> {
+    let started = humantime::parse_rfc3339(&container.started_at).ok()?;
+    (container.state == "running").then(|| SystemTime::now().duration_since(started).ok())?
+}
+
+/// The two largest units of a time, as in `2h 5m`.
+fn coarse(time: Duration) -> String {
+    let words = humantime::format_duration(Duration::from_secs(time.as_secs())).to_string();
+    words.split(' ').take(2).collect::<Vec<_>>().join(" ")
+}
+
+/// Rows without a head: each container's state and where it can be reached.
+pub fn started(stack: &Stack, endpoint: &Endpoint, findings: &[Finding]) -> Vec<Vec<String>> {
+    let row = |finding: &Finding| {
+        vec![finding.service.clone(), finding.state(), addresses(stack, endpoint, finding).join(" ")]
+    };
+    findings.iter().map(row).collect()
+}
+
+/// Where a container's published ports can be reached, in order.
+pub fn addresses(stack: &Stack, endpoint: &Endpoint, finding: &Finding) -> Vec<String> {
+    let Some(container) = &finding.container else { return Vec::new() };
+    let mut addresses: Vec<String> =
+        container.ports.iter().filter_map(|port| endpoint.address(stack, &finding.service, port)).collect();
+    addresses.sort();
+    addresses.dedup();
+    addresses
+}
+
+/// Every container, for a program.
+pub fn services(stack: &Stack, endpoint: &Endpoint, findings: &[Finding]) -> Vec<message::Service> {
+    findings.iter().map(|finding| service(stack, endpoint, finding)).collect()
+}
+
+/// A container, for a program.
+pub fn service(stack: &Stack, endpoint: &Endpoint, finding: &Finding) -> message::Service {
+    let container = finding.container.as_ref();
+    let never = "0001-01-01";
+    let started = container.map(|it| it.started_at.clone()).filter(|at| !at.is_empty() && !at.starts_with(never));
+    message::Service {
+        service: finding.service.clone(),
+        container: container.map(|it| it.name.clone()),
+        state: container.map_or("not created".to_string(), |it| it.state.clone()),
+        standing: finding.standing.word(),
+        exit_code: finding.exit_code(),
+        meaning: finding.meaning(),
+        cause: finding.cause.clone(),
+        health: container.and_then(|it| Some(it.health.as_ref()?.status.clone())),
+        health_output: finding.failed_probe().map(str::to_string),
+        restarts: container.map_or(0, |it| it.restarts),
+        started_at: started,
+        addresses: addresses(stack, endpoint, finding),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_is_told_in_two_units() {
+        for (seconds, words) in [(0, "0s"), (59, "59s"), (7_384, "2h 3m"), (90_061, "1day 1h")] {
+            assert_eq!(coarse(Duration::from_secs(seconds)), words);
+        }
+    }
+
+    #[test]
+    fn only_what_runs_has_an_uptime() {
+        let mut container = Inspected { state: "running".to_string(), ..Inspected::default() };
+        assert_eq!(uptime(&container), None);
+        container.started_at = "2026-01-02T03:04:05.678901234Z".to_string();
+        assert!(uptime(&container).is_some());
+        container.state = "exited".to_string();
+        assert_eq!(uptime(&container), None);
+    }
+}

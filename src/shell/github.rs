@@ -1,0 +1,102 @@
+//! What GitHub's runner makes more of than text: folded groups, annotations, a summary of the step.
+//!
+//! The runner reads its commands from everything that a step prints, a container's log included; so while such a log is
+//! shown, commands are switched off: <https://docs.github.com/actions/reference/workflow-commands-for-github-actions>.
+
+use std::fs::OpenOptions;
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::io::Write;
+use std::path::PathBuf;
+
+/// A job of GitHub Actions that we run in.
+pub(super) struct Actions {
+    /// Where the summary of the step is collected.
+    summary: Option<PathBuf>,
+}
+
+impl Actions {
+    /// None anywhere else.
+    pub(super) fn from_env() -> Option<Actions> {
+        let runs_here = std::env::var_os("GITHUB_ACTIONS").is_some_and(|value| value == "true");
+        let summary = std::env::var_os("GITHUB_STEP_SUMMARY").filter(|path| !path.is_empty());
+        runs_here.then(|| Actions { summary: summary.map(PathBuf::from) })
+    }
+
+    /// A text that is folded under its title, with commands in it switched off.
+    pub(super) fn group(&self, title: &str, text: &[u8]) -> Vec<u8> {
+        // Nothing that a container prints may be the word that switches commands on again.
+        let token = format!("stagecraft-{:016x}", RandomState::new().build_hasher().finish());
+        let before = format!("::group::{}\n::stop-commands::{token}\n", data(title));
+        let behind = format!("\n::{token}::\n::endgroup::");
+        [before.as_bytes(), text, behind.as_bytes()].concat()
+    }
+
+    /// An annotation of the run.
+    pub(super) fn error(&self, title: &str, message: &str) -> String {
+        format!("::error title={}::{}", property(title), data(message))
+    }
+
+    /// Adds a table, its head first, to the summary of the step.
+    pub(super) fn summarize(&self, title: &str, rows: &[Vec<String>]) {
+        let Some(path) = &self.summary else { return };
+        let row = |cells: &Vec<String>| {
+            let cells = cells.iter().map(|cell| cell.replace('|', "\\|").replace(['\r', '\n'], " "));
+            format!("| {} |\n", cells.collect::<Vec<_>>().join(" | "))
+        };
+        let mut text = format!("### {title}\n\n");
+        for (number, cells) in rows.iter().enumerate() {
+            text.push_str(&row(cells));
+            if number == 0 {
+                text.push_str(&format!("|{}\n", "---|".repeat(cells.len())));
+            }
+        }
+        text.push('\n');
+        // A summary that cannot be written is no reason to fail.
+        let file = OpenOptions::new().append(true).create(true).open(path);
+        let _ = file.and_then(|mut file| file.write_all(text.as_bytes()));
+    }
+}
+
+fn data(text: &str) -> String {
+    text.replace('%', "%25").replace('\r', "%0D").replace('\n', "%0A")
+}
+
+fn property(text: &str) -> String {
+    data(text).replace(':', "%3A").replace(',', "%2C")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_group_lets_no_command_of_a_log_through() {
+        let actions = Actions { summary: None };
+        let group = |text: &[u8]| String::from_utf8(actions.group("log of web", text)).unwrap();
+        let one = group(b"::error::not ours");
+        let lines: Vec<&str> = one.lines().collect();
+        let token = lines[1].strip_prefix("::stop-commands::").unwrap();
+        let back = format!("::{token}::");
+        assert_eq!(lines, ["::group::log of web", lines[1], "::error::not ours", &back, "::endgroup::"]);
+        assert_ne!(one, group(b"::error::not ours"), "the word is another each time");
+    }
+
+    #[test]
+    fn an_annotation_is_one_line_whatever_is_in_it() {
+        let actions = Actions { summary: None };
+        assert_eq!(actions.error("a: b, c", "100 %\nof it"), "::error title=a%3A b%2C c::100 %25%0Aof it");
+    }
+
+    #[test]
+    fn the_summary_grows_by_a_table() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("summary.md");
+        let actions = Actions { summary: Some(path.clone()) };
+        let rows = [vec!["service".to_string(), "state".to_string()], vec!["web".to_string(), "a|b".to_string()]];
+        actions.summarize("shop", &rows);
+        actions.summarize("shop", &rows[..1]);
+        let text = std::fs::read_to_string(path).unwrap();
+        let first = "### shop\n\n| service | state |\n|---|---|\n| web | a\\|b |\n\n";
+        assert_eq!(text, format!("{first}### shop\n\n| service | state |\n|---|---|\n\n"));
+    }
+}

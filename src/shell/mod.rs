@@ -1,0 +1,438 @@
+//! The terminal: everything that a person reads goes through here, in cargo's shapes.
+//!
+//! The hazard: the terminal may be gone (SIGHUP, a closed pipe) while there are still containers to remove, and
+//! `eprintln!` panics then. Here a failed write is no error. Written over [`Write`], so that tests read it.
+
+use std::ffi::OsStr;
+use std::io::{self, IsTerminal, Write};
+use std::sync::{Mutex, PoisonError};
+
+use owo_colors::{OwoColorize, Style};
+
+use crate::message::Message;
+
+mod github;
+mod progress;
+
+use github::Actions;
+use progress::Progress;
+
+/// What standard output is for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum MessageFormat {
+    /// People: what was asked for, as text.
+    #[default]
+    Human,
+    /// Programs: a [`Message`] a line.
+    Json,
+}
+
+/// When to use colour.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ColorChoice {
+    /// If stderr is a terminal and `NO_COLOR` is not set.
+    #[default]
+    Auto,
+    /// Also in a pipe.
+    Always,
+    /// Not at all.
+    Never,
+}
+
+/// How much to say.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Verbosity {
+    /// Errors only.
+    Quiet,
+    /// Status lines, notes and warnings too.
+    #[default]
+    Normal,
+    /// Also every command line run and key lifecycle events.
+    Verbose,
+}
+
+/// What the working rooms need of a terminal; the mission's `Logger`.
+pub trait Logger: Send + Sync {
+    /// A step that is begun or done: a right-aligned green verb and what it is about.
+    fn status(&self, verb: &str, message: &str);
+    /// A step of which only `--verbose` speaks.
+    fn detail(&self, verb: &str, message: &str);
+    /// A command line that is about to run, ready to be pasted into a shell. Shown with `--verbose`.
+    fn command(&self, line: &OsStr);
+    /// Something worth knowing that changes nothing.
+    fn note(&self, message: &str);
+    /// Something that deserves attention and is no failure.
+    fn warn(&self, message: &str);
+    /// What failed, and where. Shown at every verbosity.
+    fn error(&self, message: &str);
+    /// The next step after an error.
+    fn help(&self, message: &str);
+    /// Rows below a status line, in columns.
+    fn table(&self, rows: &[Vec<String>]);
+    /// What another program said and what we had held back, shown at every verbosity.
+    fn replay(&self, output: &[u8]);
+    /// A part of what a container has printed, under a title of its own; shown at every verbosity.
+    fn excerpt(&self, title: &str, text: &[u8]);
+    /// A failure that a CI service may want to point at; nothing elsewhere.
+    fn annotate(&self, title: &str, message: &str);
+    /// A table, its head first, that a CI service may want to keep; nothing elsewhere.
+    fn summarize(&self, title: &str, rows: &[Vec<String>]);
+    /// The services that are waited for, with their states, until it is called again; none any more without any.
+    fn waiting(&self, services: &[(String, String)]);
+    /// Whether what is said appears on a terminal.
+    fn is_terminal(&self) -> bool;
+    /// Something for a program that reads standard output.
+    fn message(&self, message: &Message<'_>);
+    /// Undoes what a program that was cut off may have done to the terminal.
+    fn restore_terminal(&self);
+}
+
+/// The real terminal, or a buffer that stands in for it.
+pub struct Shell {
+    err: Mutex<Box<dyn Write + Send>>,
+    out: Mutex<Box<dyn Write + Send>>,
+    verbosity: Verbosity,
+    color: bool,
+    terminal: bool,
+    format: MessageFormat,
+    progress: Mutex<Progress>,
+    github: Option<Actions>,
+}
+
+impl Shell {
+    /// The process's own stdout and stderr.
+    pub fn stdio(verbosity: Verbosity, color: ColorChoice, format: MessageFormat) -> Shell {
+        let terminal = io::stderr().is_terminal();
+        let color = match color {
+            ColorChoice::Always => true,
+            ColorChoice::Never => false,
+            // https://no-color.org: present and not empty, whatever its value
+            ColorChoice::Auto => terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()),
+        };
+        Shell {
+            err: Mutex::new(Box::new(io::stderr())),
+            out: Mutex::new(Box::new(io::stdout())),
+            verbosity,
+            color,
+            terminal,
+            format,
+            progress: Mutex::new(Progress::new(terminal)),
+            github: Actions::from_env(),
+        }
+    }
+
+    /// A shell that writes what goes to stderr into `err` and what goes to stdout into `out`.
+    pub fn from_write(
+        err: Box<dyn Write + Send>,
+        out: Box<dyn Write + Send>,
+        verbosity: Verbosity,
+        color: bool,
+    ) -> Shell {
+        Shell {
+            err: Mutex::new(err),
+            out: Mutex::new(out),
+            verbosity,
+            color,
+            terminal: false,
+            format: MessageFormat::Human,
+            progress: Mutex::new(Progress::new(false)),
+            github: None,
+        }
+    }
+
+    /// What standard output is for.
+    pub fn format(&self) -> MessageFormat {
+        self.format
+    }
+
+    /// How much this shell says.
+    pub fn verbosity(&self) -> Verbosity {
+        self.verbosity
+    }
+
+    /// A line on stdout: what was asked for, as opposed to what is told about it.
+    ///
+    /// # Errors
+    /// If stdout cannot be written to; output that was asked for and is lost must not look like success.
+    pub fn print(&self, line: &OsStr) -> io::Result<()> {
+        let mut out = self.out.lock().unwrap_or_else(PoisonError::into_inner);
+        out.write_all(line.as_encoded_bytes())?;
+        out.write_all(b"\n")?;
+        out.flush()
+    }
+
+    fn line(&self, least: Verbosity, bytes: &[u8]) {
+        if self.verbosity < least {
+            return;
+        }
+        let mut line = Vec::with_capacity(bytes.len() + 1);
+        line.extend_from_slice(bytes);
+        line.push(b'\n');
+        self.write(&line);
+    }
+
+    fn write(&self, bytes: &[u8]) {
+        self.progress.lock().unwrap_or_else(PoisonError::into_inner).aside(|| {
+            // One write a line, so that the lines of others do not fall into ours; the terminal may be gone.
+            let mut err = self.err.lock().unwrap_or_else(PoisonError::into_inner);
+            let _ = err.write_all(bytes).and_then(|()| err.flush());
+        });
+    }
+
+    /// Prints a message on stdout, a line, if that is for programs.
+    ///
+    /// # Errors
+    /// If stdout cannot be written to.
+    pub fn print_message(&self, message: &Message<'_>) -> io::Result<()> {
+        match self.format {
+            MessageFormat::Human => Ok(()),
+            MessageFormat::Json => self.print(OsStr::new(&serde_json::to_string(message)?)),
+        }
+    }
+
+    /// Rows in columns, one line each.
+    fn columns(rows: &[Vec<String>]) -> Vec<String> {
+        let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
+        let width = |column: usize| {
+            let cells = rows.iter().filter_map(|row| row.get(column));
+            cells.map(|cell| cell.chars().count()).max().unwrap_or(0)
+        };
+        let widths: Vec<usize> = (0..columns).map(width).collect();
+        let line = |row: &Vec<String>| {
+            let cells = row.iter().zip(&widths);
+            let text: Vec<String> = cells.map(|(cell, width)| format!("{cell:width$}")).collect();
+            text.join("  ").trim_end().to_string()
+        };
+        rows.iter().map(line).collect()
+    }
+
+    /// A command on stdout, as a line for a shell or as a message: what was asked for.
+    ///
+    /// # Errors
+    /// If stdout cannot be written to.
+    pub fn print_command(&self, line: &OsStr) -> io::Result<()> {
+        match self.format {
+            MessageFormat::Human => self.print(line),
+            MessageFormat::Json => self.print_message(&Message::Command { line: line.to_string_lossy().into_owned() }),
+        }
+    }
+
+    /// A table on stdout, its head first, if that is for people: what was asked for.
+    ///
+    /// # Errors
+    /// If stdout cannot be written to.
+    pub fn print_table(&self, rows: &[Vec<String>]) -> io::Result<()> {
+        let rows = if self.format == MessageFormat::Human { rows } else { &[] };
+        Shell::columns(rows).iter().try_for_each(|line| self.print(OsStr::new(line)))
+    }
+
+    fn paint(&self, text: &str, style: Style) -> String {
+        if self.color { text.style(style).to_string() } else { text.to_string() }
+    }
+
+    fn verb(&self, verb: &str, style: Style) -> String {
+        self.paint(&format!("{verb:>12}"), style.bold())
+    }
+
+    fn labelled(&self, least: Verbosity, label: &str, style: Style, message: &str) {
+        let label = self.paint(label, style.bold());
+        self.line(least, format!("{label}: {message}").as_bytes());
+    }
+}
+
+impl Logger for Shell {
+    fn status(&self, verb: &str, message: &str) {
+        let verb = self.verb(verb, Style::new().green());
+        self.line(Verbosity::Normal, format!("{verb} {message}").as_bytes());
+    }
+
+    fn detail(&self, verb: &str, message: &str) {
+        let verb = self.verb(verb, Style::new().cyan());
+        self.line(Verbosity::Verbose, format!("{verb} {message}").as_bytes());
+    }
+
+    fn command(&self, line: &OsStr) {
+        let mut bytes = self.verb("Running", Style::new().green()).into_bytes();
+        bytes.push(b' ');
+        // Bytes, not text: a path that is not UTF-8 must come back from a paste as it was.
+        let style = if self.color { Style::new().cyan() } else { Style::new() };
+        bytes.extend_from_slice(style.prefix_formatter().to_string().as_bytes());
+        bytes.extend_from_slice(line.as_encoded_bytes());
+        bytes.extend_from_slice(style.suffix_formatter().to_string().as_bytes());
+        self.line(Verbosity::Verbose, &bytes);
+    }
+
+    fn note(&self, message: &str) {
+        self.labelled(Verbosity::Normal, "note", Style::new().cyan(), message);
+    }
+
+    fn warn(&self, message: &str) {
+        self.labelled(Verbosity::Normal, "warning", Style::new().yellow(), message);
+    }
+
+    fn error(&self, message: &str) {
+        self.labelled(Verbosity::Quiet, "error", Style::new().red(), message);
+    }
+
+    fn help(&self, message: &str) {
+        self.labelled(Verbosity::Quiet, "help", Style::new().cyan(), message);
+    }
+
+    fn table(&self, rows: &[Vec<String>]) {
+        for line in Shell::columns(rows) {
+            self.line(Verbosity::Normal, format!("{:13}{line}", "").as_bytes());
+        }
+    }
+
+    fn replay(&self, output: &[u8]) {
+        let text = output.trim_ascii_end();
+        if !text.is_empty() {
+            self.line(Verbosity::Quiet, text);
+        }
+    }
+
+    fn excerpt(&self, title: &str, text: &[u8]) {
+        let text = text.trim_ascii_end();
+        match &self.github {
+            Some(actions) => self.line(Verbosity::Quiet, &actions.group(title, text)),
+            None => {
+                self.line(Verbosity::Quiet, self.paint(&format!("---- {title}"), Style::new().bold()).as_bytes());
+                self.line(Verbosity::Quiet, text);
+            }
+        }
+    }
+
+    fn annotate(&self, title: &str, message: &str) {
+        if let Some(actions) = &self.github {
+            self.line(Verbosity::Quiet, actions.error(title, message).as_bytes());
+        }
+    }
+
+    fn summarize(&self, title: &str, rows: &[Vec<String>]) {
+        if let Some(actions) = &self.github {
+            actions.summarize(title, rows);
+        }
+    }
+
+    fn waiting(&self, services: &[(String, String)]) {
+        if self.verbosity < Verbosity::Normal {
+            return;
+        }
+        let plain = self.progress.lock().unwrap_or_else(PoisonError::into_inner).show(services);
+        for line in plain {
+            self.status("Waiting", &format!("for {line}"));
+        }
+    }
+
+    fn is_terminal(&self) -> bool {
+        self.terminal
+    }
+
+    fn message(&self, message: &Message<'_>) {
+        // What happens on the way is told to whoever still listens; the exit code tells the rest.
+        let _ = self.print_message(message);
+    }
+
+    fn restore_terminal(&self) {
+        if self.terminal {
+            // Compose hides the cursor while it draws its progress; cut off, it cannot show it again.
+            self.write(b"\x1b[?25h\x1b[0m");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+
+    #[derive(Clone, Default)]
+    struct Buffer(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Buffer {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    struct Gone;
+
+    impl Write for Gone {
+        fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+            Err(io::ErrorKind::BrokenPipe.into())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Err(io::ErrorKind::BrokenPipe.into())
+        }
+    }
+
+    fn said(verbosity: Verbosity, color: bool) -> String {
+        let err = Buffer::default();
+        let shell = Shell::from_write(Box::new(err.clone()), Box::new(Buffer::default()), verbosity, color);
+        shell.status("Started", "hello");
+        shell.detail("Project", "hello");
+        shell.command(OsStr::new("docker ps"));
+        shell.note("n");
+        shell.warn("w");
+        shell.error("e");
+        shell.help("h");
+        shell.table(&[vec!["a".into(), "running".into()], vec!["long".into(), "up".into(), "x:1".into()]]);
+        shell.replay(b"said\n\n");
+        shell.restore_terminal();
+        let bytes = err.0.lock().unwrap().clone();
+        String::from_utf8(bytes).unwrap()
+    }
+
+    #[test]
+    fn an_excerpt_has_a_title_and_what_is_waited_for_a_line_each() {
+        let err = Buffer::default();
+        let shell = Shell::from_write(Box::new(err.clone()), Box::new(Buffer::default()), Verbosity::Normal, false);
+        shell.excerpt("log of web", b"boom\n\n");
+        shell.waiting(&[("db".to_string(), "created".to_string())]);
+        // Elsewhere than in CI nobody keeps these.
+        shell.annotate("web", "boom");
+        shell.summarize("shop", &[vec!["web".to_string()]]);
+        let said = String::from_utf8(err.0.lock().unwrap().clone()).unwrap();
+        assert_eq!(said, "---- log of web\nboom\n     Waiting for db: created\n");
+    }
+
+    #[test]
+    fn quiet_keeps_errors_and_their_help() {
+        assert_eq!(said(Verbosity::Quiet, false), "error: e\nhelp: h\nsaid\n");
+    }
+
+    #[test]
+    fn normal_is_without_commands_and_details() {
+        let expected = "     Started hello\nnote: n\nwarning: w\nerror: e\nhelp: h\n             a     running\n             long  up       x:1\nsaid\n";
+        assert_eq!(said(Verbosity::Normal, false), expected);
+    }
+
+    #[test]
+    fn verbose_shows_details_and_every_command_line() {
+        let said = said(Verbosity::Verbose, false);
+        assert!(said.contains("     Project hello\n     Running docker ps\n"), "{said}");
+    }
+
+    #[test]
+    fn color_wraps_verbs_labels_and_commands_only() {
+        let said = said(Verbosity::Verbose, true);
+        for piece in ["\x1b[36mdocker ps\x1b[0m\n", "hello\n", "m: n\n", "m: e\n"] {
+            assert!(said.contains(piece), "{said:?} lacks {piece:?}");
+        }
+    }
+
+    #[test]
+    fn a_terminal_that_is_gone_is_no_panic_but_lost_output_is_an_error() {
+        let shell = Shell::from_write(Box::new(Gone), Box::new(Gone), Verbosity::Verbose, false);
+        shell.status("Removed", "hello");
+        shell.error("e");
+        assert!(shell.print(OsStr::new("asked for")).is_err());
+    }
+}
