@@ -2,7 +2,7 @@
 # Run the demo stack, fixtures/hello-stack, with a fresh build of cargo-stagecraft.
 #
 #   demo.sh [OPTION...]   in the foreground until Ctrl+C; options go to `cargo stagecraft dev`
-#   demo.sh --tour        unattended: start, look, interrupt, start detached, take down; each step checked
+#   demo.sh --tour        unattended: start, look, interrupt, start detached, take down, break it; each step checked
 #
 # HELLO_PORT is the port of the page (8080; in the tour a free one).
 set -euo pipefail
@@ -117,6 +117,18 @@ nothing_left() {
     heading "Nothing of the stack is left"
 }
 
+# broken CAUSE LAST_WORDS VARIABLE=VALUE: with this the stack does not become ready, and the reason is told.
+broken() {
+    local code=0
+    heading "$3 cargo stagecraft dev --detach --wait"
+    env "$3" cargo stagecraft dev --detach --wait </dev/null >"$log" 2>&1 || code=$?
+    indented <"$log"
+    ((code == 1)) || die "the tool ended with exit code $code instead of 1"
+    grep -qF "$1" "$log" || die "it does not say: $1"
+    grep -qF "$2" "$log" || die "it does not show: $2"
+    nothing_left
+}
+
 # Whatever went wrong: show why, then leave no process and no container of ours behind.
 clean_up() {
     local code=$?
@@ -162,16 +174,22 @@ tour() {
     ((code == 130)) || die "the tool ended with exit code $code instead of 130"
     nothing_left
 
-    heading "cargo stagecraft dev --detach"
-    cargo stagecraft dev --detach </dev/null >"$log" 2>&1
+    heading "cargo stagecraft dev --detach --wait"
+    cargo stagecraft dev --detach --wait </dev/null >"$log" 2>&1
     indented <"$log"
     show_page
-    remains | indented
+    cargo stagecraft dev status | indented
+    cargo stagecraft dev env | indented
 
     heading "cargo stagecraft dev down"
     cargo stagecraft dev down </dev/null >"$log" 2>&1
     indented <"$log"
     nothing_left
+
+    # The programs are built with panic = "abort".
+    broken "hello exited with 134: aborted (SIGABRT), as Rust does at a panic" "GREETING is empty: what shall I say?" GREETING=
+    broken "hello exited with 134: aborted (SIGABRT), as Rust does at a panic" "LISTEN is a port: ParseIntError" LISTEN=nonsense
+    broken "hello is unhealthy: nobody answers on port 8080" "listening on port 8081" LISTEN=8081
 
     heading "Removing the images of the stack"
     docker image rm "${images[@]}" >/dev/null
