@@ -197,8 +197,7 @@ enum DevVerb {
     /// Take the dev stack down, whoever started it
     Down(Down),
     /// Show how each service is; the exit code says whether all are ready
-    #[command(after_help = STATUS_CODES)]
-    Status,
+    Status(Status),
     /// Show what the services have printed
     Logs(LogsArgs),
     /// List the dev stacks on this engine
@@ -209,6 +208,14 @@ enum DevVerb {
 
 const STATUS_CODES: &str = "Exit codes:\n  0     all services are ready\n  1     some are not\n  3     nothing has been \
                             started, or there is no stack";
+
+#[derive(Debug, Args)]
+#[command(after_help = STATUS_CODES)]
+struct Status {
+    /// The service `traefik` was left out
+    #[arg(long)]
+    no_traefik: bool,
+}
 
 #[derive(Debug, Args)]
 #[command(after_help = "The exit code is that of `docker compose logs`; 3 if nothing has been started.")]
@@ -254,11 +261,12 @@ impl Cli {
             Format::Json => MessageFormat::Json,
         };
         dev.check(format)?;
+        let traefik = |left_out| if left_out { Traefik::Off } else { Traefik::On };
         let verb = match dev.verb {
             None => Verb::Dev(DevOptions {
                 selection,
                 attach: if dev.start.detach { Attach::Detached } else { Attach::Foreground },
-                traefik: if dev.start.no_traefik { Traefik::Off } else { Traefik::On },
+                traefik: traefik(dev.start.no_traefik),
                 on_end: if dev.start.keep { OnEnd::Keep } else { OnEnd::TearDown },
                 timeout: dev.timeout,
                 wait: dev.start.wait(),
@@ -272,7 +280,9 @@ impl Cli {
                 timeout: dev.timeout,
                 dry_run: dev.dry_run,
             }),
-            Some(DevVerb::Status) => Verb::Status(StatusOptions { selection }),
+            Some(DevVerb::Status(status)) => {
+                Verb::Status(StatusOptions { selection, traefik: traefik(status.no_traefik) })
+            }
             Some(DevVerb::Logs(LogsArgs { follow, tail, services })) => {
                 Verb::Logs(LogsOptions { selection, logs: Logs { follow, tail, services } })
             }
@@ -305,7 +315,7 @@ impl Dev {
             None => return self.start.check(),
             Some(DevVerb::Down(_)) => ("down", true),
             Some(DevVerb::List(list)) => ("list", list.prune),
-            Some(DevVerb::Status) => ("status", false),
+            Some(DevVerb::Status(_)) => ("status", false),
             Some(DevVerb::Logs(_)) => ("logs", false),
             Some(DevVerb::Env) => ("env", false),
         };
@@ -464,6 +474,8 @@ mod tests {
             "x dev --wait status",
             "x dev status web",
             "x dev status --dry-run",
+            "x dev status --detach",
+            "x dev env --no-traefik",
             "x dev list --timeout 3",
             "x dev env --timeout 3",
             "x dev logs --tail all",

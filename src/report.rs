@@ -15,7 +15,7 @@ pub fn table(stack: &Stack, endpoint: &Endpoint, findings: &[Finding]) -> Vec<Ve
             none if none.is_empty() => addresses(stack, endpoint, finding).join(" "),
             detail => detail,
         };
-        vec![finding.service.clone(), finding.state(), detail]
+        vec![label(finding, findings), finding.state(), detail]
     });
     [head].into_iter().chain(rows).collect()
 }
@@ -26,7 +26,7 @@ pub fn status(stack: &Stack, endpoint: &Endpoint, findings: &[Finding]) -> Vec<V
     let rows = findings.iter().map(|finding| {
         let uptime = finding.container.as_ref().and_then(uptime).map(coarse).unwrap_or_default();
         let addresses = addresses(stack, endpoint, finding).join(" ");
-        vec![finding.service.clone(), finding.state(), uptime, addresses, finding.detail()]
+        vec![label(finding, findings), finding.state(), uptime, addresses, finding.detail()]
     });
     [head].into_iter().chain(rows).collect()
 }
@@ -46,9 +46,19 @@ fn coarse(time: Duration) -> String {
 /// Rows without a head: each container's state and where it can be reached.
 pub fn started(stack: &Stack, endpoint: &Endpoint, findings: &[Finding]) -> Vec<Vec<String>> {
     let row = |finding: &Finding| {
-        vec![finding.service.clone(), finding.state(), addresses(stack, endpoint, finding).join(" ")]
+        vec![label(finding, findings), finding.state(), addresses(stack, endpoint, finding).join(" ")]
     };
     findings.iter().map(row).collect()
+}
+
+/// What a row is about: the service, with the container's number where it is one of several.
+fn label(finding: &Finding, all: &[Finding]) -> String {
+    let service = &finding.service;
+    let several = all.iter().filter(|other| other.service == *service).count() > 1;
+    match &finding.container {
+        Some(container) if several => format!("{service}-{}", container.number),
+        _ => service.clone(),
+    }
 }
 
 /// Where a container's published ports can be reached, in order.
@@ -90,6 +100,18 @@ pub fn service(stack: &Stack, endpoint: &Endpoint, finding: &Finding) -> message
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::readiness::Standing;
+
+    #[test]
+    fn one_of_several_containers_has_its_number() {
+        let container = |service: &str, number| {
+            let service = service.to_string();
+            Finding::of(Inspected { service, number, ..Inspected::default() }, Standing::Ready)
+        };
+        let all = [container("db", 1), container("web", 1), container("web", 2), Finding::missing("job", None)];
+        let labels: Vec<String> = all.iter().map(|finding| label(finding, &all)).collect();
+        assert_eq!(labels, ["db", "web-1", "web-2", "job"]);
+    }
 
     #[test]
     fn a_time_is_told_in_two_units() {

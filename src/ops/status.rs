@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::{Context as _, anyhow};
 
 use super::{Context, Selection, own_containers, resolve};
-use crate::compose::Stack;
+use crate::compose::{Stack, TRAEFIK, Traefik};
 use crate::diagnosis::Finding;
 use crate::engine::{self, Endpoint};
 use crate::exit::Code;
@@ -24,6 +24,8 @@ const STEADY: Duration = Duration::from_secs(10);
 pub struct StatusOptions {
     /// Which stack.
     pub selection: Selection,
+    /// Whether the service `traefik` is part of it.
+    pub traefik: Traefik,
 }
 
 /// Prints how each service is, and returns success if all of them are what they should be, [`Code::Failed`] if not.
@@ -34,8 +36,11 @@ pub fn status(options: &StatusOptions, cx: &Context<'_>) -> anyhow::Result<Code>
     let manifest_path = options.selection.manifest_path.as_deref();
     let workspace = Workspace::discover(cx.executor.as_ref(), cx.cwd, manifest_path, BrokenMember::Tolerate)?;
     cx.shell.detail("Workspace", &workspace.root().display().to_string());
-    let stack = resolve(cx, &workspace, &options.selection)?;
+    let mut stack = resolve(cx, &workspace, &options.selection)?;
     cx.shell.detail("Project", stack.project.as_str());
+    if options.traefik == Traefik::Off {
+        stack.services.remove(TRAEFIK);
+    }
     let findings = findings(cx, &workspace, &stack)?;
     let endpoint = Endpoint::current(cx.executor.as_ref());
     let project = stack.project.as_str();

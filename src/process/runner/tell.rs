@@ -29,7 +29,10 @@ impl Run<'_> {
     pub(super) fn tell_ready(&self, ready: Result<(Verdict, Endpoint), Failure>) {
         let Some((stack, options)) = self.start else { return };
         let (project, logger) = (self.compose.project(), self.logger());
-        let Ok((verdict, endpoint)) = ready else { return };
+        let (verdict, endpoint) = match ready {
+            Ok(ready) => ready,
+            Err(failure) => return logger.warn(&format!("whether {project} is ready cannot be asked: {failure:#}")),
+        };
         if verdict.unready().next().is_none() {
             logger.status("Ready", &format!("{project} in {}", self.elapsed()));
             logger.table(&report::started(stack, &endpoint, &verdict.findings));
@@ -104,8 +107,13 @@ impl Run<'_> {
             message: &message,
             compose: self.up_words.clone(),
         });
-        if options.attach == Attach::Detached {
-            logger.help("run it without `--detach` for the whole story");
+        let has_a_log = blamed.iter().find(|finding| !finding.last_words.is_empty());
+        match (options.attach, has_a_log) {
+            (Attach::Detached, Some(finding)) if self.policy.undo == Undo::Nothing => {
+                logger.help(&format!("see all of its log with `cargo stagecraft dev logs {}`", finding.service));
+            }
+            (Attach::Detached, _) => logger.help("run it without `--detach` for the whole story"),
+            (Attach::Foreground, _) => {}
         }
         if self.policy.undo != Undo::Remove {
             let why = if options.on_end == OnEnd::Keep {
