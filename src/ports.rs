@@ -12,7 +12,7 @@ use std::ops::RangeInclusive;
 use procfs::net::{TcpState, tcp, tcp6, udp, udp6};
 use procfs::process::{FDTarget, all_processes};
 
-use crate::compose::{ProjectName, Stack};
+use crate::compose::{ProjectName, Service, Stack};
 use crate::engine::{Container, running_containers};
 use crate::exit::Failure;
 use crate::process::Executor;
@@ -121,7 +121,7 @@ pub fn holder(executor: &dyn Executor, project: &ProjectName, port: u16) -> Hold
 }
 
 fn wanted_by(stack: &Stack, service: &str, replicas: u32) -> Vec<(Wanted, u32)> {
-    let ports = stack.services.get(service).map(|service| service.ports.as_slice()).unwrap_or_default();
+    let ports = stack.services.get(service).map(Service::ports).unwrap_or_default();
     let wanted = ports.iter().filter_map(|port| {
         let ip = match port.host_ip.as_deref().unwrap_or_default() {
             "" => None,
@@ -338,5 +338,7 @@ mod tests {
         };
         assert_eq!(said(1), ["8080", "127.0.0.1:8081", "53/udp", "[::1]:7000-7001"]);
         assert!(said(0).is_empty());
+        let json = br#"{"name": "x", "services": {"web": {"network_mode": "host", "ports": [{"target": 80, "published": "80"}]}}}"#;
+        assert!(wanted_by(&Stack::parse(json).unwrap(), "web", 1).is_empty());
     }
 }

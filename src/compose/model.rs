@@ -26,9 +26,9 @@ pub struct Service {
     deploy: Option<Deploy>,
     image: Option<String>,
     build: Option<IgnoredAny>,
-    /// Its ports.
+    network_mode: Option<String>,
     #[serde(default)]
-    pub ports: Vec<Port>,
+    ports: Vec<Port>,
     #[serde(default)]
     volumes: Vec<Mount>,
     healthcheck: Option<Healthcheck>,
@@ -106,6 +106,12 @@ impl Service {
     pub fn image(&self, project: &ProjectName, name: &str) -> (String, bool) {
         let image = self.image.clone().unwrap_or_else(|| format!("{project}-{name}"));
         (image, self.build.is_some())
+    }
+
+    /// The ports that it publishes. None for one that has the host's network: it uses what it wants, and the engine publishes
+    /// nothing.
+    pub fn ports(&self) -> &[Port] {
+        if self.network_mode.as_deref() == Some("host") { &[] } else { &self.ports }
     }
 
     /// What of the host's file system is mounted into it.

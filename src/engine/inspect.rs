@@ -210,7 +210,7 @@ pub fn missing_images(executor: &dyn Executor, images: &BTreeSet<String>) -> Res
     let is_missing = |image: &&String| -> Result<bool, Failure> {
         let question = docker(&["image", "inspect", "--format", "{{.Id}}", image]);
         let output = executor.output(&question).map_err(no_docker)?;
-        Ok(!output.status.success() && String::from_utf8_lossy(&output.stderr).contains("No such image"))
+        Ok(!output.status.success() && String::from_utf8_lossy(&output.stderr).to_lowercase().contains("no such image"))
     };
     let mut missing = BTreeSet::new();
     for image in images {

@@ -121,7 +121,8 @@ pub fn dev(options: &DevOptions, cx: &Context<'_>) -> anyhow::Result<Code> {
 /// That the ports which the stack publishes are to be had. The engine would find out one at a time, with half of the stack
 /// running.
 fn require_ports(cx: &Context<'_>, stack: &Stack, expected: &Expected) -> anyhow::Result<()> {
-    let publishes = |(name, _): (&str, u32)| stack.services.get(name).is_some_and(|service| !service.ports.is_empty());
+    let publishes =
+        |(name, _): (&str, u32)| stack.services.get(name).is_some_and(|service| !service.ports().is_empty());
     if !expected.is_certain() || !expected.services().any(publishes) {
         return Ok(());
     }
