@@ -12,6 +12,7 @@ on_both_pairs![
     foreground_that_never_is,
     in_a_terminal,
     interrupted,
+    terminal_closed,
     killed,
     killed_where_nothing_is_to_be_undone,
     failure_leaves_a_running_stack_alone,
@@ -92,6 +93,17 @@ fn interrupted(stage: &Stage) {
     run.wait_for("Waiting for web: running (starting)");
     run.press_ctrl_c();
     run.end().with(130);
+    stage.assert_gone();
+    stage.events().wait_for("die web 0;");
+}
+
+/// Also while a line of it is alive.
+fn terminal_closed(stage: &Stage) {
+    stage.compose(&stack(&[checked("web", "never")]));
+    let mut run = stage.tool(&["dev", "--detach", "--wait"]).start_in_terminal();
+    run.wait_for("Waiting for web: running (starting)");
+    run.close_terminal();
+    run.end().with(129);
     stage.assert_gone();
     stage.events().wait_for("die web 0;");
 }
