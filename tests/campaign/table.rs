@@ -86,7 +86,7 @@ pub fn summary(pair: &str, reports: &[Report], took: Duration) -> String {
     let all = Row(reports.iter().collect());
     format!(
         "{pair}: {} trials, {} clean; {} with leftovers, {} ungraceful, {} with a wrong exit code, {} with another problem; \
-         {} networks lost by the engine, {} Compose panics; {:.0} s",
+         {} networks lost by the engine, {} Compose panics, {} kills of Compose's own; {:.0} s",
         reports.len(),
         all.count(|report| report.problems.is_empty()),
         all.with(|problem| matches!(problem, Problem::Left(_))),
@@ -95,6 +95,7 @@ pub fn summary(pair: &str, reports: &[Report], took: Duration) -> String {
         all.with(|problem| matches!(problem, Problem::Other(_))),
         reports.iter().map(|report| report.lost_networks).sum::<usize>(),
         all.count(|report| report.compose_panicked),
+        all.count(|report| report.compose_killed),
         took.as_secs_f64()
     )
 }

@@ -45,6 +45,8 @@ pub struct Report {
     pub problems: Vec<Problem>,
     pub lost_networks: usize,
     pub compose_panicked: bool,
+    /// Struck itself, it has killed containers of its own accord.
+    pub compose_killed: bool,
     /// Everything that is known about it.
     pub story: String,
 }
@@ -98,6 +100,7 @@ pub fn play(engine: &Engine, plan: &Plan, project: &str) -> Report {
         problems: trial.problems,
         lost_networks: trial.lost_networks,
         compose_panicked: trial.compose_panicked,
+        compose_killed: trial.compose_killed,
         story,
     }
 }
@@ -132,6 +135,7 @@ struct Trial<'a> {
     problems: Vec<Problem>,
     lost_networks: usize,
     compose_panicked: bool,
+    compose_killed: bool,
 }
 
 /// The command that the fault strikes, while it runs.
@@ -165,6 +169,7 @@ impl<'a> Trial<'a> {
             problems: Vec::new(),
             lost_networks: 0,
             compose_panicked: false,
+            compose_killed: false,
         };
         trial.set_up();
         trial
@@ -445,7 +450,7 @@ impl<'a> Trial<'a> {
         }
         self.problems
             .extend(self.locks_left(ended.code < 0).into_iter().map(|lock| Problem::Left(format!("lock {lock}"))));
-        self.judge_containers();
+        self.judge_containers(&text);
         let was_asked_to_crash =
             |strike: &Strike| strike.signal == Signal::QUIT && matches!(strike.target, Target::Docker | Target::Plugin);
         self.compose_panicked =
@@ -559,8 +564,19 @@ impl<'a> Trial<'a> {
         false
     }
 
-    fn judge_containers(&mut self) {
+    /// Compose 2.26 hears a signal that strikes it alone in two places, and may take it for two presses: it then says that it
+    /// is killing and does so, before the tool has asked for anything.
+    fn was_killed_by_compose(&self, text: &str) -> bool {
+        let strikes_compose = |strike: &Strike| matches!(strike.target, Target::Docker | Target::Plugin);
+        self.strikes.iter().any(strikes_compose) && text.lines().any(|line| line.trim_end().ends_with(" Killing"))
+    }
+
+    fn judge_containers(&mut self, text: &str) {
         if self.is_hurried() {
+            return;
+        }
+        if self.was_killed_by_compose(text) {
+            self.compose_killed = true;
             return;
         }
         let farewells = self.testified(".farewell");
