@@ -6,7 +6,8 @@
 #
 # Compose changed its signal handling and its exit codes between those two, so what we promise is
 # tested on both. All of it lives under $STAGECRAFT_ENGINES; its file `pairs` says how to use it,
-# one line a pair: name <TAB> DOCKER_HOST <TAB> DOCKER_CONFIG.
+# one line a pair: name <TAB> DOCKER_HOST <TAB> DOCKER_CONFIG. Its file `compose-spec.json` is the
+# official schema of Compose files, as Debian unstable has it.
 #
 #   setup-engine.sh            install and start what is missing; safe to run again, or twice at once
 #   setup-engine.sh --check    exit 0 when all is ready, else 1 and one line per missing thing
@@ -20,6 +21,7 @@ readonly OLD_HOST=unix:///var/run/docker.sock NEW_HOST=unix://$NEW/docker.sock
 readonly OLD_SUITE=trixie NEW_SUITE=sid
 readonly BRIDGE=stagecraft0 BRIDGE_ADDRESS=10.213.128.1/24 POOL=10.213.0.0/17 SUBNETS=10.213.0.0/16
 readonly IMAGE=stagecraft-test:latest
+readonly SCHEMA=$ROOT/compose-spec.json
 readonly PLUGIN=cli-plugins/docker-compose
 readonly SYSTEM_PLUGIN=/usr/local/lib/docker/$PLUGIN
 readonly LOCK=/run/lock/stagecraft-engines.lock
@@ -77,6 +79,7 @@ missing() {
     engine_up "$OLD_HOST" || echo "the machine's engine ($OLD_HOST)"
     [[ -x $OLD/docker-config/$PLUGIN ]] || echo "compose for the old pair"
     [[ -x $NEW/docker-config/$PLUGIN ]] || echo "compose for the new pair"
+    [[ -s $SCHEMA ]] || echo "the schema of Compose files ($SCHEMA)"
     user_compose_works || echo "compose v2 for plain 'docker compose'"
     engine_up "$NEW_HOST" || echo "the second engine ($NEW_HOST)"
     wired || echo "the second engine's bridge and firewall rule"
@@ -200,6 +203,18 @@ install_compose() {
     [[ $version == "$expected".* ]] || say "note: Debian $suite has moved on from compose $expected"
 }
 
+# The library that Compose reads its files with has the schema; nothing else of it is kept.
+install_schema() {
+    local schema
+    [[ ! -s $SCHEMA ]] || return 0
+    unpack_from "$NEW_SUITE" golang-github-compose-spec-compose-go-dev "$ROOT/unpacked"
+    schema=$(find "$ROOT/unpacked" -path "*/schema/${SCHEMA##*/}" -type f)
+    [[ $schema ]] || die "the compose-go of Debian $NEW_SUITE has no ${SCHEMA##*/}"
+    mv "$schema" "$SCHEMA"
+    rm -rf "$ROOT/unpacked"
+    say "Installed $SCHEMA"
+}
+
 # Only where plain `docker compose` does not work. The marker tells --remove that this one is ours.
 user_compose() {
     ! user_compose_works || return 0
@@ -317,6 +332,7 @@ set_up() {
     old_engine
     install_compose old "$OLD_SUITE" 2.26
     install_compose new "$NEW_SUITE" 2.40
+    install_schema
     user_compose
     install_new_engine
     wire
