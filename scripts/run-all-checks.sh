@@ -20,10 +20,13 @@ scripts/setup-engine.sh
 step "Formatting and lints"
 cargo fmt --all --check
 cargo clippy --locked --all-targets --features e2e -- -D warnings
-if ! command -v shellcheck >/dev/null && ((EUID == 0)) && command -v apt-get >/dev/null; then
-    { apt-get update && apt-get install --yes --no-install-recommends shellcheck; } >/dev/null
-fi
-command -v shellcheck >/dev/null || { echo "install shellcheck to check the scripts" >&2 && exit 1; }
+# The scripts are looked at by shellcheck, and curl is what the README's quick start fetches a page with.
+for tool in shellcheck curl; do
+    if ! command -v "$tool" >/dev/null && ((EUID == 0)) && command -v apt-get >/dev/null; then
+        { apt-get update && apt-get install --yes --no-install-recommends "$tool"; } >/dev/null
+    fi
+    command -v "$tool" >/dev/null || { echo "install $tool to run the checks" >&2 && exit 1; }
+done
 shellcheck scripts/*.sh .ci/run
 
 step "Documentation"

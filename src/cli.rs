@@ -8,8 +8,12 @@ use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 
 use crate::compose::{Attach, Logs, PROJECT_NAME, ProjectName, Traefik, Volumes};
+use crate::devfile::Reached;
 use crate::exit::Code;
-use crate::ops::{DevOptions, DownOptions, EnvOptions, ListOptions, LogsOptions, Selection, StatusOptions};
+use crate::ops::{
+    DevOptions, DownOptions, EnvOptions, FilesOptions, InitOptions, ListOptions, LogsOptions, NewService, Selection,
+    StatusOptions,
+};
 use crate::process::OnEnd;
 use crate::shell::{ColorChoice, MessageFormat, Verbosity};
 
@@ -28,6 +32,10 @@ pub enum Verb {
     List(ListOptions),
     /// Tell where it can be reached.
     Env(EnvOptions),
+    /// Make its files from Cargo.toml.
+    Files(FilesOptions),
+    /// Begin one in Cargo.toml.
+    Init(InitOptions),
 }
 
 /// A command line that makes sense.
@@ -141,12 +149,46 @@ enum Format {
 enum TopVerb {
     /// Start the dev stack of the workspace, stream its logs, and take it down at the end
     Dev(Dev),
+    /// Begin a dev stack in Cargo.toml: show what can be a service, and add those that are asked for
+    Init(Init),
+}
+
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Exit codes:\n  0     success\n  2     wrong usage\n  3     no workspace, no such binary, or it is a service already"
+)]
+struct Init {
+    /// A package or binary that is to be a service, with the port that it listens at, if any
+    #[arg(long = "service", value_name = "NAME[:PORT]", value_parser = new_service)]
+    services: Vec<NewService>,
+
+    /// Reach them by name, as http://api.localhost through Traefik, instead of by port
+    #[arg(long)]
+    route: bool,
+
+    /// Print what would be added as a diff; change nothing
+    #[arg(long)]
+    dry_run: bool,
+}
+
+fn new_service(text: &str) -> Result<NewService, String> {
+    let (name, port) = match text.split_once(':') {
+        Some((name, port)) => {
+            (name, Some(port.parse::<std::num::NonZeroU16>().map_err(|_| "a port is a number from 1 to 65535")?))
+        }
+        None => (text, None),
+    };
+    if name.is_empty() {
+        return Err("the name is missing".to_string());
+    }
+    Ok(NewService { name: name.to_string(), port: port.map(std::num::NonZeroU16::get) })
 }
 
 #[derive(Debug, Args)]
 #[command(
     long_about = "Start the dev stack of the workspace, stream its logs, and take it down at the end\n\nThe stack is \
-                  what .stagecraft/dev/compose.yaml in the workspace root describes. Ctrl+C stops and removes it.",
+                  what .stagecraft/dev/compose.yaml in the workspace root describes; where tables of Cargo.toml describe \
+                  it, that file is made from them and the crates are built. Ctrl+C stops and removes it.",
     after_help = exit_codes()
 )]
 struct Dev {
@@ -204,6 +246,18 @@ enum DevVerb {
     List(List),
     /// Print where published ports can be reached, as KEY=value lines
     Env,
+    /// Make the dev files that Cargo.toml describes; start nothing
+    Files(Files),
+}
+
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Exit codes:\n  0     the files are up to date\n  1     with --check: some are not\n  3     no stack is described, or a file is in the way"
+)]
+struct Files {
+    /// Write nothing; the exit code says whether they are up to date
+    #[arg(long)]
+    check: bool,
 }
 
 const STATUS_CODES: &str = "Exit codes:\n  0     all services are ready\n  1     some are not\n  3     nothing has been \
@@ -251,14 +305,35 @@ struct Down {
 
 impl Cli {
     fn into_request(self) -> Result<Request, clap::Error> {
-        let Cli { common, verb: TopVerb::Dev(dev) } = self;
+        let Cli { common, verb } = self;
         let selection = Selection {
             manifest_path: common.manifest_path,
             project_name: common.project_name.map_or_else(project_name_from_env, |name| Ok(Some(name)))?,
         };
+        let verbosity = match (common.quiet, common.verbose) {
+            (true, _) => Verbosity::Quiet,
+            (_, true) => Verbosity::Verbose,
+            _ => Verbosity::Normal,
+        };
+        let color = match common.color {
+            When::Auto => ColorChoice::Auto,
+            When::Always => ColorChoice::Always,
+            When::Never => ColorChoice::Never,
+        };
         let format = match common.message_format {
             Format::Human => MessageFormat::Human,
             Format::Json => MessageFormat::Json,
+        };
+        let dev = match verb {
+            TopVerb::Dev(dev) => dev,
+            TopVerb::Init(_) if format == MessageFormat::Json => {
+                return Err(usage("`init` has nothing to tell a program: it takes no --message-format json"));
+            }
+            TopVerb::Init(Init { services, route, dry_run }) => {
+                let reached = if route { Reached::Routed } else { Reached::Published };
+                let options = InitOptions { selection, services, reached, dry_run };
+                return Ok(Request { verb: Verb::Init(options), verbosity, color, format });
+            }
         };
         dev.check(format)?;
         let traefik = |left_out| if left_out { Traefik::Off } else { Traefik::On };
@@ -290,21 +365,9 @@ impl Cli {
                 Verb::List(ListOptions { prune, timeout: dev.timeout, dry_run: dev.dry_run })
             }
             Some(DevVerb::Env) => Verb::Env(EnvOptions { selection }),
+            Some(DevVerb::Files(Files { check })) => Verb::Files(FilesOptions { selection, check }),
         };
-        Ok(Request {
-            verb,
-            verbosity: match (common.quiet, common.verbose) {
-                (true, _) => Verbosity::Quiet,
-                (_, true) => Verbosity::Verbose,
-                _ => Verbosity::Normal,
-            },
-            color: match common.color {
-                When::Auto => ColorChoice::Auto,
-                When::Always => ColorChoice::Always,
-                When::Never => ColorChoice::Never,
-            },
-            format,
-        })
+        Ok(Request { verb, verbosity, color, format })
     }
 }
 
@@ -318,6 +381,7 @@ impl Dev {
             Some(DevVerb::Status(_)) => ("status", false),
             Some(DevVerb::Logs(_)) => ("logs", false),
             Some(DevVerb::Env) => ("env", false),
+            Some(DevVerb::Files(_)) => ("files", false),
         };
         if self.start != Start::default() {
             let options = "--detach, --keep, --no-traefik or --wait";
@@ -453,6 +517,14 @@ mod tests {
         let Verb::List(options) = verb("x dev list --prune --timeout 3 --dry-run").verb else { panic!("no list") };
         assert!(options.prune && options.dry_run && options.timeout == Some(3));
         assert!(matches!(verb("x dev env").verb, Verb::Env(_)));
+        let Verb::Files(options) = verb("x dev files --check").verb else { panic!("no files") };
+        assert!(options.check);
+        let Verb::Init(options) = verb("x init --service api:8080 --service worker --route").verb else {
+            panic!("no init")
+        };
+        let service = |name: &str, port| NewService { name: name.to_string(), port };
+        assert_eq!(options.services, [service("api", Some(8080)), service("worker", None)]);
+        assert_eq!((options.reached, options.dry_run), (Reached::Routed, false));
     }
 
     #[test]
@@ -481,6 +553,10 @@ mod tests {
             "x dev logs --tail all",
             "x dev logs --message-format json",
             "x dev --message-format xml",
+            "x dev files --dry-run",
+            "x dev files --detach",
+            "x init --service api:x",
+            "x init --message-format json",
         ] {
             assert_eq!(exit_code(&parsed(line).unwrap_err()), Code::Usage, "{line}");
         }

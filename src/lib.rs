@@ -12,6 +12,8 @@
 //! | [`diagnosis`] | why a container is not what it should be |
 //! | [`readiness`] | whether it is |
 //! | [`ports`] | which published ports are taken, and by whom |
+//! | [`devfile`] | which stack Cargo.toml describes, and the files that are made from that |
+//! | [`cargo`] | how the binaries are built that are services |
 //! | [`compose`] | which `docker compose` command does what, and what the answers mean |
 //! | [`engine`] | what of a project exists on the engine, how it is, and where that is |
 //! | [`workspace`] | where the workspace and its compose file are |
@@ -24,8 +26,10 @@
 #[cfg(not(target_os = "linux"))]
 compile_error!("cargo-stagecraft runs on Linux only, so far");
 
+pub mod cargo;
 pub mod cli;
 pub mod compose;
+pub mod devfile;
 pub mod diagnosis;
 pub mod engine;
 pub mod exit;
@@ -98,6 +102,8 @@ fn perform(verb: &Verb, shell: &Arc<Shell>) -> anyhow::Result<Code> {
         Verb::Logs(options) => ops::logs(options, &cx),
         Verb::List(options) => ops::list(options, &cx),
         Verb::Env(options) => ops::env(options, &cx),
+        Verb::Files(options) => ops::files(options, &cx),
+        Verb::Init(options) => ops::init(options, &cx),
     }
 }
 

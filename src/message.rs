@@ -118,6 +118,15 @@ pub enum Message<'a> {
         /// Its value.
         value: &'a str,
     },
+    /// A file that is made from Cargo.toml was not what it should be.
+    DevFile {
+        /// By its path in the workspace.
+        path: &'a str,
+        /// What was done, or is to be done: `write` or `remove`.
+        change: &'static str,
+        /// Whether it has been done.
+        done: bool,
+    },
     /// A command that would be run.
     Command {
         /// Ready to be pasted into a POSIX shell.

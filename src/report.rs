@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use crate::compose::Stack;
+use crate::compose::{Service, Stack, TRAEFIK};
 use crate::diagnosis::Finding;
 use crate::engine::{Endpoint, Inspected};
 use crate::message;
@@ -61,14 +61,17 @@ fn label(finding: &Finding, all: &[Finding]) -> String {
     }
 }
 
-/// Where a container's published ports can be reached, in order.
+/// Where a container can be reached: by its service's name, and where its published ports are, in order.
 pub fn addresses(stack: &Stack, endpoint: &Endpoint, finding: &Finding) -> Vec<String> {
     let Some(container) = &finding.container else { return Vec::new() };
     let mut addresses: Vec<String> =
         container.ports.iter().filter_map(|port| endpoint.address(stack, &finding.service, port)).collect();
     addresses.sort();
     addresses.dedup();
-    addresses
+    // What leads there may have been left out, or be another machine's.
+    let route = stack.services.get(&finding.service).and_then(Service::route);
+    let leads_there = stack.has(TRAEFIK) && endpoint.is_local() && container.state == "running";
+    route.filter(|_| leads_there).map(str::to_string).into_iter().chain(addresses).collect()
 }
 
 /// Every container, for a program.

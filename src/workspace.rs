@@ -1,4 +1,5 @@
-//! Finds the Cargo workspace and its dev dir; the only room that knows cargo_metadata.
+//! Finds the Cargo workspace, its dev dir and what its manifests say of the dev stack; the only room that knows
+//! cargo_metadata.
 
 use std::ffi::OsString;
 use std::fs;
@@ -6,7 +7,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow};
-use cargo_metadata::MetadataCommand;
+use cargo_metadata::{Metadata, MetadataCommand};
+use serde_json::Value;
 use xshell::cmd;
 
 use crate::exit::{Code, Failure};
@@ -18,9 +20,32 @@ pub const DEV_DIR: &str = ".stagecraft/dev";
 pub const COMPOSE_FILE: &str = ".stagecraft/dev/compose.yaml";
 
 /// A Cargo workspace on this machine.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Workspace {
     root: PathBuf,
+    /// Where cargo puts what it builds.
+    pub target_dir: PathBuf,
+    /// `workspace.metadata.stagecraft.dev`; null without one, or where cargo could not be asked.
+    pub metadata: Value,
+    /// Its members, by name; none where cargo could not be asked.
+    pub packages: Vec<Package>,
+}
+
+/// A member of the workspace.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Package {
+    /// Its name.
+    pub name: String,
+    /// Its Cargo.toml, absolute.
+    pub manifest_path: PathBuf,
+    /// `package.metadata.stagecraft.dev`; null without one.
+    pub metadata: Value,
+    /// The names of its binaries, sorted.
+    pub binaries: Vec<String>,
+    /// Which of them `cargo run` runs, where it says.
+    pub default_run: Option<String>,
+    /// The names of its features.
+    pub features: Vec<String>,
 }
 
 /// What to do where a member's manifest is broken.
@@ -67,7 +92,32 @@ impl Workspace {
         let stdout = ask_cargo(executor, &invocation)?;
         let metadata = MetadataCommand::parse(String::from_utf8_lossy(&stdout))
             .context("cannot read what `cargo metadata` printed")?;
-        Ok(Workspace { root: metadata.workspace_root.into_std_path_buf() })
+        Ok(Workspace::read(metadata))
+    }
+
+    fn read(metadata: Metadata) -> Workspace {
+        let ours = |metadata: &Value| metadata.pointer("/stagecraft/dev").cloned().unwrap_or_default();
+        let package = |package: cargo_metadata::Package| {
+            let binaries = package.targets.iter().filter(|target| target.is_bin());
+            let mut binaries: Vec<String> = binaries.map(|target| target.name.clone()).collect();
+            binaries.sort();
+            Package {
+                name: package.name.to_string(),
+                manifest_path: package.manifest_path.into_std_path_buf(),
+                metadata: ours(&package.metadata),
+                binaries,
+                default_run: package.default_run,
+                features: package.features.into_keys().collect(),
+            }
+        };
+        let mut packages: Vec<Package> = metadata.packages.into_iter().map(package).collect();
+        packages.sort_by(|a, b| a.name.cmp(&b.name));
+        Workspace {
+            root: metadata.workspace_root.into_std_path_buf(),
+            target_dir: metadata.target_directory.into_std_path_buf(),
+            metadata: ours(&metadata.workspace_metadata),
+            packages,
+        }
     }
 
     fn from_locate_project(
@@ -85,7 +135,7 @@ impl Workspace {
         let stdout = ask_cargo(executor, &invocation)?;
         let manifest = PathBuf::from(String::from_utf8(stdout)?.trim_end_matches(['\r', '\n']));
         let root = manifest.parent().context("cargo named no workspace manifest")?;
-        Ok(Workspace { root: root.to_owned() })
+        Ok(Workspace::at(root))
     }
 
     /// The nearest folder upwards that has a Cargo.toml and a dev dir: where the manifest that one stands at, or that of
@@ -98,12 +148,17 @@ impl Workspace {
 
     /// A workspace whose root is known.
     pub fn at(root: impl Into<PathBuf>) -> Workspace {
-        Workspace { root: root.into() }
+        Workspace { root: root.into(), ..Workspace::default() }
     }
 
     /// The folder of the workspace's Cargo.toml, where every command runs.
     pub fn root(&self) -> &Path {
         &self.root
+    }
+
+    /// Whether its manifests speak of a dev stack.
+    pub fn describes_a_stack(&self) -> bool {
+        !self.metadata.is_null() || self.packages.iter().any(|package| !package.metadata.is_null())
     }
 
     /// The dev dir as an absolute path.
@@ -133,7 +188,10 @@ impl Workspace {
             .find(|name| self.dev_dir().join(name).is_file());
         Err(match other {
             Some(other) => missing.help(format!("rename {DEV_DIR}/{other} to compose.yaml")),
-            None => missing.help(format!("describe the dev stack in {COMPOSE_FILE}")),
+            None if self.describes_a_stack() => missing.help("`cargo stagecraft dev files` makes it from Cargo.toml"),
+            None => missing.help(format!(
+                "describe the dev stack in {COMPOSE_FILE}, or let `cargo stagecraft init` begin one in Cargo.toml"
+            )),
         })
     }
 }
@@ -171,7 +229,11 @@ mod tests {
         let (_temp, workspace) = dev_dir();
         let failure = workspace.require_compose_file().unwrap_err();
         assert_eq!(failure.code(), Code::NothingToRun);
-        assert_eq!(failure.next_step(), Some("describe the dev stack in .stagecraft/dev/compose.yaml"));
+        let help = failure.next_step().unwrap();
+        assert!(help.starts_with("describe the dev stack in .stagecraft/dev/compose.yaml, or "), "{help}");
+        let described = Workspace { metadata: serde_json::json!({}), ..workspace.clone() };
+        let failure = described.require_compose_file().unwrap_err();
+        assert_eq!(failure.next_step(), Some("`cargo stagecraft dev files` makes it from Cargo.toml"));
         fs::write(workspace.dev_dir().join("docker-compose.yml"), "").unwrap();
         let failure = workspace.require_compose_file().unwrap_err();
         assert_eq!(failure.next_step(), Some("rename .stagecraft/dev/docker-compose.yml to compose.yaml"));

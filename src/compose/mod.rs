@@ -20,6 +20,8 @@ pub use model::{Dependency, Port, Service, Stack};
 
 /// The service that `--no-traefik` leaves out.
 pub const TRAEFIK: &str = "traefik";
+/// The label of a service that can be reached by name: its URL.
+pub const ROUTE_LABEL: &str = "dev.stagecraft.route";
 /// The variable that names the project.
 pub const PROJECT_NAME: &str = "COMPOSE_PROJECT_NAME";
 
@@ -142,6 +144,16 @@ pub fn config(workspace: &Workspace, name: NameChoice<'_>) -> anyhow::Result<Inv
         ))
         .stdin(format!("name: \"{name}\"")),
     })
+}
+
+/// The question for the project's name alone, where the file is not there yet: what its `.env` says overrides `name`.
+///
+/// # Errors
+/// If our own working directory is gone.
+pub fn name(workspace: &Workspace, name: &ProjectName) -> anyhow::Result<Invocation> {
+    let sh = shell_in(workspace.root())?;
+    let config = cmd!(sh, "docker compose --project-directory {DEV_DIR} -f - config --format json");
+    Ok(Invocation::from(config).stdin(format!("name: \"{name}\"")))
 }
 
 /// The question which Compose is installed; its answer begins with the version.

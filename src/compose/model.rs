@@ -8,7 +8,7 @@ use anyhow::{Context, anyhow};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
-use super::ProjectName;
+use super::{ProjectName, ROUTE_LABEL, TRAEFIK, Traefik};
 
 /// The stack: interpolated, merged, without services behind an inactive profile.
 #[derive(Clone, Debug)]
@@ -32,6 +32,8 @@ pub struct Service {
     #[serde(default)]
     volumes: Vec<Mount>,
     healthcheck: Option<Healthcheck>,
+    #[serde(default)]
+    labels: BTreeMap<String, String>,
     /// The services that it waits for, by name.
     #[serde(default)]
     pub depends_on: BTreeMap<String, Dependency>,
@@ -114,6 +116,11 @@ impl Service {
         if self.network_mode.as_deref() == Some("host") { &[] } else { &self.ports }
     }
 
+    /// The URL under which it can be reached by name, through the service `traefik`.
+    pub fn route(&self) -> Option<&str> {
+        self.labels.get(ROUTE_LABEL).map(String::as_str)
+    }
+
     /// What of the host's file system is mounted into it.
     pub fn bind_sources(&self) -> impl Iterator<Item = &PathBuf> {
         self.volumes.iter().filter(|mount| mount.kind == "bind").filter_map(|mount| mount.source.as_ref())
@@ -155,6 +162,13 @@ impl Stack {
     /// Whether the stack has an active service of this name.
     pub fn has(&self, service: &str) -> bool {
         self.services.contains_key(service)
+    }
+
+    /// Forgets the service `traefik` where it is not started: then nothing is reached through it either.
+    pub fn leave_out(&mut self, traefik: Traefik) {
+        if traefik == Traefik::Off {
+            self.services.remove(TRAEFIK);
+        }
     }
 
     /// These services and all that they wait for.

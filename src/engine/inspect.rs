@@ -202,6 +202,12 @@ pub fn last_words(executor: &dyn Executor, container: &str, lines: u32) -> Vec<u
     executor.output(&question).map(|output| output.stdout).unwrap_or_default()
 }
 
+/// Removes the images that were built for a project and have no name any more, since a newer one has it. What is still used
+/// stays; what cannot be removed now goes with the next.
+pub fn remove_replaced_images(executor: &dyn Executor, project: &ProjectName) {
+    let _ = executor.output(&docker(&["image", "prune", "--force", "--filter", &of_project(project)]));
+}
+
 /// Which of these images the engine does not have.
 ///
 /// # Errors
@@ -235,6 +241,25 @@ pub fn architectures(executor: &dyn Executor, container: &str) -> Result<(String
         word(&["image", "inspect", "--format", r#"{{json (print .Os "/" .Architecture)}}"#, &image])?,
         word(&["version", "--format", r#"{{json (print .Server.Os "/" .Server.Arch)}}"#])?,
     ))
+}
+
+/// The architecture that the engine runs programs for, as Docker names it: `amd64`.
+///
+/// # Errors
+/// [`Code::EngineUnavailable`] if the engine does not answer; [`Code::NothingToRun`] if it runs no Linux programs.
+pub fn architecture(executor: &dyn Executor) -> Result<String, Failure> {
+    let question = docker(&["version", "--format", r#"{{json (print .Server.Os "/" .Server.Arch)}}"#]);
+    let answer: Vec<String> = ask(executor, &question)?;
+    match answer.first().and_then(|answer| answer.split_once('/')) {
+        Some(("linux", architecture)) => Ok(architecture.to_string()),
+        other => Err(Code::NothingToRun.because(anyhow!(
+            "the engine runs programs for {}",
+            match other {
+                Some((system, _)) => system,
+                None => "nobody knows what",
+            }
+        ))),
+    }
 }
 
 #[cfg(test)]

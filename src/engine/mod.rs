@@ -23,7 +23,10 @@ mod remains;
 
 pub use endpoint::{Endpoint, host_name, is_on_this_host};
 pub use events::{Happening, Past, happenings, stopped_by_somebody};
-pub use inspect::{Health, Inspected, Published, architectures, inspect, last_words, missing_images};
+pub use inspect::{
+    Health, Inspected, Published, architecture, architectures, inspect, last_words, missing_images,
+    remove_replaced_images,
+};
 pub use remains::{Network, Remains, look_into_networks, remains};
 
 const PROJECT_LABEL: &str = "label=com.docker.compose.project";

@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
 
-use super::{Context, Selection, own_containers, resolve, take_lock};
+use super::files::DevFiles;
+use super::{Context, Selection, own_containers, project_name, resolve, take_lock};
 use crate::compose::{Attach, Compose, Reach, Stack, TRAEFIK, Traefik, Volumes};
-use crate::engine::{Container, Endpoint};
+use crate::engine::{self, Container, Endpoint};
 use crate::exit::Code;
 use crate::message::Message;
 use crate::ports::{self, Taken};
@@ -51,27 +52,18 @@ pub fn dev(options: &DevOptions, cx: &Context<'_>) -> anyhow::Result<Code> {
     cx.shell.detail("Workspace", &workspace.root().display().to_string());
     cx.shell.detail("Dev dir", DEV_DIR);
     cx.shell.detail("Compose file", COMPOSE_FILE);
-    let stack = resolve(cx, &workspace, &options.selection)?;
-    cx.shell.detail("Project", stack.project.as_str());
-    let traefik = match options.traefik {
-        Traefik::Off if !stack.has(TRAEFIK) => {
-            cx.shell.note("the stack has no active service `traefik` to leave out");
-            Traefik::On
-        }
-        choice => choice,
-    };
-    let compose = Compose::new(&workspace, stack.project.clone())?;
+    let files = DevFiles::of(&workspace)?;
     if options.dry_run {
-        if cx.cwd != workspace.root() {
-            cx.shell.note(&format!("these commands are for {}", workspace.root().display()));
-        }
-        let up = compose.up(options.attach, traefik, &options.args);
-        let down = compose.down(Reach::File, options.timeout, Volumes::Keep);
-        for command in [up, down] {
-            cx.shell.print_command(&command.line()).context("cannot write to stdout")?;
-        }
-        return Ok(Code::Success);
+        return dry_run(options, cx, &workspace, &files);
     }
+    files.write(cx, &workspace)?;
+    let mut stack = resolve(cx, &workspace, &options.selection)?;
+    cx.shell.detail("Project", stack.project.as_str());
+    let traefik = traefik_of(options, cx, stack.has(TRAEFIK));
+    stack.leave_out(traefik);
+    let expected = Expected::new(&stack, traefik, &options.args);
+    let has_changed = files.build(cx, &workspace, &|service| is_started(&stack, &expected, service))?;
+    let compose = Compose::new(&workspace, stack.project.clone())?;
     let runner = Runner::new(cx.executor.clone(), cx.shell, cx.hook, cx.arm);
     let mut lock = take_lock(cx, &stack.project);
     let before = loop {
@@ -100,7 +92,7 @@ pub fn dev(options: &DevOptions, cx: &Context<'_>) -> anyhow::Result<Code> {
             }
         }
     };
-    require_ports(cx, &stack, &Expected::new(&stack, traefik, &options.args))?;
+    require_ports(cx, &stack, &expected)?;
     let options = Options {
         attach: options.attach,
         traefik,
@@ -115,7 +107,54 @@ pub fn dev(options: &DevOptions, cx: &Context<'_>) -> anyhow::Result<Code> {
             verbosity: cx.shell.verbosity(),
         },
     };
-    Ok(runner.run(&compose, &stack, &options, lock)?.code())
+    let outcome = runner.run(&compose, &stack, &options, lock)?;
+    if has_changed {
+        engine::remove_replaced_images(cx.executor.as_ref(), &stack.project);
+    }
+    Ok(outcome.code())
+}
+
+/// Whether a start of this stack is about the service, as far as that can be known.
+fn is_started(stack: &Stack, expected: &Expected, service: &str) -> bool {
+    if expected.is_certain() { expected.has(service) } else { stack.has(service) }
+}
+
+/// What to leave out of a stack that has the service `traefik`, or has not.
+fn traefik_of(options: &DevOptions, cx: &Context<'_>, has_traefik: bool) -> Traefik {
+    match options.traefik {
+        Traefik::Off if !has_traefik => {
+            cx.shell.note("the stack has no active service `traefik` to leave out");
+            Traefik::On
+        }
+        choice => choice,
+    }
+}
+
+/// Says which files would be written, and prints the commands.
+fn dry_run(options: &DevOptions, cx: &Context<'_>, workspace: &Workspace, files: &DevFiles) -> anyhow::Result<Code> {
+    files.tell(cx, false);
+    let stack = match &files.topology {
+        // What is not there yet cannot be resolved.
+        Some(topology) if !files.compose_file_is_current() => {
+            let project = project_name(cx, workspace, &options.selection, topology.project_name.as_ref())?;
+            Stack { project, services: topology.services_by_default() }
+        }
+        _ => resolve(cx, workspace, &options.selection)?,
+    };
+    cx.shell.detail("Project", stack.project.as_str());
+    let traefik = traefik_of(options, cx, stack.has(TRAEFIK));
+    let compose = Compose::new(workspace, stack.project.clone())?;
+    if cx.cwd != workspace.root() {
+        cx.shell.note(&format!("these commands are for {}", workspace.root().display()));
+    }
+    let expected = Expected::new(&stack, traefik, &options.args);
+    let mut commands = files.builds(cx, workspace, &|service| is_started(&stack, &expected, service))?;
+    commands.push(compose.up(options.attach, traefik, &options.args));
+    commands.push(compose.down(Reach::File, options.timeout, Volumes::Keep));
+    for command in commands {
+        cx.shell.print_command(&command.line()).context("cannot write to stdout")?;
+    }
+    Ok(Code::Success)
 }
 
 /// That the ports which the stack publishes are to be had. The engine would find out one at a time, with half of the stack

@@ -3,7 +3,9 @@
 mod dev;
 mod down;
 mod env;
+mod files;
 mod guard;
+mod init;
 mod list;
 mod logs;
 mod status;
@@ -18,7 +20,9 @@ use anyhow::anyhow;
 pub use dev::{DevOptions, dev};
 pub use down::{DownOptions, down};
 pub use env::{EnvOptions, env};
+pub use files::{FilesOptions, files};
 pub use guard::guard;
+pub use init::{InitOptions, NewService, init};
 pub use list::{ListOptions, list};
 pub use logs::{LogsOptions, logs};
 pub use status::{StatusOptions, status};
@@ -66,14 +70,7 @@ fn default_name(workspace: &Workspace) -> Option<ProjectName> {
 fn resolve(cx: &Context<'_>, workspace: &Workspace, selection: &Selection) -> anyhow::Result<Stack> {
     workspace.require_compose_file()?;
     let default = default_name(workspace);
-    let name = match (&selection.project_name, &default) {
-        (Some(name), _) => NameChoice::Given(name),
-        (None, Some(name)) => NameChoice::Default(name),
-        (None, None) => {
-            let error = anyhow!("the workspace's folder, {}, makes no project name", workspace.root().display());
-            return Err(Code::NothingToRun.because(error).help("name the project with `--project-name`").into());
-        }
-    };
+    let name = name_choice(workspace, selection, default.as_ref())?;
     let config = compose::config(workspace, name)?;
     let output = cx.executor.output(&config).map_err(engine::no_docker)?;
     if !output.status.success() {
@@ -83,6 +80,46 @@ fn resolve(cx: &Context<'_>, workspace: &Workspace, selection: &Selection) -> an
         return Err(Code::NothingToRun.because(error).into());
     }
     Stack::parse(&output.stdout).map_err(|error| Code::NothingToRun.because(error).into())
+}
+
+/// Where the project's name comes from.
+fn name_choice<'a>(
+    workspace: &Workspace,
+    selection: &'a Selection,
+    default: Option<&'a ProjectName>,
+) -> Result<NameChoice<'a>, Failure> {
+    match (&selection.project_name, default) {
+        (Some(name), _) => Ok(NameChoice::Given(name)),
+        (None, Some(name)) => Ok(NameChoice::Default(name)),
+        (None, None) => {
+            let error = anyhow!("the workspace's folder, {}, makes no project name", workspace.root().display());
+            Err(Code::NothingToRun.because(error).help("name the project with `--project-name`"))
+        }
+    }
+}
+
+/// The project's name where there is no compose file yet that Compose could be asked about; `given` is what that will say.
+///
+/// # Errors
+/// [`Code::NothingToRun`] if nothing makes a name, [`Code::EngineUnavailable`] if there is no Compose v2.
+fn project_name(
+    cx: &Context<'_>,
+    workspace: &Workspace,
+    selection: &Selection,
+    given: Option<&ProjectName>,
+) -> anyhow::Result<ProjectName> {
+    let default = given.cloned().or_else(|| default_name(workspace));
+    let name = match name_choice(workspace, selection, default.as_ref())? {
+        NameChoice::Given(name) => return Ok(name.clone()),
+        NameChoice::Default(name) => name,
+    };
+    let output = cx.executor.output(&compose::name(workspace, name)?).map_err(engine::no_docker)?;
+    if !output.status.success() {
+        require_compose(cx, workspace)?;
+        let words = String::from_utf8_lossy(&output.stderr).trim().to_string();
+        return Err(Code::NothingToRun.because(anyhow!("{words}").context("the project has no valid name")).into());
+    }
+    Ok(Stack::parse(&output.stdout).map_err(|error| Code::NothingToRun.because(error))?.project)
 }
 
 /// The project that is meant, and how it is to be spoken of.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::{Context as _, anyhow};
 
 use super::{Context, Selection, own_containers, resolve};
-use crate::compose::{Stack, TRAEFIK, Traefik};
+use crate::compose::{Stack, Traefik};
 use crate::diagnosis::Finding;
 use crate::engine::{self, Endpoint};
 use crate::exit::Code;
@@ -38,9 +38,7 @@ pub fn status(options: &StatusOptions, cx: &Context<'_>) -> anyhow::Result<Code>
     cx.shell.detail("Workspace", &workspace.root().display().to_string());
     let mut stack = resolve(cx, &workspace, &options.selection)?;
     cx.shell.detail("Project", stack.project.as_str());
-    if options.traefik == Traefik::Off {
-        stack.services.remove(TRAEFIK);
-    }
+    stack.leave_out(options.traefik);
     let findings = findings(cx, &workspace, &stack)?;
     let endpoint = Endpoint::current(cx.executor.as_ref());
     let project = stack.project.as_str();

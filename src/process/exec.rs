@@ -58,6 +58,8 @@ enum Errors {
     Apart,
     /// To the standard output, as with `2>&1`.
     WithOutput,
+    /// To our own.
+    Shown,
 }
 
 /// The process group that a command runs in.
@@ -124,6 +126,13 @@ impl Invocation {
     #[must_use]
     pub fn with_errors(mut self) -> Invocation {
         self.errors = Errors::WithOutput;
+        self
+    }
+
+    /// Lets standard error go to our own when the command is asked for its output.
+    #[must_use]
+    pub fn with_errors_shown(mut self) -> Invocation {
+        self.errors = Errors::Shown;
         self
     }
 
@@ -314,6 +323,9 @@ impl Executor for System {
     fn output(&self, invocation: &Invocation) -> io::Result<Output> {
         let mut command = invocation.command();
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        if invocation.errors == Errors::Shown {
+            command.stderr(Stdio::inherit());
+        }
         if invocation.errors == Errors::WithOutput {
             let (mut reader, writer) = io::pipe()?;
             let mut child = command.stdout(writer.try_clone()?).stderr(writer).spawn()?;

@@ -41,6 +41,7 @@ mod foreground;
 mod names;
 mod outage;
 mod ports;
+mod readme;
 mod remote;
 mod signals;
 mod startup;

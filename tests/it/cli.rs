@@ -482,7 +482,7 @@ fn no_compose_file() {
     for args in [&["dev"][..], &["dev", "--detach"], &["dev", "--dry-run"], &["dev", "down"]] {
         sandbox.run(args).exits(3).tells(str![[r#"
 error: no compose file at [ROOT]/.stagecraft/dev/compose.yaml
-help: describe the dev stack in .stagecraft/dev/compose.yaml
+help: describe the dev stack in .stagecraft/dev/compose.yaml, or let `cargo stagecraft init` begin one in Cargo.toml
 
 "#]]);
     }
@@ -508,8 +508,7 @@ fn a_compose_file_that_is_a_folder() {
 error: cannot read [ROOT]/.stagecraft/dev/compose.yaml
 
 Caused by:
-  is a directory
-help: the dev stack is read from this file
+  Is a directory (os error 21)
 
 "#]]);
 }

@@ -4,8 +4,10 @@
 #![allow(missing_docs, unsafe_code, clippy::unwrap_used)]
 
 mod cli;
+mod crates;
 mod github;
 mod guard;
+mod init;
 mod lifecycle;
 mod messages;
 mod spec;

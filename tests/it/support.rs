@@ -560,6 +560,8 @@ pub enum Verb {
     Events,
     /// `docker events` from now on
     Starts,
+    /// `docker version`
+    Architecture,
     /// Anything else
     Other,
 }
@@ -647,6 +649,15 @@ impl Call {
     }
 }
 
+/// This machine's architecture, as Docker names it.
+fn architecture() -> &'static str {
+    match std::env::consts::ARCH {
+        "x86_64" => "amd64",
+        "aarch64" => "arm64",
+        other => other,
+    }
+}
+
 fn verb_of(args: &[OsString]) -> Verb {
     let args: Vec<_> = args.iter().map(|arg| arg.to_string_lossy()).collect();
     let mut words = args.iter().map(|arg| &**arg);
@@ -657,6 +668,7 @@ fn verb_of(args: &[OsString]) -> Verb {
         Some("logs") => return Verb::LastWords,
         Some("image") => return Verb::Image,
         Some("info") => return Verb::Info,
+        Some("version") => return Verb::Architecture,
         Some("network") => return Verb::Networks,
         Some("volume") => return Verb::Volumes,
         Some("events") if args.iter().any(|arg| arg == "--until") => return Verb::Events,
@@ -953,6 +965,7 @@ impl World {
             Verb::LastWords => Some(Reply::exit(0).stdout(self.log)),
             Verb::Image => Some(Reply::exit(0).stdout("sha256:1\n")),
             Verb::Info => Some(Reply::lines([json!(self.host)])),
+            Verb::Architecture => Some(Reply::lines([json!(format!("linux/{}", architecture()))])),
             Verb::Containers => Some(Reply::lines(ours.map(|c| {
                 json!({
                     "id": c.id,

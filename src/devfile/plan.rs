@@ -1,0 +1,439 @@
+//! What the manifests say of the dev stack, as a topology. Pure: nothing is looked up but the workspace that cargo told of.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Display;
+use std::path::Path;
+
+use anyhow::anyhow;
+use serde_json::{Map, Value};
+
+use super::keys;
+use super::paths::Folder;
+use crate::compose::{ProjectName, Service, TRAEFIK};
+use crate::exit::{Code, Failure};
+use crate::workspace::{Package, Workspace};
+
+/// The keys of a Compose table, sorted.
+pub type Keys = BTreeMap<String, Value>;
+
+/// A dev stack as Cargo.toml describes it.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Topology {
+    /// The name of the project, if the manifest gives one.
+    pub project_name: Option<ProjectName>,
+    /// Each service's Compose keys, by name; those of a crate without what is made for it.
+    pub services: BTreeMap<String, Keys>,
+    /// The tables `configs`, `networks`, `secrets` and `volumes` of the compose file.
+    pub resources: BTreeMap<&'static str, Keys>,
+    /// The services that are crates, by name.
+    pub crates: BTreeMap<String, Crate>,
+    /// Where services can be reached by name, sorted.
+    pub routes: Vec<Route>,
+    /// The service that they lead through.
+    pub traefik: Traefik,
+    /// The target to build for, if the manifest gives one.
+    pub target: Option<String>,
+}
+
+/// A binary of the workspace that is a service.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Crate {
+    /// Its package.
+    pub package: String,
+    /// Its name.
+    pub bin: String,
+    /// What its image is made from.
+    pub base: Base,
+    /// Cargo's profile that it is built with.
+    pub profile: String,
+    /// The features that it is built with.
+    pub features: Vec<String>,
+}
+
+/// What the image of a crate is made from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Base {
+    /// Nothing.
+    Scratch,
+    /// This image.
+    Image(String),
+}
+
+/// A name under which a service can be reached.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Route {
+    /// The service.
+    pub service: String,
+    /// The name.
+    pub host: String,
+    /// What the paths begin with that lead there; all do without it.
+    pub path: Option<String>,
+    /// The port inside.
+    pub port: u16,
+}
+
+/// What leads the routes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Traefik {
+    /// Its image.
+    pub image: String,
+    /// The port on the loopback address of this machine.
+    pub port: u16,
+}
+
+impl Default for Traefik {
+    fn default() -> Traefik {
+        Traefik { image: "traefik:v3.5.4".to_string(), port: 80 }
+    }
+}
+
+impl Topology {
+    /// The services without a profile, as far as they matter before Compose has been asked.
+    pub fn services_by_default(&self) -> BTreeMap<String, Service> {
+        let has_profile =
+            |keys: &Keys| keys.get("profiles").is_some_and(|profiles| profiles != &Value::Array(Vec::new()));
+        let names = self.services.iter().filter(|(_, keys)| !has_profile(keys)).map(|(name, _)| name.clone());
+        let traefik = (!self.routes.is_empty()).then(|| TRAEFIK.to_string());
+        names.chain(traefik).map(|name| (name, Service::default())).collect()
+    }
+
+    /// A route's URL.
+    pub fn url(&self, route: &Route) -> String {
+        let port = if self.traefik.port == 80 { String::new() } else { format!(":{}", self.traefik.port) };
+        format!("http://{}{port}{}", route.host, route.path.as_deref().unwrap_or_default())
+    }
+}
+
+const WORKSPACE: &str = "workspace.metadata.stagecraft.dev";
+const PACKAGE: &str = "package.metadata.stagecraft.dev";
+/// The tables of the compose file that are not services.
+const RESOURCES: [&str; 4] = ["configs", "networks", "secrets", "volumes"];
+const WORKSPACE_KEYS: [&str; 9] =
+    ["configs", "domain", "networks", "project-name", "secrets", "services", "target", "traefik", "volumes"];
+const TRAEFIK_KEYS: [&str; 2] = ["image", "port"];
+const ROUTE_KEYS: [&str; 3] = ["host", "path", "port"];
+const PACKAGE_KEYS: [&str; 6] = ["base", "bin", "features", "profile", "route", "service"];
+
+/// The stack that the manifests of this workspace describe; none if they do not speak of one.
+///
+/// # Errors
+/// [`Code::NothingToRun`] with file, table and key.
+pub fn plan(workspace: &Workspace) -> Result<Option<Topology>, Failure> {
+    let members = workspace.packages.iter().filter(|package| !package.metadata.is_null());
+    let members: Vec<&Package> = members.collect();
+    if workspace.metadata.is_null() && members.is_empty() {
+        return Ok(None);
+    }
+    let mut plan =
+        Plan { workspace, domain: "localhost".to_string(), topology: Topology::default(), homes: BTreeMap::new() };
+    plan.workspace()?;
+    for member in members {
+        plan.package(member)?;
+    }
+    plan.check_routes()?;
+    Ok(Some(plan.topology))
+}
+
+/// A table of a manifest, for errors.
+#[derive(Clone, Debug)]
+struct Table {
+    file: String,
+    name: String,
+}
+
+impl Table {
+    fn of(workspace: &Workspace, manifest: &Path, name: &str) -> Table {
+        let file = manifest.strip_prefix(workspace.root()).unwrap_or(manifest);
+        Table { file: file.display().to_string(), name: name.to_string() }
+    }
+
+    fn sub(&self, key: &str) -> Table {
+        let is_bare = !key.is_empty() && key.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_');
+        let key = if is_bare { key.to_string() } else { format!("{key:?}") };
+        Table { file: self.file.clone(), name: format!("{}.{key}", self.name) }
+    }
+
+    fn error(&self, key: &str, what: impl Display) -> Failure {
+        Code::NothingToRun.because(anyhow!("{}: [{}] `{key}` {what}", self.file, self.name))
+    }
+
+    fn table<'a>(&self, key: &str, value: &'a Value) -> Result<&'a Map<String, Value>, Failure> {
+        value.as_object().ok_or_else(|| self.wrong_type(key, "a table", value))
+    }
+
+    fn text(&self, key: &str, value: &Value) -> Result<String, Failure> {
+        let text = value.as_str().ok_or_else(|| self.wrong_type(key, "a string", value))?;
+        if text.is_empty() { Err(self.error(key, "is empty")) } else { Ok(text.to_string()) }
+    }
+
+    fn port(&self, key: &str, value: &Value) -> Result<u16, Failure> {
+        let number = value.as_i64().ok_or_else(|| self.wrong_type(key, "a port", value))?;
+        let port = u16::try_from(number).ok().filter(|port| *port > 0);
+        port.ok_or_else(|| self.error(key, format!("is {number}, and ports are from 1 to 65535")))
+    }
+
+    fn wrong_type(&self, key: &str, wanted: &str, value: &Value) -> Failure {
+        let kind = match value {
+            Value::Null | Value::Object(_) => "a table",
+            Value::Bool(_) => "a boolean",
+            Value::Number(number) if number.is_f64() => "a float",
+            Value::Number(_) => "an integer",
+            Value::String(_) => "a string",
+            Value::Array(_) => "an array",
+        };
+        self.error(key, format!("is to be {wanted}, not {kind}"))
+    }
+
+    /// That nothing stands there which nobody knows.
+    fn require_known<'k>(
+        &self,
+        table: &Map<String, Value>,
+        known: impl Iterator<Item = &'k str> + Clone,
+    ) -> Result<(), Failure> {
+        for key in table.keys().filter(|key| !key.starts_with("x-")) {
+            if known.clone().any(|it| it == key) {
+                continue;
+            }
+            let similar = known.clone().map(|it| (strsim::jaro(key, it), it)).filter(|(how, _)| *how > 0.75);
+            let similar = similar.max_by(|a, b| a.0.total_cmp(&b.0));
+            let failure = self.error(key, "is not known");
+            return Err(match similar {
+                Some((_, it)) => failure.help(format!("there is a key `{it}`")),
+                None => failure,
+            });
+        }
+        Ok(())
+    }
+}
+
+struct Plan<'a> {
+    workspace: &'a Workspace,
+    domain: String,
+    topology: Topology,
+    /// Where each service stands.
+    homes: BTreeMap<String, Table>,
+}
+
+impl Plan<'_> {
+    fn workspace(&mut self) -> Result<(), Failure> {
+        let manifest = self.workspace.root().join("Cargo.toml");
+        let at = Table::of(self.workspace, &manifest, WORKSPACE);
+        if self.workspace.metadata.is_null() {
+            return Ok(());
+        }
+        let metadata = without_dates(&self.workspace.metadata);
+        let table = at.table("dev", &metadata)?;
+        at.require_known(table, WORKSPACE_KEYS.into_iter())?;
+        let folder = Folder::new(self.workspace.root(), self.workspace.root());
+        // First what services need to know.
+        if let Some(domain) = table.get("domain") {
+            self.domain = at.text("domain", domain)?;
+            require_host(&at, "domain", &self.domain)?;
+        }
+        for (key, value) in table {
+            match key.as_str() {
+                "project-name" => {
+                    let name = at.text(key, value)?;
+                    let name = ProjectName::new(&name).map_err(|rule| at.error(key, format!("is `{name}`: {rule}")))?;
+                    self.topology.project_name = Some(name);
+                }
+                "target" => self.topology.target = Some(at.text(key, value)?),
+                "traefik" => self.traefik(&at.sub(key), at.table(key, value)?)?,
+                "services" => {
+                    for (name, service) in at.table(key, value)? {
+                        let at = at.sub(key);
+                        let table = at.table(name, service)?;
+                        let at = at.sub(name);
+                        at.require_known(table, keys::SERVICE.into_iter().chain(["route"]))?;
+                        self.service(name, at, table.clone(), &folder)?;
+                    }
+                }
+                _ => {}
+            }
+        }
+        for key in RESOURCES {
+            let Some(value) = table.get(key) else { continue };
+            let mut resources = Keys::new();
+            for (name, resource) in at.table(key, value)? {
+                at.sub(key).table(name, resource)?;
+                let mut resource = resource.clone();
+                folder.reach_resource(&mut resource);
+                resources.insert(name.clone(), resource);
+            }
+            self.topology.resources.insert(key, resources);
+        }
+        Ok(())
+    }
+
+    fn traefik(&mut self, at: &Table, table: &Map<String, Value>) -> Result<(), Failure> {
+        at.require_known(table, TRAEFIK_KEYS.into_iter())?;
+        if let Some(image) = table.get("image") {
+            self.topology.traefik.image = at.text("image", image)?;
+        }
+        if let Some(port) = table.get("port") {
+            self.topology.traefik.port = at.port("port", port)?;
+        }
+        Ok(())
+    }
+
+    fn package(&mut self, package: &Package) -> Result<(), Failure> {
+        let at = Table::of(self.workspace, &package.manifest_path, PACKAGE);
+        let metadata = without_dates(&package.metadata);
+        let mut table = at.table("dev", &metadata)?.clone();
+        at.require_known(&table, keys::SERVICE.into_iter().chain(PACKAGE_KEYS))?;
+        let name = match table.remove("service") {
+            Some(name) => at.text("service", &name)?,
+            None => package.name.clone(),
+        };
+        let folder = Folder::new(package.manifest_path.parent().unwrap_or(Path::new("")), self.workspace.root());
+        let krate = crate_of(&at, package, &mut table)?;
+        if table.contains_key("build") {
+            let what = "cannot be given: the image of a crate is made from its binary; `base` says on what";
+            return Err(at.error("build", what));
+        }
+        self.service(&name, at, table, &folder)?;
+        self.topology.crates.insert(name, krate);
+        Ok(())
+    }
+
+    fn service(&mut self, name: &str, at: Table, mut keys: Map<String, Value>, folder: &Folder) -> Result<(), Failure> {
+        let valid = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
+        if name.is_empty() || !name.chars().all(valid) {
+            let what = format!("is `{name}`: a service's name consists of letters, digits, `.`, `_` and `-`");
+            return Err(at.error("service", what));
+        }
+        if let Some(other) = self.homes.get(name) {
+            let what = format!("is `{name}`, and so is that of [{}] in {}", other.name, other.file);
+            return Err(at.error("service", what).help("give one of them another name with `service = \"…\"`"));
+        }
+        if let Some(route) = keys.remove("route") {
+            self.route(name, &at, &route, &keys)?;
+        }
+        folder.reach_service(&mut keys);
+        self.topology.services.insert(name.to_string(), keys.into_iter().collect());
+        self.homes.insert(name.to_string(), at);
+        Ok(())
+    }
+
+    fn route(&mut self, name: &str, at: &Table, route: &Value, keys: &Map<String, Value>) -> Result<(), Failure> {
+        if let Some(mode) = keys.get("network_mode") {
+            let what = format!("leads nowhere: with `network_mode` {mode} the service is on no network of the stack");
+            return Err(at.error("route", what));
+        }
+        let mut host = format!("{name}.{}", self.domain);
+        let mut path = None;
+        let port = match route {
+            Value::Object(table) => {
+                let at = at.sub("route");
+                at.require_known(table, ROUTE_KEYS.into_iter())?;
+                if let Some(value) = table.get("host") {
+                    host = at.text("host", value)?;
+                    require_host(&at, "host", &host)?;
+                }
+                if let Some(value) = table.get("path") {
+                    let text = at.text("path", value)?;
+                    let valid = |c: char| c.is_ascii_graphic() && !"`?#".contains(c);
+                    if !text.starts_with('/') || !text.chars().all(valid) {
+                        return Err(at.error("path", format!("is `{text}`, and a path begins with `/`")));
+                    }
+                    path = Some(text);
+                }
+                let port = table.get("port").ok_or_else(|| at.error("port", "is missing"))?;
+                at.port("port", port)?
+            }
+            Value::Number(_) => at.port("route", route)?,
+            other => return Err(at.wrong_type("route", "a port or a table", other)),
+        };
+        self.topology.routes.push(Route { service: name.to_string(), host, path, port });
+        Ok(())
+    }
+
+    fn check_routes(&mut self) -> Result<(), Failure> {
+        self.topology.routes.sort();
+        let mut taken = BTreeMap::new();
+        for route in &self.topology.routes {
+            let at = &self.homes[&route.service];
+            if let Some(other) = taken.insert((route.host.to_lowercase(), &route.path), &route.service) {
+                let url = self.topology.url(route);
+                return Err(at.error("route", format!("is {url}, and so is that of service `{other}`")));
+            }
+        }
+        match self.homes.get(TRAEFIK) {
+            Some(at) if !self.topology.routes.is_empty() => Err(at
+                .error("service", "is `traefik`, which is the name of the one that leads the routes")
+                .help(format!("what there is to set stands in [{WORKSPACE}.traefik]: `image` and `port`"))),
+            _ => Ok(()),
+        }
+    }
+}
+
+fn crate_of(at: &Table, package: &Package, table: &mut Map<String, Value>) -> Result<Crate, Failure> {
+    let binaries = || package.binaries.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
+    let bin = match (table.remove("bin"), package.binaries.as_slice()) {
+        (_, []) => return Err(at.error("bin", format!("cannot be: package `{}` has no binary", package.name))),
+        (Some(bin), all) => {
+            let bin = at.text("bin", &bin)?;
+            if !all.contains(&bin) {
+                return Err(at.error("bin", format!("is `{bin}`, and the package has {}", binaries())));
+            }
+            bin
+        }
+        (None, [only]) => only.clone(),
+        (None, _) => match &package.default_run {
+            Some(bin) => bin.clone(),
+            None => return Err(at.error("bin", format!("is missing: the package has {}", binaries()))),
+        },
+    };
+    let base = match table.remove("base") {
+        Some(base) => at.text("base", &base)?,
+        None => "scratch".to_string(),
+    };
+    if base.contains(char::is_whitespace) {
+        return Err(at.error("base", format!("is {base:?}, which is no image")));
+    }
+    let profile = match table.remove("profile") {
+        Some(profile) => at.text("profile", &profile)?,
+        None => "dev".to_string(),
+    };
+    let mut features = BTreeSet::new();
+    if let Some(value) = table.remove("features") {
+        let all = value.as_array().ok_or_else(|| at.wrong_type("features", "an array of strings", &value))?;
+        for feature in all {
+            let feature = at.text("features", feature)?;
+            if !package.features.contains(&feature) {
+                return Err(at.error("features", format!("has `{feature}`, and the package has no such feature")));
+            }
+            features.insert(feature);
+        }
+    }
+    Ok(Crate {
+        package: package.name.clone(),
+        bin,
+        base: if base == "scratch" { Base::Scratch } else { Base::Image(base) },
+        profile,
+        features: features.into_iter().collect(),
+    })
+}
+
+fn require_host(at: &Table, key: &str, host: &str) -> Result<(), Failure> {
+    let is_label = |label: &str| {
+        let valid = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+        !label.is_empty() && label.len() < 64 && label.chars().all(valid)
+    };
+    if host.len() < 254 && host.split('.').all(is_label) {
+        return Ok(());
+    }
+    Err(at.error(key, format!("is `{host}`, which is no host's name")))
+}
+
+/// Cargo tells a date of a manifest as a table with this key; Compose knows strings only.
+fn without_dates(value: &Value) -> Value {
+    match value {
+        Value::Object(table) => match table.get("$__toml_private_datetime") {
+            Some(date) => date.clone(),
+            None => table.iter().map(|(key, value)| (key.clone(), without_dates(value))).collect(),
+        },
+        Value::Array(all) => all.iter().map(without_dates).collect(),
+        other => other.clone(),
+    }
+}

@@ -1,0 +1,187 @@
+//! Gets dev files onto the disk: whole or not at all, only what has changed, and never over what somebody else wrote.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, anyhow};
+
+use super::plan::Topology;
+use super::render::contexts;
+use super::{HEADER, IMAGES};
+use crate::exit::{Code, Failure};
+use crate::workspace::{DEV_DIR, Workspace};
+
+/// The files of which we may have written any, by their path in the dev dir.
+const OURS: [&str; 5] =
+    [".gitignore", "compose.yaml", "images/.gitignore", "traefik/dynamic.yaml", "traefik/traefik.yaml"];
+
+/// Something that is to be done in the dev dir.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Change {
+    /// What it is about, by its path in the dev dir.
+    pub path: String,
+    /// What is to be done.
+    pub kind: Kind,
+}
+
+/// What is to be done with a dev file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// It is to have this text.
+    Write(String),
+    /// It is to go, since the manifests do not speak of it any more.
+    Remove,
+}
+
+/// What is to be done so that the dev dir holds exactly these files of ours. None of `files` without a topology.
+///
+/// # Errors
+/// [`Code::NothingToRun`] if somebody else's file is in the way; [`Code::Failed`] if something cannot be read.
+pub fn changes(workspace: &Workspace, files: &BTreeMap<String, String>) -> Result<Vec<Change>, Failure> {
+    let dev_dir = workspace.dev_dir();
+    let mut changes = Vec::new();
+    for path in OURS {
+        let there = read(&dev_dir.join(path))?;
+        let is_ours = there.as_ref().is_some_and(|text| text.starts_with(HEADER.as_bytes()));
+        match (files.get(path), there) {
+            (Some(text), Some(there)) if there == text.as_bytes() => {}
+            (Some(_), Some(_)) if !is_ours => match path {
+                // What it ignores is for its author to say.
+                ".gitignore" => {}
+                _ => return Err(foreign(path)),
+            },
+            (Some(text), _) => changes.push(Change { path: path.to_string(), kind: Kind::Write(text.clone()) }),
+            (None, Some(_)) if is_ours => changes.push(Change { path: path.to_string(), kind: Kind::Remove }),
+            (None, _) => {}
+        }
+    }
+    // Whatever is in there is removed, unless it is what is built.
+    let images = dev_dir.join(IMAGES);
+    let marker = format!("{IMAGES}/.gitignore");
+    if files.contains_key(&marker) && images.exists() && read(&images.join(".gitignore"))?.is_none() {
+        return Err(foreign(IMAGES));
+    }
+    Ok(changes)
+}
+
+fn foreign(path: &str) -> Failure {
+    let error = anyhow!("{DEV_DIR}/{path} was written by somebody else, and Cargo.toml describes the dev stack too");
+    Code::NothingToRun.because(error).help(match path {
+        "compose.yaml" => {
+            "move its services to [workspace.metadata.stagecraft.dev] and remove it, or remove the tables from Cargo.toml"
+        }
+        _ => "move it away: this is the place of something that is made from Cargo.toml",
+    })
+}
+
+/// What stands in a file; none if there is none.
+fn read(path: &Path) -> Result<Option<Vec<u8>>, Failure> {
+    match fs::read(path) {
+        Ok(text) => Ok(Some(text)),
+        Err(error) if [io::ErrorKind::NotFound, io::ErrorKind::NotADirectory].contains(&error.kind()) => Ok(None),
+        Err(error) => {
+            Err(Code::NothingToRun.because(anyhow!(error).context(format!("cannot read {}", path.display()))))
+        }
+    }
+}
+
+/// Does what is to be done.
+///
+/// # Errors
+/// If the disk does not let us.
+pub fn write(workspace: &Workspace, changes: &[Change]) -> anyhow::Result<()> {
+    let dev_dir = workspace.dev_dir();
+    for Change { path, kind } in changes {
+        let file = dev_dir.join(path);
+        match kind {
+            Kind::Write(text) => replace(&file, |new| fs::write(new, text))?,
+            Kind::Remove => {
+                fs::remove_file(&file).with_context(|| format!("cannot remove {}", file.display()))?;
+                if path == &format!("{IMAGES}/.gitignore") {
+                    remove(&dev_dir.join(IMAGES))?;
+                } else if let Some(folder) = file.parent().filter(|folder| *folder != dev_dir) {
+                    // It may hold something that is not ours.
+                    let _ = fs::remove_dir(folder);
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Puts a file in its place at once: whoever reads it meanwhile gets the old one or the new one.
+fn replace(file: &Path, make: impl FnOnce(&Path) -> io::Result<()>) -> anyhow::Result<()> {
+    let cannot = || format!("cannot write {}", file.display());
+    let folder = file.parent().with_context(cannot)?;
+    fs::create_dir_all(folder).with_context(cannot)?;
+    let name = file.file_name().unwrap_or_default().to_string_lossy();
+    let new = folder.join(format!(".{name}.{}", std::process::id()));
+    let made = make(&new).and_then(|()| fs::rename(&new, file));
+    if made.is_err() {
+        let _ = fs::remove_file(&new);
+    }
+    made.with_context(cannot)
+}
+
+fn remove(folder: &Path) -> anyhow::Result<()> {
+    match fs::remove_dir_all(folder) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(anyhow!(error).context(format!("cannot remove {}", folder.display())))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Puts these binaries, by service, into their build contexts, which then hold nothing else. Whether any is another one than
+/// before.
+///
+/// # Errors
+/// If the disk does not let us.
+pub fn place(workspace: &Workspace, topology: &Topology, binaries: &BTreeMap<String, PathBuf>) -> anyhow::Result<bool> {
+    let images = workspace.dev_dir().join(IMAGES);
+    let mut changed = false;
+    for (service, needs_empty) in contexts(topology) {
+        let (Some(binary), krate) = (binaries.get(service), &topology.crates[service]) else { continue };
+        let context = images.join(service);
+        let placed = context.join(&krate.bin);
+        if !is_same(binary, &placed)? {
+            replace(&placed, |new| fs::copy(binary, new).map(drop))?;
+            changed = true;
+        }
+        let mut wanted = BTreeSet::from([krate.bin.as_str()]);
+        if needs_empty {
+            wanted.insert("empty");
+            fs::create_dir_all(context.join("empty")).with_context(|| format!("cannot write {}", context.display()))?;
+        }
+        remove_others(&context, &wanted)?;
+    }
+    let mut wanted: BTreeSet<&str> = topology.crates.keys().map(String::as_str).collect();
+    wanted.insert(".gitignore");
+    remove_others(&images, &wanted)?;
+    Ok(changed)
+}
+
+/// Whether the two files hold the same. The engine looks at nothing else either.
+fn is_same(binary: &Path, placed: &Path) -> anyhow::Result<bool> {
+    let size = |path: &Path| fs::metadata(path).map(|file| file.len());
+    let built = size(binary).with_context(|| format!("cargo has not made {}", binary.display()))?;
+    Ok(size(placed).is_ok_and(|size| size == built) && fs::read(binary)? == fs::read(placed)?)
+}
+
+fn remove_others(folder: &Path, wanted: &BTreeSet<&str>) -> anyhow::Result<()> {
+    let Ok(entries) = fs::read_dir(folder) else { return Ok(()) };
+    for entry in entries.filter_map(Result::ok) {
+        if entry.file_name().to_str().is_some_and(|name| wanted.contains(name)) {
+            continue;
+        }
+        let path = entry.path();
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            remove(&path)?;
+        } else {
+            fs::remove_file(&path).with_context(|| format!("cannot remove {}", path.display()))?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,159 @@
+//! `dev files`: makes the dev files from Cargo.toml, and nothing else. What a start does for them is here too.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Context as _, anyhow};
+
+use super::{Context, Selection};
+use crate::cargo::{self, Progress};
+use crate::devfile::{self, Change, Crate, Kind, Topology};
+use crate::engine;
+use crate::exit::Code;
+use crate::message::Message;
+use crate::process::{Invocation, Logger};
+use crate::shell::Verbosity;
+use crate::workspace::{BrokenMember, DEV_DIR, Workspace};
+
+/// What `dev files` is asked to do.
+#[derive(Clone, Debug)]
+pub struct FilesOptions {
+    /// Which workspace.
+    pub selection: Selection,
+    /// Only look whether they are what they should be.
+    pub check: bool,
+}
+
+/// Makes the files, or looks whether they are up to date.
+///
+/// # Errors
+/// [`Code::NothingToRun`] if the manifests cannot be understood, say nothing of a stack, or somebody else's file is in the
+/// way.
+pub fn files(options: &FilesOptions, cx: &Context<'_>) -> anyhow::Result<Code> {
+    let manifest_path = options.selection.manifest_path.as_deref();
+    let workspace = Workspace::discover(cx.executor.as_ref(), cx.cwd, manifest_path, BrokenMember::Refuse)?;
+    let files = DevFiles::of(&workspace)?;
+    if files.topology.is_none() && files.changes.is_empty() {
+        let error = anyhow!("no Cargo.toml of {} describes a dev stack", workspace.root().display());
+        return Err(Code::NothingToRun.because(error).help("`cargo stagecraft init` begins one").into());
+    }
+    if !options.check {
+        files.write(cx, &workspace)?;
+        if files.changes.is_empty() {
+            cx.shell.status("Fresh", &format!("{DEV_DIR} is what Cargo.toml describes"));
+        }
+        return Ok(Code::Success);
+    }
+    for Change { path, kind } in &files.changes {
+        let (what, change) = match kind {
+            Kind::Write(_) => ("is not what Cargo.toml describes", "write"),
+            Kind::Remove => ("is described by no Cargo.toml any more", "remove"),
+        };
+        cx.shell.error(&format!("{DEV_DIR}/{path} {what}"));
+        cx.shell.message(&Message::DevFile { path: &format!("{DEV_DIR}/{path}"), change, done: false });
+    }
+    if files.changes.is_empty() {
+        return Ok(Code::Success);
+    }
+    cx.shell.help("`cargo stagecraft dev files` brings them up to date");
+    Ok(Code::Failed)
+}
+
+/// What the manifests describe, and what is to be done for it in the dev dir.
+pub(super) struct DevFiles {
+    /// None where they describe nothing: whatever is in the dev dir was written by hand.
+    pub(super) topology: Option<Topology>,
+    pub(super) changes: Vec<Change>,
+}
+
+impl DevFiles {
+    /// # Errors
+    /// As those of [`files`].
+    pub(super) fn of(workspace: &Workspace) -> anyhow::Result<DevFiles> {
+        let topology = devfile::plan(workspace)?;
+        let files = match &topology {
+            Some(topology) => devfile::render(topology).map_err(|error| Code::NothingToRun.because(error))?,
+            None => BTreeMap::new(),
+        };
+        let changes = devfile::changes(workspace, &files)?;
+        Ok(DevFiles { topology, changes })
+    }
+
+    /// Whether the compose file is what it should be.
+    pub(super) fn compose_file_is_current(&self) -> bool {
+        !self.changes.iter().any(|change| change.path == "compose.yaml")
+    }
+
+    /// Does what is to be done, and says so.
+    pub(super) fn write(&self, cx: &Context<'_>, workspace: &Workspace) -> anyhow::Result<()> {
+        self.tell(cx, true);
+        devfile::write(workspace, &self.changes)
+    }
+
+    /// Says what is to be done.
+    pub(super) fn tell(&self, cx: &Context<'_>, done: bool) {
+        for Change { path, kind } in &self.changes {
+            let (verb, infinitive, change) = match kind {
+                Kind::Write(_) => ("Writing", "write", "write"),
+                Kind::Remove => ("Removing", "remove", "remove"),
+            };
+            let path = format!("{DEV_DIR}/{path}");
+            if done {
+                cx.shell.status(verb, &path);
+            } else {
+                cx.shell.note(&format!("it would {infinitive} {path}"));
+            }
+            cx.shell.message(&Message::DevFile { path: &path, change, done });
+        }
+    }
+
+    /// The crates among these services.
+    fn crates(&self, is_wanted: &dyn Fn(&str) -> bool) -> BTreeMap<&str, &Crate> {
+        let crates = self.topology.iter().flat_map(|topology| &topology.crates);
+        crates.map(|(service, krate)| (service.as_str(), krate)).filter(|(service, _)| is_wanted(service)).collect()
+    }
+
+    /// The commands that build the crates among these services.
+    ///
+    /// # Errors
+    /// [`Code::NothingToRun`] if this toolchain cannot build for the engine; [`Code::EngineUnavailable`].
+    pub(super) fn builds(
+        &self,
+        cx: &Context<'_>,
+        workspace: &Workspace,
+        is_wanted: &dyn Fn(&str) -> bool,
+    ) -> anyhow::Result<Vec<Invocation>> {
+        let crates = self.crates(is_wanted);
+        let Some(topology) = self.topology.as_ref().filter(|_| !crates.is_empty()) else { return Ok(Vec::new()) };
+        let executor = cx.executor.as_ref();
+        let target = cargo::target(executor, topology.target.as_deref(), &engine::architecture(executor)?)?;
+        let progress = if cx.shell.verbosity() == Verbosity::Quiet { Progress::Quiet } else { Progress::Shown };
+        cargo::build(workspace, &crates, &target, progress)
+    }
+
+    /// Builds the crates among these services and puts each where its image is made from. Whether any has changed.
+    ///
+    /// # Errors
+    /// [`Code::Failed`] if cargo fails, which has said why; those of [`DevFiles::builds`].
+    pub(super) fn build(
+        &self,
+        cx: &Context<'_>,
+        workspace: &Workspace,
+        is_wanted: &dyn Fn(&str) -> bool,
+    ) -> anyhow::Result<bool> {
+        let Some(topology) = &self.topology else { return Ok(false) };
+        let crates = self.crates(is_wanted);
+        let mut binaries = BTreeMap::new();
+        for build in self.builds(cx, workspace, is_wanted)? {
+            let output = cx.executor.output(&build).context("cannot run cargo").map_err(|e| Code::Failed.because(e))?;
+            if !output.status.success() {
+                let error = anyhow!("the programs of the stack cannot be built; nothing was started");
+                return Err(Code::Failed.because(error).into());
+            }
+            binaries.extend(cargo::binaries(workspace, &crates, &output.stdout));
+        }
+        if let Some(service) = crates.keys().find(|service| !binaries.contains_key(**service)) {
+            return Err(Code::Failed.because(anyhow!("cargo has not said where the binary of `{service}` is")).into());
+        }
+        devfile::place(workspace, topology, &binaries)
+    }
+}

@@ -1,0 +1,151 @@
+//! `init`: begins a dev stack in the workspace's Cargo.toml files.
+
+use std::collections::BTreeMap;
+use std::ffi::OsStr;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, anyhow};
+
+use super::files::DevFiles;
+use super::{Context, Selection};
+use crate::devfile::{NewTable, Reached, add_table, diff};
+use crate::exit::{Code, Failure};
+use crate::process::Logger;
+use crate::workspace::{BrokenMember, COMPOSE_FILE, Package, Workspace};
+
+/// What `init` is asked to do.
+#[derive(Clone, Debug)]
+pub struct InitOptions {
+    /// Which workspace.
+    pub selection: Selection,
+    /// The services to begin with.
+    pub services: Vec<NewService>,
+    /// How their ports are to be reached.
+    pub reached: Reached,
+    /// Show what would be written; write nothing.
+    pub dry_run: bool,
+}
+
+/// A service that there is to be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewService {
+    /// A package or a binary, and the name of the service.
+    pub name: String,
+    /// The port that it listens at.
+    pub port: Option<u16>,
+}
+
+/// Shows what can be a service, and writes the tables of those that are asked for.
+///
+/// # Errors
+/// [`Code::NothingToRun`] if there is no such binary, it is a service already, or the stack is described by a compose file;
+/// nothing has been written then.
+pub fn init(options: &InitOptions, cx: &Context<'_>) -> anyhow::Result<Code> {
+    let manifest_path = options.selection.manifest_path.as_deref();
+    let workspace = Workspace::discover(cx.executor.as_ref(), cx.cwd, manifest_path, BrokenMember::Refuse)?;
+    show(cx, &workspace);
+    if options.services.is_empty() {
+        cx.shell.help("name those that are to be services: `cargo stagecraft init --service api:8080`");
+        return Ok(Code::Success);
+    }
+    if DevFiles::of(&workspace)?.topology.is_none() && workspace.root().join(COMPOSE_FILE).exists() {
+        let error = anyhow!("{COMPOSE_FILE} describes the dev stack already, and was written by hand");
+        let help =
+            "to describe it in Cargo.toml, move its services to [workspace.metadata.stagecraft.dev] and remove it";
+        return Err(Code::NothingToRun.because(error).help(help).into());
+    }
+    let mut texts: BTreeMap<PathBuf, (String, String)> = BTreeMap::new();
+    for service in &options.services {
+        let (package, table) = table_of(&workspace, service, options.reached)?;
+        let manifest = &package.manifest_path;
+        if texts.contains_key(manifest) {
+            let error = anyhow!("package `{}` can be one service only", package.name);
+            return Err(Code::NothingToRun.because(error).into());
+        }
+        let before = fs::read_to_string(manifest).with_context(|| format!("cannot read {}", manifest.display()))?;
+        let after = add_table(&before, &table).with_context(|| relative(&workspace, manifest));
+        texts.insert(manifest.clone(), (before, after.map_err(|error| Code::NothingToRun.because(error))?));
+    }
+    for (manifest, (before, after)) in &texts {
+        let name = relative(&workspace, manifest);
+        if options.dry_run {
+            let diff = diff(&name, before, after);
+            cx.shell.print(OsStr::new(&diff)).context("cannot write to stdout")?;
+        } else {
+            fs::write(manifest, after).with_context(|| format!("cannot write {}", manifest.display()))?;
+            cx.shell.status("Adding", &format!("[package.metadata.stagecraft.dev] to {name}"));
+        }
+    }
+    if !options.dry_run {
+        cx.shell.note("build and start it with `cargo stagecraft dev`");
+    }
+    Ok(Code::Success)
+}
+
+fn relative(workspace: &Workspace, path: &Path) -> String {
+    path.strip_prefix(workspace.root()).unwrap_or(path).display().to_string()
+}
+
+/// What there is that can be a service, and what is one already.
+fn show(cx: &Context<'_>, workspace: &Workspace) {
+    let head = ["PACKAGE", "BINARIES", "SERVICE"].map(str::to_string).to_vec();
+    let service = |package: &Package| match &package.metadata {
+        described if described.is_null() => String::new(),
+        described => described["service"].as_str().unwrap_or(&package.name).to_string(),
+    };
+    let with_binaries = workspace.packages.iter().filter(|package| !package.binaries.is_empty());
+    let rows = with_binaries.map(|package| vec![package.name.clone(), package.binaries.join(" "), service(package)]);
+    let rows: Vec<Vec<String>> = rows.collect();
+    if rows.is_empty() {
+        cx.shell.note("no package of this workspace has a binary");
+    } else {
+        cx.shell.status("Found", &workspace.root().display().to_string());
+        cx.shell.table(&[vec![head], rows].concat());
+    }
+}
+
+/// The package that is meant, and the keys that say so.
+fn table_of<'a>(
+    workspace: &'a Workspace,
+    new: &NewService,
+    reached: Reached,
+) -> Result<(&'a Package, NewTable), Failure> {
+    let name = &new.name;
+    let refuse = |error: anyhow::Error| Code::NothingToRun.because(error);
+    let of_this_name = workspace.packages.iter().find(|it| it.name == *name && !it.binaries.is_empty());
+    let with_binary: Vec<&Package> = workspace.packages.iter().filter(|it| it.binaries.contains(name)).collect();
+    let package = match (of_this_name, with_binary.as_slice()) {
+        (Some(package), _) => package,
+        (None, [package]) => *package,
+        (None, []) => return Err(refuse(anyhow!("no package and no binary of this workspace is called `{name}`"))),
+        (None, several) => {
+            let names: Vec<String> = several.iter().map(|package| format!("`{}`", package.name)).collect();
+            let error = anyhow!("several packages have a binary `{name}`: {}", names.join(", "));
+            return Err(refuse(error).help("name the package"));
+        }
+    };
+    if !package.metadata.is_null() {
+        let manifest = relative(workspace, &package.manifest_path);
+        let error = anyhow!(
+            "package `{}` is a service already: see [package.metadata.stagecraft.dev] in {manifest}",
+            package.name
+        );
+        return Err(refuse(error));
+    }
+    let bin = match (package.binaries.as_slice(), &package.default_run) {
+        ([_], _) => None,
+        (all, _) if all.contains(name) => Some(name.clone()),
+        (_, Some(_)) => None,
+        (all, None) => {
+            let error = anyhow!("package `{name}` has several binaries: {}", all.join(", "));
+            return Err(refuse(error).help("name one of them"));
+        }
+    };
+    let table = NewTable {
+        service: (package.name != *name).then(|| name.clone()),
+        bin: bin.filter(|bin| package.default_run.as_ref() != Some(bin)),
+        port: new.port.map(|port| (port, reached)),
+    };
+    Ok((package, table))
+}

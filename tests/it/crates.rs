@@ -1,0 +1,133 @@
+//! Binaries of the workspace as services: what is done in which order, and what is not done when something fails.
+
+use std::fs;
+
+use serde_json::json;
+
+use crate::support::{COMPOSE_FILE, Finished, Sandbox, Verb};
+
+/// A workspace with the binary `shop` as the service `api`, and one that nobody starts.
+fn shop() -> Sandbox {
+    let sandbox = Sandbox::new();
+    sandbox.remove(COMPOSE_FILE);
+    let manifest = "[workspace]\nmembers = [\"unused\"]\n\n[package]\nname = \"shop\"\nversion = \"0.1.0\"\n\
+                    edition = \"2024\"\n\n[package.metadata.stagecraft.dev]\nservice = \"api\"\n";
+    sandbox.write("Cargo.toml", manifest);
+    sandbox.write("src/main.rs", "fn main() {}\n");
+    let manifest = "[package]\nname = \"unused\"\nversion = \"0.1.0\"\nedition = \"2024\"\n\n\
+                    [package.metadata.stagecraft.dev]\nprofiles = [\"never\"]\n";
+    sandbox.write("unused/Cargo.toml", manifest);
+    sandbox.write("unused/src/main.rs", "this cannot be built\n");
+    sandbox.engine.world(|world| world.services = [("api".to_string(), json!({}))].into());
+    sandbox
+}
+
+/// The verbs of the lines that say what is done, and the programs of those that are run.
+fn steps(finished: &Finished) -> Vec<String> {
+    let step = |line: &str| {
+        let (verb, rest) = line.trim_start().split_once(' ')?;
+        let words: Vec<&str> = rest.split_whitespace().filter(|word| !word.contains('=')).collect();
+        let program = words.first()?.rsplit('/').next()?;
+        match verb {
+            "Running" if program == "docker" && words[1] == "compose" => {
+                words.iter().find(|word| ["config", "up"].contains(*word)).map(|word| format!("compose {word}"))
+            }
+            "Running" if program == "printf" => Some("compose config".to_string()),
+            "Running" => Some(format!("{program} {}", words[1])),
+            "Writing" | "Removing" => Some(format!("{verb} {rest}")),
+            "Starting" => Some(verb.to_string()),
+            _ => None,
+        }
+    };
+    finished.stderr.lines().filter_map(step).collect()
+}
+
+#[test]
+fn first_the_files_then_the_build_then_the_start() {
+    let sandbox = shop();
+    let finished = sandbox.run(["dev", "--detach", "-v"]).exits(0);
+    let expected = [
+        "cargo metadata",
+        "Writing .stagecraft/dev/.gitignore",
+        "Writing .stagecraft/dev/compose.yaml",
+        "Writing .stagecraft/dev/images/.gitignore",
+        "compose config",
+        "docker version",
+        "rustc --print",
+        "cargo build",
+        "docker ps",
+        "Starting",
+        "compose up",
+        "docker ps",
+        "docker container",
+        "docker image",
+    ];
+    assert_eq!(steps(&finished), expected);
+    assert!(finished.stderr.contains(" build -p shop --bin shop --target "), "{}", finished.stderr);
+    let placed = sandbox.root().join(".stagecraft/dev/images/api");
+    let there: Vec<_> = fs::read_dir(&placed).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(there, ["shop"], "the build context holds nothing but the binary");
+
+    // Nothing has changed: nothing is written, and no image was replaced.
+    let again = sandbox.run(["dev", "--detach", "-v"]).exits(0);
+    assert!(
+        steps(&again).iter().all(|step| !step.starts_with("Writing") && step != "docker image"),
+        "{}",
+        again.stderr
+    );
+}
+
+#[test]
+fn what_cannot_be_built_is_not_started() {
+    let sandbox = shop();
+    sandbox.write("src/main.rs", "fn main() { mistake }\n");
+    let finished = sandbox.run(["dev", "--detach"]).exits(1);
+    assert!(finished.stderr.contains("cannot find value `mistake`"), "cargo says why: {}", finished.stderr);
+    let end = "error: the programs of the stack cannot be built; nothing was started\n";
+    assert!(finished.stderr.ends_with(end), "{}", finished.stderr);
+    assert!(sandbox.engine.changes().is_empty());
+}
+
+#[test]
+fn a_dry_run_shows_everything_and_writes_nothing() {
+    let sandbox = shop();
+    let finished = sandbox.run(["dev", "--dry-run"]).exits(0);
+    let lines: Vec<&str> = finished.stdout().lines().collect();
+    assert!(lines[0].contains(" build -p shop --bin shop "), "{lines:?}");
+    assert!(lines[1].ends_with(" up") && lines[2].ends_with(" down") && lines.len() == 3, "{lines:?}");
+    assert!(finished.stderr.contains("note: it would write .stagecraft/dev/compose.yaml"), "{}", finished.stderr);
+    assert!(!sandbox.root().join(".stagecraft/dev/compose.yaml").exists());
+    assert!(!sandbox.root().join("target").exists());
+
+    // Once the file is there, Compose is asked about it.
+    sandbox.run(["dev", "files"]).exits(0);
+    let after = sandbox.run(["dev", "--dry-run"]).exits(0);
+    assert_eq!(after.stdout(), finished.stdout());
+    assert!(!after.stderr.contains("it would write"), "{}", after.stderr);
+}
+
+#[test]
+fn what_is_wrong_is_told_before_anything_is_written() {
+    let sandbox = shop();
+    let manifest = fs::read_to_string(sandbox.root().join("Cargo.toml")).unwrap();
+    sandbox.write("Cargo.toml", &format!("{manifest}rout = 80\n"));
+    let finished = sandbox.run(["dev", "--detach"]).exits(3);
+    let expected =
+        "error: Cargo.toml: [package.metadata.stagecraft.dev] `rout` is not known\nhelp: there is a key `route`\n";
+    assert_eq!(finished.stderr, expected);
+    assert!(!sandbox.root().join(".stagecraft/dev/compose.yaml").exists());
+    assert!(sandbox.engine.calls().is_empty());
+}
+
+#[test]
+fn quiet_is_passed_on_and_messages_are_alone_on_stdout() {
+    let sandbox = shop();
+    let finished = sandbox.run(["dev", "--detach", "--quiet"]).exits(0);
+    assert_eq!(finished.stderr, "");
+    sandbox.write("src/main.rs", "fn main() { println!() }\n");
+    let finished = sandbox.run(["dev", "--detach", "--message-format", "json"]).exits(0);
+    let reasons: Vec<serde_json::Value> =
+        finished.stdout().lines().map(|line| serde_json::from_str::<serde_json::Value>(line).expect(line)).collect();
+    assert_eq!(reasons.last().unwrap()["reason"], "finished");
+    assert!(!sandbox.engine.calls_of(Verb::Up).is_empty());
+}
