@@ -204,8 +204,16 @@ pub fn last_words(executor: &dyn Executor, container: &str, lines: u32) -> Vec<u
 
 /// Removes the images that were built for a project and have no name any more, since a newer one has it. What is still used
 /// stays; what cannot be removed now goes with the next.
+///
+/// Not by `docker image prune`: while anybody's runs, of whatever images, the engine refuses another.
 pub fn remove_replaced_images(executor: &dyn Executor, project: &ProjectName) {
-    let _ = executor.output(&docker(&["image", "prune", "--force", "--filter", &of_project(project)]));
+    let dangling = ["image", "ls", "--quiet", "--no-trunc", "--filter", "dangling=true", "--filter"];
+    let Ok(answer) = executor.output(&docker(&[&dangling[..], &[&of_project(project)]].concat())) else { return };
+    let images = String::from_utf8_lossy(&answer.stdout);
+    let images: Vec<&str> = images.lines().collect();
+    if !images.is_empty() {
+        let _ = executor.output(&docker(&[&["image", "rm"], &images[..]].concat()));
+    }
 }
 
 /// Which of these images the engine does not have.
@@ -264,8 +272,13 @@ pub fn architecture(executor: &dyn Executor) -> Result<String, Failure> {
 
 #[cfg(test)]
 mod tests {
+    use std::io;
+    use std::process::Output;
+    use std::sync::Mutex;
+
     use super::super::fake::{Says, project};
     use super::*;
+    use crate::process::{Invocation, OnExit, Running};
 
     #[test]
     fn a_container_is_read_as_docker_describes_it() {
@@ -291,6 +304,36 @@ mod tests {
     #[test]
     fn nothing_is_inspected_where_nothing_is() {
         assert_eq!(inspect(&Says(0, "", ""), &project()).unwrap(), []);
+    }
+
+    #[test]
+    fn replaced_images_are_removed_and_nothing_is_where_there_are_none() {
+        let asked = |answer| {
+            let executor = Asked { answer, commands: Mutex::default() };
+            remove_replaced_images(&executor, &project());
+            executor.commands.into_inner().unwrap()
+        };
+        let list =
+            "docker image ls --quiet --no-trunc --filter dangling=true --filter label=com.docker.compose.project=x";
+        assert_eq!(asked(""), [list]);
+        assert_eq!(asked("sha256:1\nsha256:2\n"), [list, "docker image rm sha256:1 sha256:2"]);
+    }
+
+    /// Always gives the same answer, and remembers what it was asked.
+    struct Asked {
+        answer: &'static str,
+        commands: Mutex<Vec<String>>,
+    }
+
+    impl Executor for Asked {
+        fn output(&self, invocation: &Invocation) -> io::Result<Output> {
+            self.commands.lock().unwrap().push(invocation.to_string());
+            Says(0, self.answer, "").output(invocation)
+        }
+
+        fn spawn(&self, _: &Invocation, _: OnExit) -> io::Result<Box<dyn Running>> {
+            Err(io::ErrorKind::Unsupported.into())
+        }
     }
 
     #[test]
