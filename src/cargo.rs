@@ -149,7 +149,7 @@ fn build_profile(
 }
 
 /// Where cargo has put the binary of each of these crates, by service, by what [`build`] has printed.
-pub fn binaries(workspace: &Workspace, crates: &BTreeMap<&str, &Crate>, printed: &[u8]) -> BTreeMap<String, PathBuf> {
+pub fn binaries(workspace: &Workspace, crates: &BTreeMap<&str, &Crate>, printed: &str) -> BTreeMap<String, PathBuf> {
     #[derive(Deserialize)]
     struct Artifact {
         manifest_path: PathBuf,
@@ -161,7 +161,7 @@ pub fn binaries(workspace: &Workspace, crates: &BTreeMap<&str, &Crate>, printed:
         name: String,
     }
     let mut found = BTreeMap::new();
-    for line in String::from_utf8_lossy(printed).lines() {
+    for line in printed.lines() {
         let Ok(Artifact { manifest_path, target, executable: Some(executable) }) = serde_json::from_str(line) else {
             continue;
         };

@@ -62,7 +62,13 @@ pub fn dev(options: &DevOptions, cx: &Context<'_>) -> anyhow::Result<Code> {
     let traefik = traefik_of(options, cx, stack.has(TRAEFIK));
     stack.leave_out(traefik);
     let expected = Expected::new(&stack, traefik, &options.args);
-    let has_changed = files.build(cx, &workspace, &|service| is_started(&stack, &expected, service))?;
+    let has_changed = match files.build(cx, &workspace, &|service| is_started(&stack, &expected, service))? {
+        Ok(has_changed) => has_changed,
+        Err(interrupt) => {
+            cx.shell.note("interrupted while cargo was building; nothing was started");
+            return Ok(Code::Interrupted(interrupt.number()));
+        }
+    };
     let compose = Compose::new(&workspace, stack.project.clone())?;
     let runner = Runner::new(cx.executor.clone(), cx.shell, cx.hook, cx.arm);
     let mut lock = take_lock(cx, &stack.project);

@@ -10,7 +10,7 @@ use crate::devfile::{self, Change, Crate, Kind, Topology};
 use crate::engine;
 use crate::exit::Code;
 use crate::message::Message;
-use crate::process::{Invocation, Logger};
+use crate::process::{Answer, Interrupt, Invocation, Logger, output_until_interrupt};
 use crate::shell::Verbosity;
 use crate::workspace::{BrokenMember, DEV_DIR, Workspace};
 
@@ -130,7 +130,8 @@ impl DevFiles {
         cargo::build(workspace, &crates, &target, progress)
     }
 
-    /// Builds the crates among these services and puts each where its image is made from. Whether any has changed.
+    /// Builds the crates among these services and puts each where its image is made from. Whether any has changed; or the
+    /// interrupt that has ended it.
     ///
     /// # Errors
     /// [`Code::Failed`] if cargo fails, which has said why; those of [`DevFiles::builds`].
@@ -139,21 +140,25 @@ impl DevFiles {
         cx: &Context<'_>,
         workspace: &Workspace,
         is_wanted: &dyn Fn(&str) -> bool,
-    ) -> anyhow::Result<bool> {
-        let Some(topology) = &self.topology else { return Ok(false) };
+    ) -> anyhow::Result<Result<bool, Interrupt>> {
+        let Some(topology) = &self.topology else { return Ok(Ok(false)) };
         let crates = self.crates(is_wanted);
         let mut binaries = BTreeMap::new();
         for build in self.builds(cx, workspace, is_wanted)? {
-            let output = cx.executor.output(&build).context("cannot run cargo").map_err(|e| Code::Failed.because(e))?;
-            if !output.status.success() {
+            let answer = output_until_interrupt(cx.executor.as_ref(), cx.hook, &build);
+            let (status, printed) = match answer.context("cannot run cargo").map_err(|e| Code::Failed.because(e))? {
+                Answer::Ended(status, printed) => (status, printed),
+                Answer::Interrupted(interrupt) => return Ok(Err(interrupt)),
+            };
+            if !status.success() {
                 let error = anyhow!("the programs of the stack cannot be built; nothing was started");
                 return Err(Code::Failed.because(error).into());
             }
-            binaries.extend(cargo::binaries(workspace, &crates, &output.stdout));
+            binaries.extend(cargo::binaries(workspace, &crates, &printed));
         }
         if let Some(service) = crates.keys().find(|service| !binaries.contains_key(**service)) {
             return Err(Code::Failed.because(anyhow!("cargo has not said where the binary of `{service}` is")).into());
         }
-        devfile::place(workspace, topology, &binaries)
+        devfile::place(workspace, topology, &binaries).map(Ok)
     }
 }

@@ -129,7 +129,7 @@ impl Invocation {
         self
     }
 
-    /// Lets standard error go to our own when the command is asked for its output.
+    /// Lets standard error go to our own when the command is asked for its output or listened to.
     #[must_use]
     pub fn with_errors_shown(mut self) -> Invocation {
         self.errors = Errors::Shown;
@@ -279,7 +279,7 @@ pub trait Executor: Send + Sync {
     fn spawn(&self, invocation: &Invocation, on_exit: OnExit) -> io::Result<Box<dyn Running>>;
 
     /// Starts a command and returns at once; `on_line` is called for each line of its standard output, from another
-    /// thread. What it prints on standard error goes nowhere.
+    /// thread. What it prints on standard error goes nowhere, unless it is to be shown.
     ///
     /// # Errors
     /// If the program cannot be started, or this executor cannot listen.
@@ -383,7 +383,8 @@ impl Executor for System {
 
     fn listen(&self, invocation: &Invocation, mut on_line: OnLine) -> io::Result<Box<dyn Running>> {
         let mut command = invocation.command();
-        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn()?;
+        let errors = if invocation.errors == Errors::Shown { Stdio::inherit() } else { Stdio::null() };
+        let mut child = command.stdout(Stdio::piped()).stderr(errors).spawn()?;
         if let Some(stdout) = child.stdout.take() {
             thread::spawn(move || {
                 for line in BufReader::new(stdout).lines().map_while(Result::ok) {

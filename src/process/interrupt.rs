@@ -3,6 +3,7 @@
 //! ctrlc hears INT. It cannot tell TERM from HUP and would overwrite a HUP that `nohup` ignores, so signal-hook hears
 //! those two. A signal that was ignored when we were started stays ignored, and QUIT is nobody's: it ends us.
 
+use std::sync::{Mutex, PoisonError};
 use std::thread;
 
 use anyhow::Context;
@@ -41,14 +42,36 @@ impl Interrupt {
     }
 }
 
-/// Calls `send` for every interrupt from now on, from a thread of its own.
+/// What is called for an interrupt.
+type Target = Box<dyn Fn(Interrupt) + Send>;
+
+/// None as long as nothing is hooked.
+static TARGET: Mutex<Option<Target>> = Mutex::new(None);
+
+/// Calls `send` for every interrupt from now on, from a thread of its own, and what was hooked before no more: when this
+/// returns, that has returned too.
 ///
 /// # Errors
-/// If the system refuses the handlers, or if called twice in one process.
-pub fn hook(send: impl Fn(Interrupt) + Clone + Send + 'static) -> anyhow::Result<()> {
+/// If the system refuses the handlers.
+pub fn hook(send: impl Fn(Interrupt) + Send + 'static) -> anyhow::Result<()> {
+    let before = TARGET.lock().unwrap_or_else(PoisonError::into_inner).replace(Box::new(send));
+    if before.is_none() { listen() } else { Ok(()) }
+}
+
+/// Does what the signal would have done, had nobody hooked it: ends us by it.
+pub fn end_by(interrupt: Interrupt) {
+    let _ = signal_hook::low_level::emulate_default_handler(i32::from(interrupt.number()));
+}
+
+fn pass_on(interrupt: Interrupt) {
+    if let Some(send) = &*TARGET.lock().unwrap_or_else(PoisonError::into_inner) {
+        send(interrupt);
+    }
+}
+
+fn listen() -> anyhow::Result<()> {
     if !is_ignored(libc::SIGINT) {
-        let send = send.clone();
-        ctrlc::set_handler(move || send(Interrupt::Int)).context("cannot listen for Ctrl+C")?;
+        ctrlc::set_handler(|| pass_on(Interrupt::Int)).context("cannot listen for Ctrl+C")?;
     }
     let wanted = [(libc::SIGTERM, Interrupt::Term), (libc::SIGHUP, Interrupt::Hup)];
     let heard: Vec<_> = wanted.into_iter().filter(|(signal, _)| !is_ignored(*signal)).collect();
@@ -57,7 +80,7 @@ pub fn hook(send: impl Fn(Interrupt) + Clone + Send + 'static) -> anyhow::Result
     thread::spawn(move || {
         for number in signals.forever() {
             if let Some((_, interrupt)) = heard.iter().find(|(signal, _)| *signal == number) {
-                send(*interrupt);
+                pass_on(*interrupt);
             }
         }
     });

@@ -23,6 +23,7 @@
 //! 12. An engine that does not answer is asked again for a bounded time.
 //! 13. Compose's word that a stack is started, or ready, proves nothing either: the engine is asked how each container is, and
 //!     tells meanwhile what happens to it.
+//! 14. While a build goes on, before there is anything to take down, an interrupt ends it with all that it has started.
 //!
 //! `lifecycle` is the law as a table, [`Runner`] carries it out, `spec/dev/process-mgmt.md` says where it comes from;
 //! `watch` hears how a start goes, `tracker` knows what that amounts to, `verdict` has the last word on it, for which see
@@ -36,6 +37,7 @@ mod lifecycle;
 mod lock;
 mod runner;
 mod tracker;
+mod until_interrupt;
 mod verdict;
 mod watch;
 
@@ -47,3 +49,4 @@ pub use interrupt::{Interrupt, hook};
 pub use lifecycle::SETTLE;
 pub use lock::ProjectLock;
 pub use runner::{Arm, Hook, OnEnd, Options, Outcome, Runner, SendInterrupt, Teardown, waiting_for_others};
+pub use until_interrupt::{Answer, output_until_interrupt};
