@@ -32,6 +32,7 @@ mod run;
 mod stage;
 
 mod ci;
+mod crates;
 mod detached;
 mod down;
 mod endings;

@@ -332,6 +332,12 @@ impl Other {
         Other(pidfd_open(pid, PidfdFlags::empty()).expect("it is there"))
     }
 
+    /// All that `of` has started, and what that has.
+    pub fn descendants(of: Pid) -> Vec<Other> {
+        // One that has ended meanwhile is nobody's concern.
+        descendants(of).into_iter().filter_map(|pid| pidfd_open(pid, PidfdFlags::empty()).ok()).map(Other).collect()
+    }
+
     /// Blocks until it has ended.
     #[track_caller]
     pub fn ends(self) {

@@ -15,6 +15,7 @@ use rustix::fs::{FlockOperation, flock};
 use tempfile::TempDir;
 
 use crate::engine::{self, Engine, PREFIX};
+use crate::fixture::Fixture;
 use crate::pty::Pty;
 use crate::run::{Ended, Run, Transcript};
 
@@ -32,6 +33,7 @@ pub fn play(engine: &str, name: &str, scenario: fn(&Stage)) {
         stage.clear();
         resume_unwind(failure);
     }
+    stage.remove_images();
 }
 
 /// Where scenarios take place.
@@ -234,6 +236,14 @@ impl Stage {
     fn clear(&self) {
         for (engine, project) in self.projects.borrow_mut().drain(..) {
             engine.remove(&project);
+            Fixture::remove_images(engine, &project);
+        }
+    }
+
+    /// Removes the images that were built, with a name or without one. No command of ours does that: they are a cache.
+    fn remove_images(&self) {
+        for (engine, project) in self.projects.borrow().iter() {
+            Fixture::remove_images(engine, project);
         }
     }
 }
