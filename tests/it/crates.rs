@@ -61,6 +61,7 @@ fn first_the_files_then_the_build_then_the_start() {
         "docker ps",
         "docker container",
         "docker image",
+        "docker image",
     ];
     assert_eq!(steps(&finished), expected);
     assert!(finished.stderr.contains(" build -p shop --bin shop --target "), "{}", finished.stderr);

@@ -118,6 +118,7 @@ impl Executor for Recorder {
         let line = invocation.to_string();
         let stdout = match line.as_str() {
             ids if ids.ends_with("'{{json .ID}}'") => "\"0123456789ab\"",
+            ids if ids.contains("dangling=true") => "0123456789ab\n",
             image if image.contains("{{json .Image}}") => "\"sha256:0123\"",
             one if one.contains("print") || one.contains("{{json .Name}}' hello") => "\"linux/amd64\"",
             _ => "",
