@@ -90,8 +90,28 @@ impl Folder {
                     }
                     _ => {}
                 }
+                self.reach_ssh(table.get_mut("ssh"));
             }
             other => self.reach_context(other),
+        }
+    }
+
+    /// Keys for a build by their names; the agent, `default`, has none.
+    fn reach_ssh(&self, ssh: Option<&mut Value>) {
+        match ssh {
+            Some(Value::Object(keys)) => keys.values_mut().for_each(|key| self.reach_in(key)),
+            Some(Value::Array(keys)) => keys.iter_mut().for_each(|key| self.reach_after(key, &["="])),
+            _ => {}
+        }
+    }
+
+    /// A path that stands behind a name and the first of these signs, if there is one.
+    fn reach_after(&self, value: &mut Value, signs: &[&str]) {
+        if let Value::String(text) = value
+            && let Some(sign) = signs.iter().find(|sign| text.contains(**sign))
+            && let Some((name, path)) = text.split_once(sign)
+        {
+            *text = format!("{name}{sign}{}", self.reach(path));
         }
     }
 
@@ -120,6 +140,17 @@ impl Folder {
                     if let Value::Array(files) = value {
                         files.iter_mut().for_each(|file| self.reach_key(file, "path"));
                     }
+                }
+                // Compose itself reads the profile, which is why compose-go has no word of it.
+                "security_opt" => {
+                    let is_file = |option: &&mut Value| {
+                        option.as_str().and_then(|option| option.strip_prefix("seccomp")).is_some_and(|profile| {
+                            let profile = profile.trim_start_matches(['=', ':']);
+                            !["unconfined", "builtin"].contains(&profile)
+                        })
+                    };
+                    let options = value.as_array_mut().into_iter().flatten();
+                    options.filter(is_file).for_each(|option| self.reach_after(option, &["=", ":"]));
                 }
                 "extends" | "credential_spec" => self.reach_key(value, "file"),
                 "volumes" => {
@@ -209,6 +240,18 @@ mod tests {
         let contexts = json!({"build": {"context": ".", "additional_contexts": ["a=./a", "b=target:x"]}});
         let expected = json!({"build": {"context": "../..", "additional_contexts": ["a=../../a", "b=target:x"]}});
         assert_eq!(service("/w/shop", contexts), expected);
+        let ssh = json!({"build": {"context": ".", "ssh": ["default", "deploy=./keys/id", "agent=$SOCKET"]}});
+        let expected =
+            json!({"build": {"context": "../..", "ssh": ["default", "deploy=../../keys/id", "agent=$SOCKET"]}});
+        assert_eq!(service("/w/shop", ssh), expected);
+        let ssh = json!({"build": {"context": ".", "ssh": {"deploy": "keys/id"}}});
+        let expected = json!({"build": {"context": "../..", "ssh": {"deploy": "../../keys/id"}}});
+        assert_eq!(service("/w/shop", ssh), expected);
+        let options = json!({"security_opt": ["no-new-privileges", "seccomp=./s.json", "seccomp:s.json",
+            "seccomp=unconfined", "label=user:USER"]});
+        let expected = json!({"security_opt": ["no-new-privileges", "seccomp=../../s.json", "seccomp:../../s.json",
+            "seccomp=unconfined", "label=user:USER"]});
+        assert_eq!(service("/w/shop", options), expected);
         let env_file = service("/w/shop", json!({"env_file": ".env.dev"}));
         assert_eq!(env_file, json!({"env_file": "../../.env.dev"}));
     }
