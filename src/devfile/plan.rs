@@ -285,6 +285,7 @@ impl Plan<'_> {
             Some(name) => at.text("service", &name)?,
             None => package.name.clone(),
         };
+        require_image_name(&at, &name)?;
         let folder = Folder::new(package.manifest_path.parent().unwrap_or(Path::new("")), self.workspace.root());
         let krate = crate_of(&at, package, &mut table)?;
         if table.contains_key("build") {
@@ -413,6 +414,21 @@ fn crate_of(at: &Table, package: &Package, table: &mut Map<String, Value>) -> Re
         profile,
         features: features.into_iter().collect(),
     })
+}
+
+/// That Compose can name an image after the service, and we its build context: `..` would be the dev dir itself, of which
+/// everything is removed that is no binary.
+fn require_image_name(at: &Table, name: &str) -> Result<(), Failure> {
+    let is_plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
+    let mut separators = name.split(is_plain).filter(|it| !it.is_empty());
+    let valid = |it: &str| [".", "_", "__"].contains(&it) || it.chars().all(|c| c == '-');
+    if name.starts_with(is_plain) && name.ends_with(is_plain) && separators.all(valid) {
+        return Ok(());
+    }
+    let what = format!(
+        "is `{name}`, and no image can be called that: lower-case letters and digits, with one `.`, `_` or `-` between them"
+    );
+    Err(at.error("service", what).help("give it another name with `service = \"…\"`"))
 }
 
 fn require_host(at: &Table, key: &str, host: &str) -> Result<(), Failure> {
