@@ -106,6 +106,7 @@ impl Topology {
 
 const WORKSPACE: &str = "workspace.metadata.stagecraft.dev";
 const PACKAGE: &str = "package.metadata.stagecraft.dev";
+const KEY: &str = "dev";
 /// The tables of the compose file that are not services.
 const RESOURCES: [&str; 4] = ["configs", "networks", "secrets", "volumes"];
 const WORKSPACE_KEYS: [&str; 9] =
@@ -159,6 +160,12 @@ impl Table {
 
     fn table<'a>(&self, key: &str, value: &'a Value) -> Result<&'a Map<String, Value>, Failure> {
         value.as_object().ok_or_else(|| self.wrong_type(key, "a table", value))
+    }
+
+    /// Its content; that it is none would be an error of the key in the table above.
+    fn whole<'a>(&self, value: &'a Value) -> Result<&'a Map<String, Value>, Failure> {
+        let name = self.name.strip_suffix(KEY).and_then(|name| name.strip_suffix('.')).unwrap_or(&self.name);
+        Table { file: self.file.clone(), name: name.to_string() }.table(KEY, value)
     }
 
     fn text(&self, key: &str, value: &Value) -> Result<String, Failure> {
@@ -222,7 +229,7 @@ impl Plan<'_> {
             return Ok(());
         }
         let metadata = without_dates(&self.workspace.metadata);
-        let table = at.table("dev", &metadata)?;
+        let table = at.whole(&metadata)?;
         at.require_known(table, WORKSPACE_KEYS.into_iter())?;
         let folder = Folder::new(self.workspace.root(), self.workspace.root());
         // First what services need to know.
@@ -279,7 +286,7 @@ impl Plan<'_> {
     fn package(&mut self, package: &Package) -> Result<(), Failure> {
         let at = Table::of(self.workspace, &package.manifest_path, PACKAGE);
         let metadata = without_dates(&package.metadata);
-        let mut table = at.table("dev", &metadata)?.clone();
+        let mut table = at.whole(&metadata)?.clone();
         at.require_known(&table, keys::SERVICE.into_iter().chain(PACKAGE_KEYS))?;
         let name = match table.remove("service") {
             Some(name) => at.text("service", &name)?,
@@ -335,9 +342,15 @@ impl Plan<'_> {
                     let text = at.text("path", value)?;
                     let valid = |c: char| c.is_ascii_graphic() && !"`?#".contains(c);
                     if !text.starts_with('/') || !text.chars().all(valid) {
-                        return Err(at.error("path", format!("is `{text}`, and a path begins with `/`")));
+                        return Err(at.error(
+                            "path",
+                            format!(
+                                "is `{text}`, and a path begins with `/` and has no space, backquote, `?` or `#` in it"
+                            ),
+                        ));
                     }
-                    path = Some(text);
+                    // Every path begins with it, so there is nothing that it leaves out.
+                    path = (text != "/").then_some(text);
                 }
                 let port = table.get("port").ok_or_else(|| at.error("port", "is missing"))?;
                 at.port("port", port)?

@@ -199,8 +199,9 @@ fn traefik(topology: &Topology) -> Value {
 /// The networks that a service is on.
 fn networks<'a>(topology: &'a Topology, service: &str) -> Vec<&'a str> {
     match topology.services.get(service).and_then(|keys| keys.get("networks")) {
-        Some(Value::Array(names)) => names.iter().filter_map(Value::as_str).collect(),
-        Some(Value::Object(table)) => table.keys().map(String::as_str).collect(),
+        // To Compose none is the default one.
+        Some(Value::Array(names)) if !names.is_empty() => names.iter().filter_map(Value::as_str).collect(),
+        Some(Value::Object(table)) if !table.is_empty() => table.keys().map(String::as_str).collect(),
         _ => vec!["default"],
     }
 }
