@@ -14,8 +14,8 @@ use crate::compose::{ROUTE_LABEL, TRAEFIK};
 const BIN: &str = "/usr/local/bin";
 /// The user that programs run as in an image made from nothing; the number that distroless images give theirs.
 const USER: &str = "65532:65532";
-/// An empty folder in a build context, of which the mount points of volumes are made.
-const EMPTY: &str = "empty";
+/// An empty folder in a build context, of which the mount points of volumes are made. No binary can be called that.
+pub(super) const EMPTY: &str = ".empty";
 
 /// What is to stand in the dev dir, by its path in there.
 ///

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, anyhow};
 
 use super::plan::Topology;
-use super::render::contexts;
+use super::render::{EMPTY, contexts};
 use super::{HEADER, IMAGES};
 use crate::exit::{Code, Failure};
 use crate::workspace::{DEV_DIR, Workspace};
@@ -152,8 +152,8 @@ pub fn place(workspace: &Workspace, topology: &Topology, binaries: &BTreeMap<Str
         }
         let mut wanted = BTreeSet::from([krate.bin.as_str()]);
         if needs_empty {
-            wanted.insert("empty");
-            fs::create_dir_all(context.join("empty")).with_context(|| format!("cannot write {}", context.display()))?;
+            wanted.insert(EMPTY);
+            fs::create_dir_all(context.join(EMPTY)).with_context(|| format!("cannot write {}", context.display()))?;
         }
         remove_others(&context, &wanted)?;
     }
