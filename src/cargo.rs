@@ -177,3 +177,197 @@ fn manifest_of<'a>(workspace: &'a Workspace, krate: &Crate) -> Option<&'a Path> 
     let package = workspace.packages.iter().find(|package| package.name == krate.package)?;
     Some(&package.manifest_path)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::io;
+    use std::os::unix::process::ExitStatusExt;
+    use std::process::{ExitStatus, Output};
+
+    use serde_json::json;
+
+    use super::*;
+    use crate::devfile::Base;
+    use crate::process::{OnExit, Running};
+    use crate::workspace::Package;
+
+    /// Answers every question like this.
+    struct Says(i32, String);
+
+    impl Executor for Says {
+        fn output(&self, invocation: &Invocation) -> io::Result<Output> {
+            assert!(invocation.to_string().ends_with(" --print sysroot"), "{invocation}");
+            let status = ExitStatus::from_raw(self.0 << 8);
+            Ok(Output { status, stdout: self.1.clone().into(), stderr: "rustc: no luck\n".into() })
+        }
+
+        fn spawn(&self, _: &Invocation, _: OnExit) -> io::Result<Box<dyn Running>> {
+            Err(io::ErrorKind::Unsupported.into())
+        }
+    }
+
+    /// What is chosen by a toolchain with these targets, or what is said.
+    fn chosen(installed: &[&str], asked_for: Option<&str>, engines: &str) -> Result<String, String> {
+        let sysroot = tempfile::tempdir().unwrap();
+        for target in installed {
+            fs::create_dir_all(sysroot.path().join("lib/rustlib").join(target).join("lib")).unwrap();
+        }
+        // A component that has its folder there and is no target.
+        fs::create_dir_all(sysroot.path().join("lib/rustlib/src")).unwrap();
+        let rustc = Says(0, format!("{}\n", sysroot.path().display()));
+        target(&rustc, asked_for, engines).map_err(|failure| {
+            assert_eq!(failure.code(), Code::NothingToRun);
+            format!("{failure}\nhelp: {}", failure.next_step().unwrap())
+        })
+    }
+
+    #[test]
+    fn the_first_static_target_that_the_toolchain_has_is_built_for() {
+        const GNU: &str = "x86_64-unknown-linux-gnu";
+        const MUSL: &str = "x86_64-unknown-linux-musl";
+        assert_eq!(chosen(&[GNU], None, "amd64").unwrap(), GNU);
+        assert_eq!(chosen(&[GNU, MUSL], None, "amd64").unwrap(), MUSL);
+        assert_eq!(chosen(&[GNU, MUSL], Some(GNU), "amd64").unwrap(), GNU);
+        for (engines, target) in [
+            ("arm64", "aarch64-unknown-linux-musl"),
+            ("arm", "armv7-unknown-linux-musleabihf"),
+            ("arm", "armv7-unknown-linux-gnueabihf"),
+            ("386", "i686-unknown-linux-gnu"),
+            ("riscv64", "riscv64gc-unknown-linux-gnu"),
+            ("s390x", "s390x-unknown-linux-gnu"),
+            ("ppc64le", "powerpc64le-unknown-linux-gnu"),
+            ("loong64", "loongarch64-unknown-linux-musl"),
+        ] {
+            // The host's own is of no use to an engine of another kind.
+            assert_eq!(chosen(&[GNU, MUSL, target], None, engines).unwrap(), target, "{engines}");
+        }
+    }
+
+    #[test]
+    fn a_toolchain_that_cannot_build_for_the_engine_is_told_the_command_that_helps() {
+        let expected = "this toolchain cannot build static programs for the engine, which is arm64 with Linux\n\
+                        help: rustup target add aarch64-unknown-linux-musl";
+        assert_eq!(chosen(&["x86_64-unknown-linux-gnu"], None, "arm64").unwrap_err(), expected);
+        let expected = "this toolchain cannot build for wasm32-wasip1\nhelp: rustup target add wasm32-wasip1";
+        assert_eq!(chosen(&["x86_64-unknown-linux-gnu"], Some("wasm32-wasip1"), "amd64").unwrap_err(), expected);
+        let expected = "the engine's architecture is vax, and it is not known what Rust calls that\n\
+                        help: name the target in [workspace.metadata.stagecraft.dev]: `target = \"…\"`";
+        assert_eq!(chosen(&["x86_64-unknown-linux-gnu"], None, "vax").unwrap_err(), expected);
+        assert_eq!(
+            chosen(&["vax-unknown-linux-gnu"], Some("vax-unknown-linux-gnu"), "vax").unwrap(),
+            "vax-unknown-linux-gnu"
+        );
+    }
+
+    #[test]
+    fn a_rustc_that_fails_has_its_own_words() {
+        let failure = target(&Says(1, String::new()), None, "amd64").unwrap_err();
+        assert_eq!(failure.code(), Code::NothingToRun);
+        let error = anyhow::Error::from(failure);
+        assert_eq!(format!("{error:#}"), "cannot ask rustc which targets it has: rustc: no luck");
+    }
+
+    fn krate(package: &str, bin: &str, profile: &str, features: &[&str]) -> Crate {
+        Crate {
+            package: package.to_string(),
+            bin: bin.to_string(),
+            base: Base::Scratch,
+            profile: profile.to_string(),
+            features: features.iter().map(ToString::to_string).collect(),
+        }
+    }
+
+    fn workspace() -> Workspace {
+        let mut workspace = Workspace::at("/w/shop");
+        workspace.target_dir = "/w/shop/target".into();
+        workspace.packages = ["api", "web"]
+            .map(|name| Package {
+                name: name.to_string(),
+                manifest_path: format!("/w/shop/{name}/Cargo.toml").into(),
+                ..Package::default()
+            })
+            .to_vec();
+        workspace
+    }
+
+    /// The commands without cargo itself, which the environment may name.
+    fn builds(workspace: &Workspace, crates: &[(&str, &Crate)], target: &str, progress: Progress) -> Vec<String> {
+        let crates = crates.iter().copied().collect();
+        let lines = build(workspace, &crates, target, progress).unwrap();
+        lines.iter().map(|line| line.to_string().split_once(" build ").unwrap().1.to_string()).collect()
+    }
+
+    const TAIL: &str = "--target x86_64-unknown-linux-musl --target-dir target/stagecraft \
+                        --message-format json-render-diagnostics";
+    const MUSL: &str = "x86_64-unknown-linux-musl";
+
+    #[test]
+    fn there_is_one_build_for_each_profile_with_all_that_it_needs() {
+        let api = krate("api", "api", "dev", &["tls", "json"]);
+        let web = krate("web", "server", "dev", &["tls"]);
+        let worker = krate("worker", "worker", "release", &[]);
+        let all = [("worker", &worker), ("front", &web), ("api", &api)];
+        let expected = [
+            format!("-p api -p web --bin api --bin server --features=api/json,api/tls,web/tls {TAIL}"),
+            format!("-p worker --bin worker --profile=release {TAIL}"),
+        ];
+        assert_eq!(builds(&workspace(), &all, MUSL, Progress::Shown), expected);
+        let quiet = format!("--quiet -p worker --bin worker --profile=release {TAIL}");
+        assert_eq!(builds(&workspace(), &[("worker", &worker)], MUSL, Progress::Quiet), [quiet]);
+        assert!(builds(&workspace(), &[], MUSL, Progress::Shown).is_empty());
+    }
+
+    #[test]
+    fn a_target_directory_elsewhere_is_named_in_full() {
+        let mut workspace = workspace();
+        workspace.target_dir = "/cache/target".into();
+        let line = builds(&workspace, &[("api", &krate("api", "api", "dev", &[]))], MUSL, Progress::Shown).remove(0);
+        assert!(line.contains(" --target-dir /cache/target/stagecraft "), "{line}");
+    }
+
+    #[test]
+    fn a_program_with_the_c_library_of_gnu_is_told_to_hold_it() {
+        let api = krate("api", "api", "dev", &[]);
+        let crates = BTreeMap::from([("api", &api)]);
+        let line = build(&workspace(), &crates, "x86_64-unknown-linux-gnu", Progress::Shown).unwrap()[0].to_string();
+        let by_config = "--config 'target.x86_64-unknown-linux-gnu.rustflags=[\"-C\", \"target-feature=+crt-static\"]'";
+        // Cargo hears one of them only, so whoever runs the tests with flags of their own sees these extended.
+        let has_flags = |name: &str| std::env::var(name).is_ok_and(|flags| !flags.is_empty());
+        if has_flags("CARGO_ENCODED_RUSTFLAGS") || has_flags("RUSTFLAGS") {
+            assert!(line.contains("RUSTFLAGS=") && line.contains("target-feature=+crt-static"), "{line}");
+            assert!(!line.contains("--config"), "{line}");
+        } else {
+            assert!(line.contains(by_config) && !line.contains("RUSTFLAGS="), "{line}");
+        }
+        let musl = build(&workspace(), &crates, MUSL, Progress::Shown).unwrap()[0].to_string();
+        assert!(!musl.contains("crt-static"), "{musl}");
+    }
+
+    #[test]
+    fn the_binary_of_each_service_is_found_among_what_cargo_says() {
+        let artifact = |package: &str, name: &str, executable: Option<&str>| {
+            let line = json!({
+                "reason": "compiler-artifact", "manifest_path": format!("/w/shop/{package}/Cargo.toml"),
+                "target": {"name": name, "kind": ["bin"]}, "executable": executable, "fresh": true,
+            });
+            format!("{line}\n")
+        };
+        let printed = [
+            "what a build script has printed\n".to_string(),
+            artifact("api", "api", None),
+            artifact("api", "api", Some("/t/api")),
+            // Another package's binary of the same name.
+            artifact("web", "api", Some("/t/wrong")),
+            artifact("web", "server", Some("/t/server")),
+            artifact("elsewhere", "server", Some("/t/wrong")),
+            "{\"reason\":\"build-finished\",\"success\":true}\n".to_string(),
+        ];
+        let (api, web, none) =
+            (krate("api", "api", "dev", &[]), krate("web", "server", "dev", &[]), krate("api", "other", "dev", &[]));
+        let crates = BTreeMap::from([("api", &api), ("front", &web), ("none", &none)]);
+        let found = binaries(&workspace(), &crates, printed.concat().as_bytes());
+        let expected = [("api", "/t/api"), ("front", "/t/server")];
+        assert_eq!(found, expected.map(|(service, path)| (service.to_string(), PathBuf::from(path))).into());
+    }
+}
