@@ -5,6 +5,7 @@
 
 mod cli;
 mod crates;
+mod devfile;
 mod github;
 mod guard;
 mod init;
