@@ -53,11 +53,29 @@ impl Serialize for Sorted<'_> {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self.0 {
             Value::Object(table) => {
-                let sorted: BTreeMap<&String, Sorted<'_>> = table.iter().map(|(key, it)| (key, Sorted(it))).collect();
-                serializer.collect_map(sorted)
+                let sorted: BTreeMap<&String, &Value> = table.iter().collect();
+                serializer.collect_map(sorted.into_iter().map(|(key, it)| (Text(key), Sorted(it))))
             }
             Value::Array(all) => serializer.collect_seq(all.iter().map(Sorted)),
+            Value::String(text) => Text(text).serialize(serializer),
             other => other.serialize(serializer),
+        }
+    }
+}
+
+/// A string that every reader of YAML finds as it was.
+struct Text<'a>(&'a str);
+
+impl Serialize for Text<'_> {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let first = self.0.lines().next().unwrap_or_default();
+        // The indentation of a block is that of its first line, and what begins with a space, a tab or nothing shows none;
+        // Compose's reader refuses a tab there.
+        let is_plain = !first.is_empty() && !first.starts_with(char::is_whitespace);
+        if self.0.contains('\n') && !is_plain {
+            serde_saphyr::DoubleQuoted(self.0).serialize(serializer)
+        } else {
+            self.0.serialize(serializer)
         }
     }
 }
