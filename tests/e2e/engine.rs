@@ -57,9 +57,13 @@ fn missing(name: &str, why: &str) -> ! {
     panic!("no engine `{name}` to test on ({why}): run scripts/setup-engine.sh")
 }
 
+/// Where scripts/setup-engine.sh has put the engines, and what else it brings.
+pub fn home() -> PathBuf {
+    std::env::var_os("STAGECRAFT_ENGINES").unwrap_or_else(|| DEFAULT_HOME.into()).into()
+}
+
 fn read_pairs() -> Result<Vec<Engine>, String> {
-    let home = std::env::var_os("STAGECRAFT_ENGINES").unwrap_or_else(|| DEFAULT_HOME.into());
-    let path = PathBuf::from(home).join("pairs");
+    let path = home().join("pairs");
     let text = std::fs::read_to_string(&path).map_err(|error| format!("{}: {error}", path.display()))?;
     text.lines()
         .map(|line| match line.split('\t').collect::<Vec<_>>()[..] {

@@ -34,6 +34,7 @@ mod stage;
 mod ci;
 mod crates;
 mod detached;
+mod devfile;
 mod down;
 mod endings;
 mod environment;
