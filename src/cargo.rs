@@ -366,7 +366,7 @@ mod tests {
         let (api, web, none) =
             (krate("api", "api", "dev", &[]), krate("web", "server", "dev", &[]), krate("api", "other", "dev", &[]));
         let crates = BTreeMap::from([("api", &api), ("front", &web), ("none", &none)]);
-        let found = binaries(&workspace(), &crates, printed.concat().as_bytes());
+        let found = binaries(&workspace(), &crates, &printed.concat());
         let expected = [("api", "/t/api"), ("front", "/t/server")];
         assert_eq!(found, expected.map(|(service, path)| (service.to_string(), PathBuf::from(path))).into());
     }

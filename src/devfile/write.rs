@@ -147,7 +147,7 @@ pub fn place(workspace: &Workspace, topology: &Topology, binaries: &BTreeMap<Str
         let context = images.join(service);
         let placed = context.join(&krate.bin);
         if !is_same(binary, &placed)? {
-            replace(&placed, |new| fs::copy(binary, new).map(drop))?;
+            replace(&placed, |new| copy(binary, new))?;
             changed = true;
         }
         let mut wanted = BTreeSet::from([krate.bin.as_str()]);
@@ -163,11 +163,19 @@ pub fn place(workspace: &Workspace, topology: &Topology, binaries: &BTreeMap<Str
     Ok(changed)
 }
 
-/// Whether the two files hold the same. The engine looks at nothing else either.
+/// Whether the two files hold the same. The engine looks at nothing else either; the time is there to spare us the reading of
+/// what was copied from there and has not been built since.
 fn is_same(binary: &Path, placed: &Path) -> anyhow::Result<bool> {
-    let size = |path: &Path| fs::metadata(path).map(|file| file.len());
-    let built = size(binary).with_context(|| format!("cargo has not made {}", binary.display()))?;
-    Ok(size(placed).is_ok_and(|size| size == built) && fs::read(binary)? == fs::read(placed)?)
+    let about = |path: &Path| fs::metadata(path).and_then(|file| Ok((file.len(), file.modified()?)));
+    let built = about(binary).with_context(|| format!("cargo has not made {}", binary.display()))?;
+    let Ok(there) = about(placed) else { return Ok(false) };
+    Ok(built == there || (built.0 == there.0 && fs::read(binary)? == fs::read(placed)?))
+}
+
+/// Copies a program with its time.
+fn copy(binary: &Path, to: &Path) -> io::Result<()> {
+    fs::copy(binary, to)?;
+    fs::File::open(to)?.set_modified(fs::metadata(binary)?.modified()?)
 }
 
 fn remove_others(folder: &Path, wanted: &BTreeSet<&str>) -> anyhow::Result<()> {
