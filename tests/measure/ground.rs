@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::os::unix::process::CommandExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -58,7 +58,7 @@ impl Ground {
         ground
     }
 
-    fn root(&self) -> PathBuf {
+    pub fn root(&self) -> PathBuf {
         self.temp.path().join(&self.project)
     }
 
@@ -91,6 +91,11 @@ impl Ground {
         let names =
             fs::read_dir(self.traces()).expect("traces").filter_map(|entry| entry.ok()?.file_name().into_string().ok());
         names.filter_map(|name| Some(name.strip_suffix(kind)?.strip_suffix('.')?.to_string())).collect()
+    }
+
+    /// A folder beside the workspace.
+    pub fn temp(&self) -> &Path {
+        self.temp.path()
     }
 
     /// A program in the workspace's root.
@@ -164,6 +169,21 @@ impl Drop for Events {
 pub fn start(mut command: Command) -> Run {
     command.process_group(0);
     Run::start(command, Arc::default())
+}
+
+/// Runs a command to its end and returns what it prints on stdout. Unlike `start` it has no deadline: a compiler on a
+/// busy machine needs what it needs.
+///
+/// # Panics
+/// If the command fails; what it has said stands on stderr then.
+pub fn succeed(mut command: Command) -> String {
+    let output = command.process_group(0).stdin(Stdio::null()).output().expect("the program starts");
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    if !output.status.success() {
+        eprintln!("{}{}", text(&output.stdout), text(&output.stderr));
+        panic!("{command:?}: {}", output.status);
+    }
+    text(&output.stdout)
 }
 
 /// Starts a command in a terminal of its own.
