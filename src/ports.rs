@@ -89,7 +89,7 @@ impl fmt::Display for Taken {
 }
 
 /// The ports of these services that cannot be had on this machine. Those that a container of this project holds are not among
-/// them: it is this very stack.
+/// them: it is this very stack, of which `ours` are the containers as far as they are known.
 ///
 /// # Errors
 /// [`crate::exit::Code::EngineUnavailable`] if the engine does not say what runs.
@@ -97,10 +97,13 @@ pub fn taken<'a>(
     executor: &dyn Executor,
     stack: &Stack,
     services: impl Iterator<Item = (&'a str, u32)>,
+    ours: &[Container],
 ) -> Result<Vec<Taken>, Failure> {
     let wanted: Vec<(Wanted, u32)> = services.flat_map(|(name, replicas)| wanted_by(stack, name, replicas)).collect();
     let mut taken = contradictions(&wanted);
-    let busy: Vec<&Wanted> = wanted.iter().map(|(wanted, _)| wanted).filter(|wanted| is_busy(wanted)).collect();
+    let is_ours = |wanted: &Wanted| ours.iter().any(|container| publishes(container, wanted));
+    let busy = wanted.iter().map(|(wanted, _)| wanted).filter(|wanted| is_busy(wanted) && !is_ours(wanted));
+    let busy: Vec<&Wanted> = busy.collect();
     if busy.is_empty() {
         return Ok(taken);
     }
@@ -188,13 +191,7 @@ fn is_taken(address: SocketAddr, protocol: &str) -> bool {
 
 /// None if it is a container of this project.
 fn holder_of(wanted: &Wanted, containers: &[Container], project: &ProjectName) -> Option<Holder> {
-    let publishes = |container: &&Container| {
-        published(&container.ports).any(|(ip, ports, protocol)| {
-            let meets = ip.is_unspecified() || wanted.ip.is_none_or(|wanted| wanted == ip);
-            meets && protocol == wanted.protocol && ports.clone().any(|port| wanted.ports.contains(&port))
-        })
-    };
-    match containers.iter().find(publishes) {
+    match containers.iter().find(|container| publishes(container, wanted)) {
         Some(container) if container.project == project.as_str() => None,
         Some(container) => Some(Holder::Container {
             name: container.name.clone(),
@@ -203,6 +200,14 @@ fn holder_of(wanted: &Wanted, containers: &[Container], project: &ProjectName) -
         }),
         None => Some(process_at(wanted).unwrap_or(Holder::Unknown)),
     }
+}
+
+/// Whether a container has one of the ports.
+fn publishes(container: &Container, wanted: &Wanted) -> bool {
+    published(&container.ports).any(|(ip, ports, protocol)| {
+        let meets = ip.is_unspecified() || wanted.ip.is_none_or(|wanted| wanted == ip);
+        meets && protocol == wanted.protocol && ports.clone().any(|port| wanted.ports.contains(&port))
+    })
 }
 
 /// What `docker ps` says of a container's ports, as in `0.0.0.0:8080-8081->80-81/tcp, [::]:53->53/udp, 9000/tcp`.

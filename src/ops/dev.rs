@@ -1,6 +1,8 @@
 //! `dev`: starts the workspace's dev stack.
 
 use std::ffi::OsString;
+use std::panic::resume_unwind;
+use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
@@ -57,18 +59,25 @@ pub fn dev(options: &DevOptions, cx: &Context<'_>) -> anyhow::Result<Code> {
         return dry_run(options, cx, &workspace, &files);
     }
     files.write(cx, &workspace)?;
-    let mut stack = resolve(cx, &workspace, &options.selection)?;
+    let executor = cx.executor.as_ref();
+    // Neither question waits for the other's answer.
+    let (stack, target) = thread::scope(|scope| {
+        let target = scope.spawn(|| files.target(executor));
+        (resolve(cx, &workspace, &options.selection), target.join())
+    });
+    let (mut stack, target) = (stack?, target.unwrap_or_else(|panic| resume_unwind(panic))?);
     cx.shell.detail("Project", stack.project.as_str());
     let traefik = traefik_of(options, cx, stack.has(TRAEFIK));
     stack.leave_out(traefik);
     let expected = Expected::new(&stack, traefik, &options.args);
-    let has_changed = match files.build(cx, &workspace, &|service| is_started(&stack, &expected, service))? {
-        Ok(has_changed) => has_changed,
-        Err(interrupt) => {
-            cx.shell.note("interrupted while cargo was building; nothing was started");
-            return Ok(Code::Interrupted(interrupt.number()));
-        }
-    };
+    let has_changed =
+        match files.build(cx, &workspace, target.as_deref(), &|service| is_started(&stack, &expected, service))? {
+            Ok(has_changed) => has_changed,
+            Err(interrupt) => {
+                cx.shell.note("interrupted while cargo was building; nothing was started");
+                return Ok(Code::Interrupted(interrupt.number()));
+            }
+        };
     let compose = Compose::new(&workspace, stack.project.clone())?;
     let runner = Runner::new(cx.executor.clone(), cx.shell, cx.hook, cx.arm);
     let mut lock = take_lock(cx, &stack.project);
@@ -98,7 +107,7 @@ pub fn dev(options: &DevOptions, cx: &Context<'_>) -> anyhow::Result<Code> {
             }
         }
     };
-    require_ports(cx, &stack, &expected)?;
+    require_ports(cx, &stack, &expected, &before)?;
     let options = Options {
         attach: options.attach,
         traefik,
@@ -154,7 +163,9 @@ fn dry_run(options: &DevOptions, cx: &Context<'_>, workspace: &Workspace, files:
         cx.shell.note(&format!("these commands are for {}", workspace.root().display()));
     }
     let expected = Expected::new(&stack, traefik, &options.args);
-    let mut commands = files.builds(cx, workspace, &|service| is_started(&stack, &expected, service))?;
+    let target = files.target(cx.executor.as_ref())?;
+    let is_wanted = |service: &str| is_started(&stack, &expected, service);
+    let mut commands = files.builds(cx, workspace, target.as_deref(), &is_wanted)?;
     commands.push(compose.up(options.attach, traefik, &options.args));
     commands.push(compose.down(Reach::File, options.timeout, Volumes::Keep));
     for command in commands {
@@ -165,7 +176,7 @@ fn dry_run(options: &DevOptions, cx: &Context<'_>, workspace: &Workspace, files:
 
 /// That the ports which the stack publishes are to be had. The engine would find out one at a time, with half of the stack
 /// running.
-fn require_ports(cx: &Context<'_>, stack: &Stack, expected: &Expected) -> anyhow::Result<()> {
+fn require_ports(cx: &Context<'_>, stack: &Stack, expected: &Expected, before: &[Container]) -> anyhow::Result<()> {
     let publishes =
         |(name, _): (&str, u32)| stack.services.get(name).is_some_and(|service| !service.ports().is_empty());
     if !expected.is_certain() || !expected.services().any(publishes) {
@@ -175,7 +186,7 @@ fn require_ports(cx: &Context<'_>, stack: &Stack, expected: &Expected) -> anyhow
         cx.shell.detail("Skipping", "the look at the ports: they are another machine's");
         return Ok(());
     }
-    let taken = ports::taken(cx.executor.as_ref(), stack, expected.services())?;
+    let taken = ports::taken(cx.executor.as_ref(), stack, expected.services(), before)?;
     if taken.is_empty() {
         return Ok(());
     }

@@ -10,7 +10,7 @@ use crate::devfile::{self, Change, Crate, Kind, Topology};
 use crate::engine;
 use crate::exit::Code;
 use crate::message::Message;
-use crate::process::{Answer, Interrupt, Invocation, Logger, output_until_interrupt};
+use crate::process::{Answer, Executor, Interrupt, Invocation, Logger, output_until_interrupt};
 use crate::shell::Verbosity;
 use crate::workspace::{BrokenMember, DEV_DIR, Workspace};
 
@@ -112,39 +112,54 @@ impl DevFiles {
         crates.map(|(service, krate)| (service.as_str(), krate)).filter(|(service, _)| is_wanted(service)).collect()
     }
 
-    /// The commands that build the crates among these services.
+    /// The target that the crates of the stack are built for; none if it has none.
     ///
     /// # Errors
     /// [`Code::NothingToRun`] if this toolchain cannot build for the engine; [`Code::EngineUnavailable`].
+    pub(super) fn target(&self, executor: &dyn Executor) -> anyhow::Result<Option<String>> {
+        let Some(topology) = self.topology.as_ref().filter(|topology| !topology.crates.is_empty()) else {
+            return Ok(None);
+        };
+        let engines = match topology.target {
+            Some(_) => String::new(),
+            None => engine::architecture(executor)?,
+        };
+        Ok(Some(cargo::target(executor, topology.target.as_deref(), &engines)?))
+    }
+
+    /// The commands that build the crates among these services.
+    ///
+    /// # Errors
+    /// If our own working directory is gone.
     pub(super) fn builds(
         &self,
         cx: &Context<'_>,
         workspace: &Workspace,
+        target: Option<&str>,
         is_wanted: &dyn Fn(&str) -> bool,
     ) -> anyhow::Result<Vec<Invocation>> {
         let crates = self.crates(is_wanted);
-        let Some(topology) = self.topology.as_ref().filter(|_| !crates.is_empty()) else { return Ok(Vec::new()) };
-        let executor = cx.executor.as_ref();
-        let target = cargo::target(executor, topology.target.as_deref(), &engine::architecture(executor)?)?;
+        let Some(target) = target.filter(|_| !crates.is_empty()) else { return Ok(Vec::new()) };
         let progress = if cx.shell.verbosity() == Verbosity::Quiet { Progress::Quiet } else { Progress::Shown };
-        cargo::build(workspace, &crates, &target, progress)
+        cargo::build(workspace, &crates, target, progress)
     }
 
     /// Builds the crates among these services and puts each where its image is made from. Whether any has changed; or the
     /// interrupt that has ended it.
     ///
     /// # Errors
-    /// [`Code::Failed`] if cargo fails, which has said why; those of [`DevFiles::builds`].
+    /// [`Code::Failed`] if cargo fails, which has said why.
     pub(super) fn build(
         &self,
         cx: &Context<'_>,
         workspace: &Workspace,
+        target: Option<&str>,
         is_wanted: &dyn Fn(&str) -> bool,
     ) -> anyhow::Result<Result<bool, Interrupt>> {
         let Some(topology) = &self.topology else { return Ok(Ok(false)) };
         let crates = self.crates(is_wanted);
         let mut binaries = BTreeMap::new();
-        for build in self.builds(cx, workspace, is_wanted)? {
+        for build in self.builds(cx, workspace, target, is_wanted)? {
             let answer = output_until_interrupt(cx.executor.as_ref(), cx.hook, &build);
             let (status, printed) = match answer.context("cannot run cargo").map_err(|e| Code::Failed.because(e))? {
                 Answer::Ended(status, printed) => (status, printed),
