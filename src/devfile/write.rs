@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::io;
+use std::io::{self, BufRead, BufReader};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, anyhow};
@@ -169,13 +169,42 @@ fn is_same(binary: &Path, placed: &Path) -> anyhow::Result<bool> {
     let about = |path: &Path| fs::metadata(path).and_then(|file| Ok((file.len(), file.modified()?)));
     let built = about(binary).with_context(|| format!("cargo has not made {}", binary.display()))?;
     let Ok(there) = about(placed) else { return Ok(false) };
-    Ok(built == there || (built.0 == there.0 && fs::read(binary)? == fs::read(placed)?))
+    if built == there {
+        return Ok(true);
+    }
+    let same = built.0 == there.0 && hold_the_same(binary, placed)?;
+    if same {
+        // Built anew and the same: next time that is known without reading.
+        copy_time(binary, placed)?;
+    }
+    Ok(same)
+}
+
+/// Piece by piece: whatever is read at once stays in our memory for as long as the stack runs.
+fn hold_the_same(one: &Path, other: &Path) -> io::Result<bool> {
+    let (mut one, mut other) = (BufReader::new(fs::File::open(one)?), BufReader::new(fs::File::open(other)?));
+    loop {
+        let (a, b) = (one.fill_buf()?, other.fill_buf()?);
+        let length = a.len().min(b.len());
+        if a[..length] != b[..length] {
+            return Ok(false);
+        }
+        if length == 0 {
+            return Ok(a.len() == b.len());
+        }
+        one.consume(length);
+        other.consume(length);
+    }
 }
 
 /// Copies a program with its time.
 fn copy(binary: &Path, to: &Path) -> io::Result<()> {
     fs::copy(binary, to)?;
-    fs::File::open(to)?.set_modified(fs::metadata(binary)?.modified()?)
+    copy_time(binary, to)
+}
+
+fn copy_time(from: &Path, to: &Path) -> io::Result<()> {
+    fs::File::open(to)?.set_modified(fs::metadata(from)?.modified()?)
 }
 
 fn remove_others(folder: &Path, wanted: &BTreeSet<&str>) -> anyhow::Result<()> {
