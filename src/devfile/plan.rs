@@ -299,6 +299,13 @@ impl Plan<'_> {
             let what = "cannot be given: the image of a crate is made from its binary; `base` says on what";
             return Err(at.error("build", what));
         }
+        // Cargo puts both into one place, and whichever it has built last would be in both images.
+        let mut others = self.topology.crates.iter();
+        if let Some((other, _)) = others.find(|(_, other)| (&other.bin, &other.profile) == (&krate.bin, &krate.profile))
+        {
+            let what = format!("is `{}`, and so is that of service `{other}`", krate.bin);
+            return Err(at.error("bin", what).help("give one of the binaries another name"));
+        }
         self.service(&name, at, table, &folder)?;
         self.topology.crates.insert(name, krate);
         Ok(())
@@ -712,6 +719,23 @@ mod tests {
         ] {
             assert_eq!(planned(Value::Null, vec![package]).crates["api"].bin, bin);
         }
+    }
+
+    #[test]
+    fn two_binaries_of_one_name_would_be_built_into_one_place() {
+        let package = |name: &str, metadata: Value| Package {
+            name: name.to_string(),
+            binaries: vec!["server".to_string()],
+            manifest_path: format!("/w/shop/{name}/Cargo.toml").into(),
+            metadata,
+            ..Package::default()
+        };
+        let same = vec![package("api", json!({})), package("web", json!({}))];
+        let expected = "web/Cargo.toml: [package.metadata.stagecraft.dev] `bin` is `server`, and so is that of service \
+                        `api`\nhelp: give one of the binaries another name";
+        assert_eq!(refused(Value::Null, same), expected);
+        let apart = vec![package("api", json!({})), package("web", json!({"profile": "release"}))];
+        assert_eq!(planned(Value::Null, apart).crates.len(), 2);
     }
 
     #[test]
