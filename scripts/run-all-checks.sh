@@ -5,10 +5,13 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 step() { printf '\n==> %s\n' "$*"; }
 
-# nextest where it is installed: a process for each test, and clearer output.
+# run_tests PROFILE ARGUMENT...: nextest where it is installed, since it gives each test a process and the output is
+# clearer. Its profile e2e plays more scenarios at once than there are cores: they mostly wait for engines.
 run_tests() {
+    local profile=$1
+    shift
     if cargo nextest --version >/dev/null 2>&1; then
-        cargo nextest run --locked --no-fail-fast "$@"
+        cargo nextest run --locked --no-fail-fast --profile "$profile" "$@"
     else
         cargo test --locked --no-fail-fast "$@"
     fi
@@ -33,11 +36,11 @@ step "Documentation"
 RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps
 
 step "Unit and command-line tests"
-run_tests
+run_tests default
 
 step "End-to-end tests on both engines"
-run_tests --features e2e --test e2e
-run_tests --features e2e --test e2e_leftovers
+run_tests e2e --features e2e --test e2e
+run_tests e2e --features e2e --test e2e_leftovers
 
 step "Random faults on both engines"
 cargo test --locked --features e2e --test campaign -- --trials 60
