@@ -70,9 +70,9 @@ pub fn dev(options: &DevOptions, cx: &Context<'_>) -> anyhow::Result<Code> {
     let traefik = traefik_of(options, cx, stack.has(TRAEFIK));
     stack.leave_out(traefik);
     let expected = Expected::new(&stack, traefik, &options.args);
-    let has_changed =
+    let binaries =
         match files.build(cx, &workspace, target.as_deref(), &|service| is_started(&stack, &expected, service))? {
-            Ok(has_changed) => has_changed,
+            Ok(binaries) => binaries,
             Err(interrupt) => {
                 cx.shell.note("interrupted while cargo was building; nothing was started");
                 return Ok(Code::Interrupted(interrupt.number()));
@@ -108,6 +108,7 @@ pub fn dev(options: &DevOptions, cx: &Context<'_>) -> anyhow::Result<Code> {
         }
     };
     require_ports(cx, &stack, &expected, &before)?;
+    let has_changed = files.place(&workspace, &binaries)?;
     let options = Options {
         attach: options.attach,
         traefik,

@@ -1,6 +1,7 @@
 //! `dev files`: makes the dev files from Cargo.toml, and nothing else. What a start does for them is here too.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use anyhow::{Context as _, anyhow};
 
@@ -144,8 +145,7 @@ impl DevFiles {
         cargo::build(workspace, &crates, target, progress)
     }
 
-    /// Builds the crates among these services and puts each where its image is made from. Whether any has changed; or the
-    /// interrupt that has ended it.
+    /// Builds the crates among these services: where the binary of each is; or the interrupt that has ended it.
     ///
     /// # Errors
     /// [`Code::Failed`] if cargo fails, which has said why.
@@ -155,8 +155,7 @@ impl DevFiles {
         workspace: &Workspace,
         target: Option<&str>,
         is_wanted: &dyn Fn(&str) -> bool,
-    ) -> anyhow::Result<Result<bool, Interrupt>> {
-        let Some(topology) = &self.topology else { return Ok(Ok(false)) };
+    ) -> anyhow::Result<Result<BTreeMap<String, PathBuf>, Interrupt>> {
         let crates = self.crates(is_wanted);
         let mut binaries = BTreeMap::new();
         for build in self.builds(cx, workspace, target, is_wanted)? {
@@ -174,6 +173,15 @@ impl DevFiles {
         if let Some(service) = crates.keys().find(|service| !binaries.contains_key(**service)) {
             return Err(Code::Failed.because(anyhow!("cargo has not said where the binary of `{service}` is")).into());
         }
-        devfile::place(workspace, topology, &binaries).map(Ok)
+        Ok(Ok(binaries))
+    }
+
+    /// Puts each binary where its image is made from, which nobody else may do or read meanwhile. Whether any is another one
+    /// than before.
+    pub(super) fn place(&self, workspace: &Workspace, binaries: &BTreeMap<String, PathBuf>) -> anyhow::Result<bool> {
+        match &self.topology {
+            Some(topology) => devfile::place(workspace, topology, binaries),
+            None => Ok(false),
+        }
     }
 }

@@ -18,6 +18,7 @@ on_both_pairs![
     a_new_package_answers,
     an_edit_recreates_its_service_only,
     unchanged_crates_touch_nothing,
+    two_detached_starts_at_once,
     a_failed_build_leaves_a_running_stack_alone,
     names_of_other_services_resolve,
     volumes_are_writable,
@@ -287,6 +288,19 @@ fn unchanged_crates_touch_nothing(stage: &Stage) {
     stage.start_detached();
     assert_eq!((snapshot(&dev_dir(stage)), stage.container("api"), stage.container("db")), before);
     stage.tool(&["dev", "down", "--volumes"]).run().with(0);
+}
+
+/// Both put the binaries into the same build contexts.
+fn two_detached_starts_at_once(stage: &Stage) {
+    workspace(stage, "", &[package("api", PUBLISHED), package("db", PUBLISHED)]);
+    let starts = [(); 2].map(|()| stage.tool(&["dev", "--detach"]).start());
+    for start in starts {
+        start.end().with(0).says("Started");
+    }
+    stage.assert_running(&["api", "db"]);
+    assert_eq!(stage.containers().len(), 2, "one stack");
+    assert_eq!(ask(stage, "api", "/"), "I am api");
+    stage.take_down();
 }
 
 fn a_failed_build_leaves_a_running_stack_alone(stage: &Stage) {
