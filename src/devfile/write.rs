@@ -60,10 +60,19 @@ pub fn changes(workspace: &Workspace, files: &BTreeMap<String, String>) -> Resul
     // Whatever is in there is removed, unless it is what is built.
     let images = dev_dir.join(IMAGES);
     let marker = format!("{IMAGES}/.gitignore");
-    if files.contains_key(&marker) && images.exists() && read(&images.join(".gitignore"))?.is_none() {
+    if files.contains_key(&marker) && holds_something(&images) && read(&images.join(".gitignore"))?.is_none() {
         return Err(foreign(IMAGES));
     }
     Ok(changes)
+}
+
+/// Whether there is anything in a folder, or in its place, but for what another start is about to put there at this moment.
+fn holds_something(folder: &Path) -> bool {
+    let is_new = |name: &std::ffi::OsStr| name.to_string_lossy().starts_with("..gitignore.");
+    match fs::read_dir(folder) {
+        Ok(mut entries) => entries.any(|entry| entry.map_or(true, |entry| !is_new(&entry.file_name()))),
+        Err(_) => folder.exists(),
+    }
 }
 
 fn foreign(path: &str) -> Failure {
@@ -98,7 +107,11 @@ pub fn write(workspace: &Workspace, changes: &[Change]) -> anyhow::Result<()> {
         match kind {
             Kind::Write(text) => replace(&file, |new| fs::write(new, text))?,
             Kind::Remove => {
-                fs::remove_file(&file).with_context(|| format!("cannot remove {}", file.display()))?;
+                match fs::remove_file(&file) {
+                    // Another start has been faster.
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                    removed => removed.with_context(|| format!("cannot remove {}", file.display()))?,
+                }
                 if path == &format!("{IMAGES}/.gitignore") {
                     remove(&dev_dir.join(IMAGES))?;
                 } else if let Some(folder) = file.parent().filter(|folder| *folder != dev_dir) {
