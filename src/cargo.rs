@@ -45,11 +45,11 @@ fn architecture(engines: &str) -> Option<(&'static str, &'static str)> {
 }
 
 /// The target to build for: the one that is asked for, else the first of musl and gnu for the engine's architecture (as
-/// Docker names it: `amd64`) that this toolchain has.
+/// Docker names it: `amd64`) that the toolchain in `sysroot` has.
 ///
 /// # Errors
 /// [`Code::NothingToRun`] if the toolchain has none, with the command that adds it.
-pub fn target(executor: &dyn Executor, asked_for: Option<&str>, engines: &str) -> Result<String, Failure> {
+pub fn target(sysroot: &Path, asked_for: Option<&str>, engines: &str) -> Result<String, Failure> {
     let candidates = match (asked_for, architecture(engines)) {
         (Some(target), _) => vec![target.to_string()],
         (None, Some((arch, abi))) => ["musl", "gnu"].map(|libc| format!("{arch}-unknown-linux-{libc}{abi}")).to_vec(),
@@ -59,7 +59,7 @@ pub fn target(executor: &dyn Executor, asked_for: Option<&str>, engines: &str) -
             return Err(Code::NothingToRun.because(error).help(help));
         }
     };
-    let libraries = sysroot(executor)?.join("lib/rustlib");
+    let libraries = sysroot.join("lib/rustlib");
     let is_there = |target: &&String| libraries.join(target).join("lib").is_dir();
     if let Some(target) = candidates.iter().find(is_there) {
         return Ok(target.clone());
@@ -71,7 +71,11 @@ pub fn target(executor: &dyn Executor, asked_for: Option<&str>, engines: &str) -
     Err(Code::NothingToRun.because(error).help(format!("rustup target add {}", candidates[0])))
 }
 
-fn sysroot(executor: &dyn Executor) -> Result<PathBuf, Failure> {
+/// Where the toolchain is installed.
+///
+/// # Errors
+/// [`Code::NothingToRun`] if rustc does not tell.
+pub fn sysroot(executor: &dyn Executor) -> Result<PathBuf, Failure> {
     let rustc = std::env::var_os("RUSTC").unwrap_or_else(|| OsString::from("rustc"));
     let ask = || -> anyhow::Result<PathBuf> {
         let sh = Shell::new()?;
@@ -216,7 +220,8 @@ mod tests {
         // A component that has its folder there and is no target.
         fs::create_dir_all(sysroot.path().join("lib/rustlib/src")).unwrap();
         let rustc = Says(0, format!("{}\n", sysroot.path().display()));
-        target(&rustc, asked_for, engines).map_err(|failure| {
+        let sysroot = super::sysroot(&rustc).unwrap();
+        target(&sysroot, asked_for, engines).map_err(|failure| {
             assert_eq!(failure.code(), Code::NothingToRun);
             format!("{failure}\nhelp: {}", failure.next_step().unwrap())
         })
@@ -262,7 +267,7 @@ mod tests {
 
     #[test]
     fn a_rustc_that_fails_has_its_own_words() {
-        let failure = target(&Says(1, String::new()), None, "amd64").unwrap_err();
+        let failure = sysroot(&Says(1, String::new())).unwrap_err();
         assert_eq!(failure.code(), Code::NothingToRun);
         let error = anyhow::Error::from(failure);
         assert_eq!(format!("{error:#}"), "cannot ask rustc which targets it has: rustc: no luck");

@@ -15,8 +15,13 @@ use crate::process::Invocation;
 use crate::workspace::{COMPOSE_FILE, DEV_DIR, Workspace};
 
 mod model;
+mod plugin;
+mod usual;
+mod yaml;
 
 pub use model::{Dependency, Port, Service, Stack};
+pub use plugin::is_installed;
+pub use usual::{is_usual_environment, read};
 
 /// The service that `--no-traefik` leaves out.
 pub const TRAEFIK: &str = "traefik";

@@ -22,39 +22,39 @@ pub struct Stack {
 /// What matters to us of one service.
 #[derive(Clone, Debug, Default, Deserialize)]
 pub struct Service {
-    scale: Option<u32>,
-    deploy: Option<Deploy>,
-    image: Option<String>,
-    build: Option<IgnoredAny>,
+    pub(super) scale: Option<u32>,
+    pub(super) deploy: Option<Deploy>,
+    pub(super) image: Option<String>,
+    pub(super) build: Option<IgnoredAny>,
     network_mode: Option<String>,
     #[serde(default)]
-    ports: Vec<Port>,
+    pub(super) ports: Vec<Port>,
     #[serde(default)]
-    volumes: Vec<Mount>,
-    healthcheck: Option<Healthcheck>,
+    pub(super) volumes: Vec<Mount>,
+    pub(super) healthcheck: Option<Healthcheck>,
     #[serde(default)]
-    labels: BTreeMap<String, String>,
+    pub(super) labels: BTreeMap<String, String>,
     /// The services that it waits for, by name.
     #[serde(default)]
     pub depends_on: BTreeMap<String, Dependency>,
 }
 
 #[derive(Clone, Debug, Deserialize)]
-struct Deploy {
-    replicas: Option<u32>,
+pub(super) struct Deploy {
+    pub(super) replicas: Option<u32>,
 }
 
 /// A port that a service publishes.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Deserialize)]
 pub struct Port {
     /// The port inside.
     pub target: u16,
     /// The port, or the range of ports, on the host; none where the engine is to choose.
-    published: Option<String>,
+    pub(super) published: Option<String>,
     /// The host's address that it is bound to; none for all of them.
     pub host_ip: Option<String>,
-    protocol: Option<String>,
-    app_protocol: Option<String>,
+    pub(super) protocol: Option<String>,
+    pub(super) app_protocol: Option<String>,
 }
 
 impl Port {
@@ -85,16 +85,16 @@ pub struct Dependency {
 }
 
 #[derive(Clone, Debug, Deserialize)]
-struct Healthcheck {
+pub(super) struct Healthcheck {
     #[serde(default)]
-    disable: bool,
+    pub(super) disable: bool,
 }
 
 #[derive(Clone, Debug, Deserialize)]
-struct Mount {
+pub(super) struct Mount {
     #[serde(rename = "type")]
-    kind: String,
-    source: Option<PathBuf>,
+    pub(super) kind: String,
+    pub(super) source: Option<PathBuf>,
 }
 
 impl Service {

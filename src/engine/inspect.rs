@@ -1,6 +1,8 @@
 //! What the engine knows of each container of a project: how it is, how it ended and why, where it can be reached.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::panic::resume_unwind;
+use std::thread;
 
 use anyhow::anyhow;
 use serde::Deserialize;
@@ -165,32 +167,51 @@ fn published((port, bindings): (String, Option<Vec<Binding>>)) -> Vec<Published>
     bindings.collect()
 }
 
-/// Every container that the project's file asks for, by name.
+/// Every container that the project's file asks for, by name. Where its containers are those with the `known` ids, which
+/// were there before, one question's time is enough.
 ///
 /// # Errors
 /// [`Code::EngineUnavailable`] if the engine does not answer.
-pub fn inspect(executor: &dyn Executor, project: &ProjectName) -> Result<Vec<Inspected>, Failure> {
+pub fn inspect(
+    executor: &dyn Executor,
+    project: &ProjectName,
+    known: &BTreeSet<String>,
+) -> Result<Vec<Inspected>, Failure> {
     let question = ["ps", "--all", "--no-trunc", "--filter", &of_project(project), "--filter", NOT_ONE_OFF];
     let question = docker(&[&question[..], &["--format", "{{json .ID}}"]].concat());
+    let ids = || ask::<String>(executor, &question).map(BTreeSet::from_iter);
+    let inspected = |ids: &BTreeSet<String>| {
+        let words: Vec<&str> =
+            ["container", "inspect", "--format", FORMAT].into_iter().chain(ids.iter().map(String::as_str)).collect();
+        let answers = ask::<Answer>(executor, &docker(&words))?;
+        let mut all: Vec<Inspected> = answers.into_iter().map(Inspected::from).collect();
+        all.sort_by(|a, b| (&a.service, a.number, &a.name).cmp(&(&b.service, b.number, &b.name)));
+        Result::<_, Failure>::Ok(all)
+    };
+    let mut there = if known.is_empty() {
+        ids()?
+    } else {
+        let (there, all) = thread::scope(|scope| {
+            let all = scope.spawn(|| inspected(known));
+            (ids(), all.join().unwrap_or_else(|panic| resume_unwind(panic)))
+        });
+        let there = there?;
+        match all {
+            Ok(all) if there == *known => return Ok(all),
+            _ => there,
+        }
+    };
     // A container that has been removed since it was listed makes the second question fail: as long as somebody takes
     // the stack down, it is asked again.
     let mut chances = 20;
     loop {
-        let ids: Vec<String> = ask(executor, &question)?;
-        if ids.is_empty() {
+        if there.is_empty() {
             return Ok(Vec::new());
         }
-        let ids = ids.iter().map(String::as_str);
-        let words: Vec<&str> = ["container", "inspect", "--format", FORMAT].into_iter().chain(ids).collect();
         chances -= 1;
-        match ask::<Answer>(executor, &docker(&words)) {
-            Ok(answers) => {
-                let mut all: Vec<Inspected> = answers.into_iter().map(Inspected::from).collect();
-                all.sort_by(|a, b| (&a.service, a.number, &a.name).cmp(&(&b.service, b.number, &b.name)));
-                return Ok(all);
-            }
-            Err(failure) if chances > 0 && format!("{failure:#}").contains("No such container") => {}
-            Err(failure) => return Err(failure),
+        match inspected(&there) {
+            Err(failure) if chances > 0 && format!("{failure:#}").contains("No such container") => there = ids()?,
+            answer => return answer,
         }
     }
 }
@@ -303,7 +324,7 @@ mod tests {
 
     #[test]
     fn nothing_is_inspected_where_nothing_is() {
-        assert_eq!(inspect(&Says(0, "", ""), &project()).unwrap(), []);
+        assert_eq!(inspect(&Says(0, "", ""), &project(), &BTreeSet::new()).unwrap(), []);
     }
 
     #[test]

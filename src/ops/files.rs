@@ -1,7 +1,9 @@
 //! `dev files`: makes the dev files from Cargo.toml, and nothing else. What a start does for them is here too.
 
 use std::collections::BTreeMap;
+use std::panic::resume_unwind;
 use std::path::PathBuf;
+use std::thread;
 
 use anyhow::{Context as _, anyhow};
 
@@ -121,11 +123,16 @@ impl DevFiles {
         let Some(topology) = self.topology.as_ref().filter(|topology| !topology.crates.is_empty()) else {
             return Ok(None);
         };
-        let engines = match topology.target {
-            Some(_) => String::new(),
-            None => engine::architecture(executor)?,
-        };
-        Ok(Some(cargo::target(executor, topology.target.as_deref(), &engines)?))
+        let (sysroot, engines) = thread::scope(|scope| {
+            let sysroot = scope.spawn(|| cargo::sysroot(executor));
+            let engines = match topology.target {
+                Some(_) => Ok(String::new()),
+                None => engine::architecture(executor),
+            };
+            (sysroot.join().unwrap_or_else(|panic| resume_unwind(panic)), engines)
+        });
+        let engines = engines?;
+        Ok(Some(cargo::target(&sysroot?, topology.target.as_deref(), &engines)?))
     }
 
     /// The commands that build the crates among these services.

@@ -10,6 +10,8 @@ mod list;
 mod logs;
 mod status;
 
+use std::ffi::OsString;
+use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -71,6 +73,9 @@ fn resolve(cx: &Context<'_>, workspace: &Workspace, selection: &Selection) -> an
     workspace.require_compose_file()?;
     let default = default_name(workspace);
     let name = name_choice(workspace, selection, default.as_ref())?;
+    if let Some(stack) = read(workspace, name) {
+        return Ok(stack);
+    }
     let config = compose::config(workspace, name)?;
     let output = cx.executor.output(&config).map_err(engine::no_docker)?;
     if !output.status.success() {
@@ -80,6 +85,16 @@ fn resolve(cx: &Context<'_>, workspace: &Workspace, selection: &Selection) -> an
         return Err(Code::NothingToRun.because(error).into());
     }
     Stack::parse(&output.stdout).map_err(|error| Code::NothingToRun.because(error).into())
+}
+
+/// The stack, where everything about it is so usual that Compose need not be asked.
+fn read(workspace: &Workspace, name: NameChoice<'_>) -> Option<Stack> {
+    let variables: Vec<OsString> = std::env::vars_os().map(|(name, _)| name).collect();
+    let is_usual = compose::is_usual_environment(variables.iter().map(OsString::as_os_str))
+        && !workspace.dev_dir().join(".env").exists()
+        && compose::is_installed();
+    let text = is_usual.then(|| fs::read_to_string(workspace.root().join(COMPOSE_FILE)).ok())??;
+    compose::read(&text, &workspace.dev_dir(), name)
 }
 
 /// Where the project's name comes from.

@@ -57,8 +57,9 @@ pub fn status(options: &StatusOptions, cx: &Context<'_>) -> anyhow::Result<Code>
 /// [`Code::NothingToRun`] if there is none at all, or they are another checkout's; [`Code::EngineUnavailable`].
 pub(super) fn findings(cx: &Context<'_>, workspace: &Workspace, stack: &Stack) -> anyhow::Result<Vec<Finding>> {
     // Whose they are is asked first: another checkout's stack is none of ours.
-    own_containers(cx, workspace, &stack.project)?;
-    let containers = engine::inspect(cx.executor.as_ref(), &stack.project)?;
+    let there = own_containers(cx, workspace, &stack.project)?;
+    let there = there.into_iter().map(|container| container.id).collect();
+    let containers = engine::inspect(cx.executor.as_ref(), &stack.project, &there)?;
     if containers.is_empty() {
         let error = anyhow!("nothing of {} has been started", stack.project);
         return Err(Code::NothingToRun.because(error).help("start it with `cargo stagecraft dev`").into());

@@ -58,7 +58,7 @@ pub(super) struct Verdict {
 
 impl Question {
     pub(super) fn ask(&self, executor: &dyn Executor) -> Result<Verdict, Failure> {
-        let mut containers = engine::inspect(executor, &self.stack.project)?;
+        let mut containers = engine::inspect(executor, &self.stack.project, &self.before)?;
         // Containers of services that the file no longer has are not what was started here.
         containers.retain(|container| self.expected.has(&container.service));
         let mut verdict = Verdict { findings: Vec::new(), stopped_elsewhere: false };

@@ -1,5 +1,6 @@
 //! Hears how a start goes, which `up` does not tell: when everything has been started, and when all of it is ready.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
@@ -254,7 +255,7 @@ impl<T: Fn(News)> Follower<T> {
 
     /// Lets the engine say all that it knows. If it does not answer, what was heard has to do.
     fn look(&self, tracker: &mut Tracker) {
-        if let Ok(all) = engine::inspect(self.executor.as_ref(), &self.project) {
+        if let Ok(all) = engine::inspect(self.executor.as_ref(), &self.project, &BTreeSet::new()) {
             tracker.saw(all, Instant::now());
         }
     }

@@ -49,5 +49,6 @@ mod signals;
 mod startup;
 mod together;
 mod traefik;
+mod usual;
 mod verbs;
 mod wait;

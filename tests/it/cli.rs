@@ -938,3 +938,49 @@ fn the_fake_is_no_docker_of_this_machine() {
         !Command::new(sandbox.outside().join("bin/docker")).env("FAKE_DOCKER", "/nowhere").status().unwrap().success()
     );
 }
+
+// ---------------------------------------------------------------------------------------------- reading the file
+
+#[test]
+fn a_usual_file_is_read_without_asking_compose() {
+    for verb in ["dev --detach", "dev --dry-run", "dev down"] {
+        let sandbox = usual();
+        sandbox.run(args_of(verb)).exits(0);
+        assert!(sandbox.engine.calls_of(Verb::Config).is_empty(), "{verb}");
+        // Read as Compose would have read it, with the name of the workspace's folder.
+        assert!(sandbox.engine.changes().iter().all(|line| line.contains("COMPOSE_PROJECT_NAME=shop ")), "{verb}");
+    }
+}
+
+#[test]
+fn compose_is_asked_where_something_might_not_be_usual() {
+    let asked = |prepare: &dyn Fn(&Sandbox), variable: Option<(&str, &str)>| {
+        let sandbox = usual();
+        prepare(&sandbox);
+        let mut program = sandbox.stagecraft(["dev", "--dry-run"]);
+        if let Some((name, value)) = variable {
+            program = program.env(name, value);
+        }
+        program.run().exits(0);
+        sandbox.engine.calls_of(Verb::Config).len()
+    };
+    assert_eq!(asked(&|_| {}, None), 0);
+    assert_eq!(asked(&|_| {}, Some(("COMPOSE_MENU", "1"))), 0);
+    for (name, value) in
+        [("COMPOSE_PROFILES", ""), ("COMPOSE_ENV_FILES", "x"), ("DOCKER_DEFAULT_PLATFORM", "linux/arm64")]
+    {
+        assert_eq!(asked(&|_| {}, Some((name, value))), 1, "{name}");
+    }
+    assert_eq!(asked(&|sandbox| sandbox.write(".stagecraft/dev/.env", ""), None), 1, "a file of variables");
+    assert_eq!(asked(&|sandbox| sandbox.install_compose("#!/bin/sh\n"), None), 1, "a plugin that is a script");
+    let include = "include: [other.yaml]\nservices: {web: {image: nginx}}\n";
+    assert_eq!(asked(&|sandbox| sandbox.write(COMPOSE_FILE, include), None), 1, "another file");
+}
+
+/// A workspace with a compose file and a plugin in which everything is usual.
+fn usual() -> Sandbox {
+    let sandbox = Sandbox::new();
+    sandbox.install_compose("\x7fELF");
+    sandbox.write(COMPOSE_FILE, "services:\n  web:\n    image: nginx\n");
+    sandbox
+}

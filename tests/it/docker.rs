@@ -82,7 +82,10 @@ fn send(test: &mut UnixStream, line: &serde_json::Value) {
 
 fn whoami() -> serde_json::Value {
     let argv: Vec<Vec<u8>> = std::env::args_os().skip(1).map(OsString::into_vec).collect();
-    let ours = |key: &OsString| ["COMPOSE_", "DOCKER_"].iter().any(|p| key.to_string_lossy().starts_with(p));
+    // Each test sets where the configuration is.
+    let ours = |key: &OsString| {
+        ["COMPOSE_", "DOCKER_"].iter().any(|p| key.to_string_lossy().starts_with(p)) && key != "DOCKER_CONFIG"
+    };
     let env: Vec<(Vec<u8>, Vec<u8>)> = std::env::vars_os()
         .filter(|(key, _)| ours(key))
         .map(|(key, value)| (key.into_vec(), value.into_vec()))

@@ -66,6 +66,7 @@ impl Sandbox {
         let sandbox = Sandbox { engine, root: base.join(name), dir };
         sandbox.write("Cargo.toml", "[package]\nname = \"shop\"\nversion = \"0.1.0\"\nedition = \"2024\"\n");
         sandbox.write("src/lib.rs", "");
+        sandbox.install_compose("#!/bin/sh\n");
         sandbox.write(COMPOSE_FILE, "services: {}\n");
         sandbox
     }
@@ -78,6 +79,14 @@ impl Sandbox {
     /// The folder round the workspace; `bin` in it is first on PATH.
     pub fn outside(&self) -> PathBuf {
         self.dir.path().canonicalize().expect("the temporary folder is there")
+    }
+
+    /// Puts this in the place of the Compose plugin. The fake docker does not run it; a script is what the program would
+    /// rather ask.
+    pub fn install_compose(&self, plugin: &str) {
+        let plugins = self.outside().join("docker-config/cli-plugins");
+        fs::create_dir_all(&plugins).expect("a folder for plugins");
+        fs::write(plugins.join("docker-compose"), plugin).expect("the plugin can be written");
     }
 
     /// Writes a file of the workspace.
@@ -115,6 +124,7 @@ impl Sandbox {
         path.push(std::env::var_os("PATH").unwrap_or_default());
         command.env("PATH", path);
         command.env("FAKE_DOCKER", self.outside().join("engine.sock"));
+        command.env("DOCKER_CONFIG", self.outside().join("docker-config"));
         // Where locks are.
         command.env("XDG_RUNTIME_DIR", self.outside());
         command.env("TERM", "xterm").env("COLUMNS", "100");
