@@ -81,6 +81,12 @@ impl Failure {
         self
     }
 
+    /// As [`Failure::help`], where there is a next step to name.
+    #[must_use]
+    pub fn help_if(self, help: Option<String>) -> Failure {
+        Failure { help: help.or(self.help), ..self }
+    }
+
     /// The exit code that this failure asks for.
     pub fn code(&self) -> Code {
         self.code

@@ -16,7 +16,9 @@
 //! | [`cargo`] | how the binaries are built that are services |
 //! | [`compose`] | which `docker compose` command does what, and what the answers mean |
 //! | [`engine`] | what of a project exists on the engine, how it is, and where that is |
+//! | [`manifest`] | what a table of Cargo.toml may hold |
 //! | [`workspace`] | where the workspace and its compose file are |
+//! | [`suggest`] | what may have been meant |
 //! | [`shell`] | the terminal, and the CI service in its place |
 //! | [`message`] | what programs get to read |
 //! | [`exit`] | the exit codes |
@@ -33,6 +35,7 @@ pub mod devfile;
 pub mod diagnosis;
 pub mod engine;
 pub mod exit;
+pub mod manifest;
 pub mod message;
 pub mod ops;
 pub mod ports;
@@ -40,6 +43,7 @@ pub mod process;
 pub mod readiness;
 pub mod report;
 pub mod shell;
+pub mod suggest;
 pub mod workspace;
 
 use std::ffi::OsString;

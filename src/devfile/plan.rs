@@ -1,16 +1,16 @@
 //! What the manifests say of the dev stack, as a topology. Pure: nothing is looked up but the workspace that cargo told of.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt::Display;
 use std::path::Path;
 
-use anyhow::anyhow;
 use serde_json::{Map, Value};
 
 use super::keys;
 use super::paths::Folder;
 use crate::compose::{ProjectName, Service, TRAEFIK};
-use crate::exit::{Code, Failure};
+use crate::exit::Failure;
+use crate::manifest::{Table, without_dates};
+use crate::suggest::suggestion;
 use crate::workspace::{Package, Workspace};
 
 /// The keys of a Compose table, sorted.
@@ -106,7 +106,6 @@ impl Topology {
 
 const WORKSPACE: &str = "workspace.metadata.stagecraft.dev";
 const PACKAGE: &str = "package.metadata.stagecraft.dev";
-const KEY: &str = "dev";
 /// The tables of the compose file that are not services.
 const RESOURCES: [&str; 4] = ["configs", "networks", "secrets", "volumes"];
 const WORKSPACE_KEYS: [&str; 9] =
@@ -118,7 +117,7 @@ const PACKAGE_KEYS: [&str; 6] = ["base", "bin", "features", "profile", "route", 
 /// The stack that the manifests of this workspace describe; none if they do not speak of one.
 ///
 /// # Errors
-/// [`Code::NothingToRun`] with file, table and key.
+/// [`crate::exit::Code::NothingToRun`] with file, table and key.
 pub fn plan(workspace: &Workspace) -> Result<Option<Topology>, Failure> {
     let members = workspace.packages.iter().filter(|package| !package.metadata.is_null());
     let members: Vec<&Package> = members.collect();
@@ -133,84 +132,6 @@ pub fn plan(workspace: &Workspace) -> Result<Option<Topology>, Failure> {
     }
     plan.check_routes()?;
     Ok(Some(plan.topology))
-}
-
-/// A table of a manifest, for errors.
-#[derive(Clone, Debug)]
-struct Table {
-    file: String,
-    name: String,
-}
-
-impl Table {
-    fn of(workspace: &Workspace, manifest: &Path, name: &str) -> Table {
-        let file = manifest.strip_prefix(workspace.root()).unwrap_or(manifest);
-        Table { file: file.display().to_string(), name: name.to_string() }
-    }
-
-    fn sub(&self, key: &str) -> Table {
-        let is_bare = !key.is_empty() && key.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_');
-        let key = if is_bare { key.to_string() } else { format!("{key:?}") };
-        Table { file: self.file.clone(), name: format!("{}.{key}", self.name) }
-    }
-
-    fn error(&self, key: &str, what: impl Display) -> Failure {
-        Code::NothingToRun.because(anyhow!("{}: [{}] `{key}` {what}", self.file, self.name))
-    }
-
-    fn table<'a>(&self, key: &str, value: &'a Value) -> Result<&'a Map<String, Value>, Failure> {
-        value.as_object().ok_or_else(|| self.wrong_type(key, "a table", value))
-    }
-
-    /// Its content; that it is none would be an error of the key in the table above.
-    fn whole<'a>(&self, value: &'a Value) -> Result<&'a Map<String, Value>, Failure> {
-        let name = self.name.strip_suffix(KEY).and_then(|name| name.strip_suffix('.')).unwrap_or(&self.name);
-        Table { file: self.file.clone(), name: name.to_string() }.table(KEY, value)
-    }
-
-    fn text(&self, key: &str, value: &Value) -> Result<String, Failure> {
-        let text = value.as_str().ok_or_else(|| self.wrong_type(key, "a string", value))?;
-        if text.is_empty() { Err(self.error(key, "is empty")) } else { Ok(text.to_string()) }
-    }
-
-    fn port(&self, key: &str, value: &Value) -> Result<u16, Failure> {
-        let number = value.as_i64().ok_or_else(|| self.wrong_type(key, "a port", value))?;
-        let port = u16::try_from(number).ok().filter(|port| *port > 0);
-        port.ok_or_else(|| self.error(key, format!("is {number}, and ports are from 1 to 65535")))
-    }
-
-    fn wrong_type(&self, key: &str, wanted: &str, value: &Value) -> Failure {
-        let kind = match value {
-            Value::Null | Value::Object(_) => "a table",
-            Value::Bool(_) => "a boolean",
-            Value::Number(number) if number.is_f64() => "a float",
-            Value::Number(_) => "an integer",
-            Value::String(_) => "a string",
-            Value::Array(_) => "an array",
-        };
-        self.error(key, format!("is to be {wanted}, not {kind}"))
-    }
-
-    /// That nothing stands there which nobody knows.
-    fn require_known<'k>(
-        &self,
-        table: &Map<String, Value>,
-        known: impl Iterator<Item = &'k str> + Clone,
-    ) -> Result<(), Failure> {
-        for key in table.keys().filter(|key| !key.starts_with("x-")) {
-            if known.clone().any(|it| it == key) {
-                continue;
-            }
-            let similar = known.clone().map(|it| (strsim::jaro(key, it), it)).filter(|(how, _)| *how > 0.75);
-            let similar = similar.max_by(|a, b| a.0.total_cmp(&b.0));
-            let failure = self.error(key, "is not known");
-            return Err(match similar {
-                Some((_, it)) => failure.help(format!("there is a key `{it}`")),
-                None => failure,
-            });
-        }
-        Ok(())
-    }
 }
 
 struct Plan<'a> {
@@ -422,7 +343,9 @@ fn crate_of(at: &Table, package: &Package, table: &mut Map<String, Value>) -> Re
         for feature in all {
             let feature = at.text("features", feature)?;
             if !package.features.contains(&feature) {
-                return Err(at.error("features", format!("has `{feature}`, and the package has no such feature")));
+                let known = package.features.iter().map(String::as_str);
+                let error = at.error("features", format!("has `{feature}`, and the package has no such feature"));
+                return Err(error.help_if(suggestion("feature", &feature, known)));
             }
             features.insert(feature);
         }
@@ -462,23 +385,12 @@ fn require_host(at: &Table, key: &str, host: &str) -> Result<(), Failure> {
     Err(at.error(key, format!("is `{host}`, which is no host's name")))
 }
 
-/// Cargo tells a date of a manifest as a table with this key; Compose knows strings only.
-fn without_dates(value: &Value) -> Value {
-    match value {
-        Value::Object(table) => match table.get("$__toml_private_datetime") {
-            Some(date) => date.clone(),
-            None => table.iter().map(|(key, value)| (key.clone(), without_dates(value))).collect(),
-        },
-        Value::Array(all) => all.iter().map(without_dates).collect(),
-        other => other.clone(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::exit::Code;
 
     /// The package `api` with a binary of its name, in `crates/api` of the workspace.
     fn api(metadata: Value) -> Package {
@@ -541,26 +453,35 @@ mod tests {
     #[test]
     fn a_key_that_nobody_knows_is_refused_with_the_one_that_may_be_meant() {
         workspaces_are_refused([
-            (json!({"project_name": "x"}), "] `project_name` is not known\nhelp: there is a key `project-name`"),
-            (json!({"service": {}}), "] `service` is not known\nhelp: there is a key `services`"),
+            (
+                json!({"project_name": "x"}),
+                "] `project_name` is not known\nhelp: a key with a similar name exists: `project-name`",
+            ),
+            (json!({"service": {}}), "] `service` is not known\nhelp: a key with a similar name exists: `services`"),
             (json!({"zzz": 1}), "] `zzz` is not known"),
-            (json!({"traefik": {"ports": 80}}), ".traefik] `ports` is not known\nhelp: there is a key `port`"),
+            (
+                json!({"traefik": {"ports": 80}}),
+                ".traefik] `ports` is not known\nhelp: a key with a similar name exists: `port`",
+            ),
             (
                 json!({"services": {"db": {"image": "x", "enviroment": {}}}}),
-                ".services.db] `enviroment` is not known\nhelp: there is a key `environment`",
+                ".services.db] `enviroment` is not known\nhelp: a key with a similar name exists: `environment`",
             ),
             // What is a key of crates only.
             (json!({"services": {"db": {"bin": "db"}}}), ".services.db] `bin` is not known"),
             (
                 json!({"services": {"db": {"route": {"port": 1, "hosts": "x"}}}}),
-                ".services.db.route] `hosts` is not known\nhelp: there is a key `host`",
+                ".services.db.route] `hosts` is not known\nhelp: a key with a similar name exists: `host`",
             ),
         ]);
         packages_are_refused([
-            (json!({"feature": []}), "] `feature` is not known\nhelp: there is a key `features`"),
-            (json!({"Port": 1}), "] `Port` is not known\nhelp: there is a key `ports`"),
-            (json!({"route": {"port": 1, "paths": "/"}}), ".route] `paths` is not known\nhelp: there is a key `path`"),
-            (json!({"services": {}}), "] `services` is not known\nhelp: there is a key `service`"),
+            (json!({"feature": []}), "] `feature` is not known\nhelp: a key with a similar name exists: `features`"),
+            (json!({"Port": 1}), "] `Port` is not known\nhelp: a key with a similar name exists: `ports`"),
+            (
+                json!({"route": {"port": 1, "paths": "/"}}),
+                ".route] `paths` is not known\nhelp: a key with a similar name exists: `path`",
+            ),
+            (json!({"services": {}}), "] `services` is not known\nhelp: a key with a similar name exists: `service`"),
         ]);
     }
 
@@ -671,7 +592,7 @@ mod tests {
             // A name that is none of TOML's bare keys is quoted as it is in there.
             (
                 json!({"services": {"a.b": {"imag": ""}}}),
-                ".services.\"a.b\"] `imag` is not known\nhelp: there is a key `image`",
+                ".services.\"a.b\"] `imag` is not known\nhelp: a key with a similar name exists: `image`",
             ),
         ]);
         assert!(planned(json!({"services": {"a.b_C-9": {}}}), vec![]).services.contains_key("a.b_C-9"));

@@ -12,6 +12,7 @@ use super::{Context, Selection};
 use crate::devfile::{NewTable, Reached, add_table, diff};
 use crate::exit::{Code, Failure};
 use crate::process::Logger;
+use crate::suggest::suggestion;
 use crate::workspace::{BrokenMember, COMPOSE_FILE, Package, Workspace};
 
 /// What `init` is asked to do.
@@ -118,7 +119,12 @@ fn table_of<'a>(
     let package = match (of_this_name, with_binary.as_slice()) {
         (Some(package), _) => package,
         (None, [package]) => *package,
-        (None, []) => return Err(refuse(anyhow!("no package and no binary of this workspace is called `{name}`"))),
+        (None, []) => {
+            let with_binaries = workspace.packages.iter().filter(|package| !package.binaries.is_empty());
+            let known = with_binaries.flat_map(|package| package.binaries.iter().chain([&package.name]));
+            let error = anyhow!("no package and no binary of this workspace is called `{name}`");
+            return Err(refuse(error).help_if(suggestion("name", name, known.map(String::as_str))));
+        }
         (None, several) => {
             let names: Vec<String> = several.iter().map(|package| format!("`{}`", package.name)).collect();
             let error = anyhow!("several packages have a binary `{name}`: {}", names.join(", "));

@@ -6,6 +6,7 @@ use super::{Context, Selection, own_containers, target};
 use crate::compose::{Compose, Logs};
 use crate::engine;
 use crate::exit::Code;
+use crate::suggest::suggestion;
 use crate::workspace::{BrokenMember, Workspace};
 
 /// What `dev logs` is asked for.
@@ -39,7 +40,9 @@ pub fn logs(options: &LogsOptions, cx: &Context<'_>) -> anyhow::Result<Code> {
         let mut names: Vec<&str> = containers.iter().map(|container| container.service.as_str()).collect();
         names.dedup();
         let error = anyhow!("{} has no service `{unknown}`", target.project);
-        return Err(Code::Usage.because(error).help(format!("its services: {}", names.join(", "))).into());
+        let help = suggestion("service", unknown, names.iter().copied());
+        let help = help.unwrap_or_else(|| format!("its services: {}", names.join(", ")));
+        return Err(Code::Usage.because(error).help(help).into());
     }
     let compose = Compose::new(&workspace, target.project)?;
     let error = cx.executor.become_it(&compose.logs(target.reach, &options.logs));

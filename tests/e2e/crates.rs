@@ -445,7 +445,7 @@ fn an_unknown_key_ends_it_before_anything_is_written(stage: &Stage) {
     let before = snapshot(&stage.root());
     let ended = stage.tool(&["dev", "--detach"]).run().with(3);
     let expected = "error: api/Cargo.toml: [package.metadata.stagecraft.dev] `prots` is not known\n\
-                    help: there is a key `ports`";
+                    help: a key with a similar name exists: `ports`";
     assert_eq!(ended.complaints(), expected);
     assert_eq!(snapshot(&stage.root()), before);
     stage.assert_gone();

@@ -115,8 +115,7 @@ fn what_is_wrong_is_told_before_anything_is_written() {
     let manifest = fs::read_to_string(sandbox.root().join("Cargo.toml")).unwrap();
     sandbox.write("Cargo.toml", &format!("{manifest}rout = 80\n"));
     let finished = sandbox.run(["dev", "--detach"]).exits(3);
-    let expected =
-        "error: Cargo.toml: [package.metadata.stagecraft.dev] `rout` is not known\nhelp: there is a key `route`\n";
+    let expected = "error: Cargo.toml: [package.metadata.stagecraft.dev] `rout` is not known\nhelp: a key with a similar name exists: `route`\n";
     assert_eq!(finished.stderr, expected);
     assert!(!sandbox.root().join(".stagecraft/dev/compose.yaml").exists());
     assert!(sandbox.engine.calls().is_empty());

@@ -115,9 +115,14 @@ fn logs_becomes_composes_logs_with_its_output_and_its_exit_code() {
 #[test]
 fn logs_of_a_service_that_is_none_names_those_that_are() {
     let sandbox = running();
+    sandbox.run(["dev", "logs", "cache"]).exits(2).tells(str![[r#"
+error: shop has no service `cache`
+help: its services: api, db
+
+"#]]);
     sandbox.run(["dev", "logs", "apy"]).exits(2).tells(str![[r#"
 error: shop has no service `apy`
-help: its services: api, db
+help: a service with a similar name exists: `api`
 
 "#]]);
     assert!(sandbox.engine.calls_of(Verb::Logs).is_empty());

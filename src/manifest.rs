@@ -1,0 +1,123 @@
+//! Tables of the Cargo.toml files: values of the type that is wanted, or an error with file, table and key.
+
+use std::fmt::Display;
+use std::path::Path;
+
+use anyhow::anyhow;
+use serde_json::{Map, Value};
+
+use crate::exit::{Code, Failure};
+use crate::suggest::suggestion;
+use crate::workspace::Workspace;
+
+/// A table of a manifest, as errors name it. Each error is [`Code::NothingToRun`].
+#[derive(Clone, Debug)]
+pub struct Table {
+    /// The manifest, relative to the workspace root.
+    pub file: String,
+    /// All keys that lead to it.
+    pub name: String,
+}
+
+impl Table {
+    /// The table of this name in this manifest.
+    pub fn of(workspace: &Workspace, manifest: &Path, name: &str) -> Table {
+        let file = manifest.strip_prefix(workspace.root()).unwrap_or(manifest);
+        Table { file: file.display().to_string(), name: name.to_string() }
+    }
+
+    /// The table that this key holds.
+    #[must_use]
+    pub fn sub(&self, key: &str) -> Table {
+        let is_bare = !key.is_empty() && key.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_');
+        let key = if is_bare { key.to_string() } else { format!("{key:?}") };
+        Table { file: self.file.clone(), name: format!("{}.{key}", self.name) }
+    }
+
+    /// What is wrong with a key of it.
+    pub fn error(&self, key: &str, what: impl Display) -> Failure {
+        Code::NothingToRun.because(anyhow!("{}: [{}] `{key}` {what}", self.file, self.name))
+    }
+
+    /// # Errors
+    /// If the key's value is no table.
+    pub fn table<'a>(&self, key: &str, value: &'a Value) -> Result<&'a Map<String, Value>, Failure> {
+        value.as_object().ok_or_else(|| self.wrong_type(key, "a table", value))
+    }
+
+    /// The content of the table itself.
+    ///
+    /// # Errors
+    /// If it is no table, which is an error of its key in the table above.
+    pub fn whole<'a>(&self, value: &'a Value) -> Result<&'a Map<String, Value>, Failure> {
+        let (above, key) = self.name.rsplit_once('.').unwrap_or_default();
+        Table { file: self.file.clone(), name: above.to_string() }.table(key, value)
+    }
+
+    /// # Errors
+    /// If the key's value is no string, or an empty one.
+    pub fn text(&self, key: &str, value: &Value) -> Result<String, Failure> {
+        let text = value.as_str().ok_or_else(|| self.wrong_type(key, "a string", value))?;
+        if text.is_empty() { Err(self.error(key, "is empty")) } else { Ok(text.to_string()) }
+    }
+
+    /// # Errors
+    /// If the key's value is no boolean.
+    pub fn boolean(&self, key: &str, value: &Value) -> Result<bool, Failure> {
+        value.as_bool().ok_or_else(|| self.wrong_type(key, "a boolean", value))
+    }
+
+    /// # Errors
+    /// If the key's value is no whole number of seconds.
+    pub fn seconds(&self, key: &str, value: &Value) -> Result<u32, Failure> {
+        let number = value.as_i64().ok_or_else(|| self.wrong_type(key, "a number of seconds", value))?;
+        u32::try_from(number).map_err(|_| self.error(key, format!("is {number}, which is no number of seconds")))
+    }
+
+    /// # Errors
+    /// If the key's value is no port.
+    pub fn port(&self, key: &str, value: &Value) -> Result<u16, Failure> {
+        let number = value.as_i64().ok_or_else(|| self.wrong_type(key, "a port", value))?;
+        let port = u16::try_from(number).ok().filter(|port| *port > 0);
+        port.ok_or_else(|| self.error(key, format!("is {number}, and ports are from 1 to 65535")))
+    }
+
+    /// That a key's value is of another type than the one that is wanted.
+    pub fn wrong_type(&self, key: &str, wanted: &str, value: &Value) -> Failure {
+        let kind = match value {
+            Value::Null | Value::Object(_) => "a table",
+            Value::Bool(_) => "a boolean",
+            Value::Number(number) if number.is_f64() => "a float",
+            Value::Number(_) => "an integer",
+            Value::String(_) => "a string",
+            Value::Array(_) => "an array",
+        };
+        self.error(key, format!("is to be {wanted}, not {kind}"))
+    }
+
+    /// # Errors
+    /// If a key is none of these. What begins with `x-` is for others to read.
+    pub fn require_known<'k>(
+        &self,
+        table: &Map<String, Value>,
+        known: impl Iterator<Item = &'k str> + Clone,
+    ) -> Result<(), Failure> {
+        let is_known = |key: &&String| key.starts_with("x-") || known.clone().any(|name| name == *key);
+        match table.keys().find(|key| !is_known(key)) {
+            Some(key) => Err(self.error(key, "is not known").help_if(suggestion("key", key, known.clone()))),
+            None => Ok(()),
+        }
+    }
+}
+
+/// The same value with each date as the string that stands in the manifest: cargo tells it as a table with this key.
+pub fn without_dates(value: &Value) -> Value {
+    match value {
+        Value::Object(table) => match table.get("$__toml_private_datetime") {
+            Some(date) => date.clone(),
+            None => table.iter().map(|(key, value)| (key.clone(), without_dates(value))).collect(),
+        },
+        Value::Array(all) => all.iter().map(without_dates).collect(),
+        other => other.clone(),
+    }
+}
