@@ -11,16 +11,8 @@ use xshell::{Shell, cmd};
 use crate::devfile::Crate;
 use crate::exit::{Code, Failure};
 use crate::process::{Executor, Invocation};
+use crate::shell::{ColorChoice, ShellOptions, Verbosity};
 use crate::workspace::Workspace;
-
-/// How much cargo is to say.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Progress {
-    /// As always.
-    Shown,
-    /// Warnings and errors only.
-    Quiet,
-}
 
 /// The folder below cargo's target directory that all of this goes to: other flags and another target than the developer's
 /// own builds, which would otherwise wait for each other and build everything anew.
@@ -88,7 +80,7 @@ pub fn sysroot(executor: &dyn Executor) -> Result<PathBuf, Failure> {
     ask().context("cannot ask rustc which targets it has").map_err(|error| Code::NothingToRun.because(error))
 }
 
-/// The commands that build these crates for this target: one, or one for each profile.
+/// The commands that build these crates for this target: one, or one for each profile. Cargo speaks as `shell` does.
 ///
 /// # Errors
 /// If our own working directory is gone.
@@ -96,12 +88,12 @@ pub fn build(
     workspace: &Workspace,
     crates: &BTreeMap<&str, &Crate>,
     target: &str,
-    progress: Progress,
+    shell: &ShellOptions,
 ) -> anyhow::Result<Vec<Invocation>> {
     let profiles: BTreeSet<&str> = crates.values().map(|krate| krate.profile.as_str()).collect();
     let of_profile = |profile| {
         let crates: Vec<&Crate> = crates.values().copied().filter(|krate| krate.profile == profile).collect();
-        build_profile(workspace, &crates, target, progress, profile)
+        build_profile(workspace, &crates, target, shell, profile)
     };
     profiles.into_iter().map(of_profile).collect()
 }
@@ -110,7 +102,7 @@ fn build_profile(
     workspace: &Workspace,
     crates: &[&Crate],
     target: &str,
-    progress: Progress,
+    shell: &ShellOptions,
     profile: &str,
 ) -> anyhow::Result<Invocation> {
     let once = |what: &str, values: BTreeSet<&str>| -> Vec<String> {
@@ -123,7 +115,12 @@ fn build_profile(
         .flat_map(|krate| krate.features.iter().map(move |feature| format!("{}/{feature}", krate.package)))
         .collect();
     let features = (!features.is_empty()).then(|| format!("--features={}", Vec::from_iter(features).join(",")));
-    let quiet = (progress == Progress::Quiet).then_some("--quiet");
+    let quiet = (shell.verbosity == Verbosity::Quiet).then_some("--quiet");
+    let color = match shell.color {
+        ColorChoice::Auto => None,
+        ColorChoice::Always => Some("--color=always"),
+        ColorChoice::Never => Some("--color=never"),
+    };
     let profile = (profile != "dev").then(|| format!("--profile={profile}"));
     let dir = workspace.target_dir.join(TARGET_DIR);
     let dir = dir.strip_prefix(workspace.root()).unwrap_or(&dir);
@@ -144,7 +141,7 @@ fn build_profile(
     }
     let mut command = cmd!(
         sh,
-        "{cargo} build {quiet...} {packages...} {bins...} {features...} {profile...} --target {target} --target-dir {dir} {config...} --message-format json-render-diagnostics"
+        "{cargo} build {quiet...} {color...} {packages...} {bins...} {features...} {profile...} --target {target} --target-dir {dir} {config...} --message-format json-render-diagnostics"
     );
     if let Some((name, flags)) = variable {
         command = command.env(name, flags);
@@ -297,9 +294,9 @@ mod tests {
     }
 
     /// The commands without cargo itself, which the environment may name.
-    fn builds(workspace: &Workspace, crates: &[(&str, &Crate)], target: &str, progress: Progress) -> Vec<String> {
+    fn builds(workspace: &Workspace, crates: &[(&str, &Crate)], target: &str, shell: &ShellOptions) -> Vec<String> {
         let crates = crates.iter().copied().collect();
-        let lines = build(workspace, &crates, target, progress).unwrap();
+        let lines = build(workspace, &crates, target, shell).unwrap();
         lines.iter().map(|line| line.to_string().split_once(" build ").unwrap().1.to_string()).collect()
     }
 
@@ -317,17 +314,19 @@ mod tests {
             format!("-p api -p web --bin api --bin server --features=api/json,api/tls,web/tls {TAIL}"),
             format!("-p worker --bin worker --profile=release {TAIL}"),
         ];
-        assert_eq!(builds(&workspace(), &all, MUSL, Progress::Shown), expected);
-        let quiet = format!("--quiet -p worker --bin worker --profile=release {TAIL}");
-        assert_eq!(builds(&workspace(), &[("worker", &worker)], MUSL, Progress::Quiet), [quiet]);
-        assert!(builds(&workspace(), &[], MUSL, Progress::Shown).is_empty());
+        assert_eq!(builds(&workspace(), &all, MUSL, &ShellOptions::default()), expected);
+        let says = ShellOptions { verbosity: Verbosity::Quiet, color: ColorChoice::Never, ..ShellOptions::default() };
+        let quiet = format!("--quiet --color=never -p worker --bin worker --profile=release {TAIL}");
+        assert_eq!(builds(&workspace(), &[("worker", &worker)], MUSL, &says), [quiet]);
+        assert!(builds(&workspace(), &[], MUSL, &ShellOptions::default()).is_empty());
     }
 
     #[test]
     fn a_target_directory_elsewhere_is_named_in_full() {
         let mut workspace = workspace();
         workspace.target_dir = "/cache/target".into();
-        let line = builds(&workspace, &[("api", &krate("api", "api", "dev", &[]))], MUSL, Progress::Shown).remove(0);
+        let line =
+            builds(&workspace, &[("api", &krate("api", "api", "dev", &[]))], MUSL, &ShellOptions::default()).remove(0);
         assert!(line.contains(" --target-dir /cache/target/stagecraft "), "{line}");
     }
 
@@ -335,7 +334,8 @@ mod tests {
     fn a_program_with_the_c_library_of_gnu_is_told_to_hold_it() {
         let api = krate("api", "api", "dev", &[]);
         let crates = BTreeMap::from([("api", &api)]);
-        let line = build(&workspace(), &crates, "x86_64-unknown-linux-gnu", Progress::Shown).unwrap()[0].to_string();
+        let line =
+            build(&workspace(), &crates, "x86_64-unknown-linux-gnu", &ShellOptions::default()).unwrap()[0].to_string();
         let by_config = "--config 'target.x86_64-unknown-linux-gnu.rustflags=[\"-C\", \"target-feature=+crt-static\"]'";
         // Cargo hears one of them only, so whoever runs the tests with flags of their own sees these extended.
         let has_flags = |name: &str| std::env::var(name).is_ok_and(|flags| !flags.is_empty());
@@ -345,7 +345,7 @@ mod tests {
         } else {
             assert!(line.contains(by_config) && !line.contains("RUSTFLAGS="), "{line}");
         }
-        let musl = build(&workspace(), &crates, MUSL, Progress::Shown).unwrap()[0].to_string();
+        let musl = build(&workspace(), &crates, MUSL, &ShellOptions::default()).unwrap()[0].to_string();
         assert!(!musl.contains("crt-static"), "{musl}");
     }
 

@@ -4,6 +4,8 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use clap::builder::Styles;
+use clap::builder::styling::{AnsiColor, Effects};
 use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 
@@ -15,7 +17,9 @@ use crate::ops::{
     StatusOptions,
 };
 use crate::process::OnEnd;
-use crate::shell::{ColorChoice, MessageFormat, Verbosity};
+use crate::shell::{ColorChoice, MessageFormat, ShellOptions, Verbosity};
+
+const CARGO_TERM_COLOR: &str = "CARGO_TERM_COLOR";
 
 /// What the user asks for.
 #[derive(Debug)]
@@ -43,12 +47,8 @@ pub enum Verb {
 pub struct Request {
     /// What to do.
     pub verb: Verb,
-    /// How much to say about it.
-    pub verbosity: Verbosity,
-    /// In colour or not.
-    pub color: ColorChoice,
-    /// For people or for programs.
-    pub format: MessageFormat,
+    /// How to speak of it.
+    pub shell: ShellOptions,
 }
 
 /// Reads a command line, as cargo hands it to a subcommand (`cargo-stagecraft stagecraft …`) or as a user types it.
@@ -84,6 +84,8 @@ pub fn command() -> clap::Command {
     version,
     subcommand_required = true,
     arg_required_else_help = true,
+    styles = STYLES,
+    color = color_of_help(),
     after_help = exit_codes()
 )]
 struct Cli {
@@ -92,6 +94,16 @@ struct Cli {
     #[command(subcommand)]
     verb: TopVerb,
 }
+
+/// Cargo's: <https://github.com/rust-lang/cargo/blob/master/src/cargo/util/style.rs>.
+const STYLES: Styles = Styles::styled()
+    .header(AnsiColor::BrightGreen.on_default().effects(Effects::BOLD))
+    .usage(AnsiColor::BrightGreen.on_default().effects(Effects::BOLD))
+    .literal(AnsiColor::BrightCyan.on_default().effects(Effects::BOLD))
+    .placeholder(AnsiColor::Cyan.on_default())
+    .error(AnsiColor::BrightRed.on_default().effects(Effects::BOLD))
+    .valid(AnsiColor::BrightCyan.on_default().effects(Effects::BOLD))
+    .invalid(AnsiColor::Yellow.on_default().effects(Effects::BOLD));
 
 #[derive(Debug, Args)]
 struct Common {
@@ -108,7 +120,7 @@ struct Common {
         long,
         global = true,
         value_name = "WHEN",
-        env = "CARGO_TERM_COLOR",
+        env = CARGO_TERM_COLOR,
         hide_env_values = true,
         default_value = "auto"
     )]
@@ -324,6 +336,7 @@ impl Cli {
             Format::Human => MessageFormat::Human,
             Format::Json => MessageFormat::Json,
         };
+        let shell = ShellOptions { verbosity, color, hyperlinks: None, format };
         let dev = match verb {
             TopVerb::Dev(dev) => dev,
             TopVerb::Init(_) if format == MessageFormat::Json => {
@@ -332,7 +345,7 @@ impl Cli {
             TopVerb::Init(Init { services, route, dry_run }) => {
                 let reached = if route { Reached::Routed } else { Reached::Published };
                 let options = InitOptions { selection, services, reached, dry_run };
-                return Ok(Request { verb: Verb::Init(options), verbosity, color, format });
+                return Ok(Request { verb: Verb::Init(options), shell });
             }
         };
         dev.check(format)?;
@@ -367,7 +380,7 @@ impl Cli {
             Some(DevVerb::Env) => Verb::Env(EnvOptions { selection }),
             Some(DevVerb::Files(Files { check })) => Verb::Files(FilesOptions { selection, check }),
         };
-        Ok(Request { verb, verbosity, color, format })
+        Ok(Request { verb, shell })
     }
 }
 
@@ -443,6 +456,12 @@ fn project_name_from_env() -> Result<Option<ProjectName>, clap::Error> {
     }
 }
 
+/// As for cargo, it is the variable that decides of help and of wrong command lines, which are told before `--color` is read.
+fn color_of_help() -> clap::ColorChoice {
+    let variable = std::env::var(CARGO_TERM_COLOR).ok();
+    variable.and_then(|when| when.parse().ok()).unwrap_or_default()
+}
+
 fn usage(message: &str) -> clap::Error {
     Cli::command().error(ErrorKind::ArgumentConflict, message)
 }
@@ -494,7 +513,7 @@ mod tests {
     fn options_that_both_verbs_know_may_stand_before_and_after_down() {
         for line in ["x dev down --timeout 3 --volumes -v", "x -v dev --timeout 3 down --volumes"] {
             let request = parsed(line).unwrap();
-            assert_eq!(request.verbosity, Verbosity::Verbose);
+            assert_eq!(request.shell.verbosity, Verbosity::Verbose);
             let Verb::Down(options) = request.verb else { panic!("{line} is no down") };
             assert_eq!((options.timeout, options.volumes), (Some(3), Volumes::Remove));
         }
@@ -510,7 +529,7 @@ mod tests {
     #[test]
     fn each_verb_has_its_options() {
         let verb = |line: &str| parsed(line).unwrap();
-        assert!(matches!(verb("x dev status --message-format json").format, MessageFormat::Json));
+        assert_eq!(verb("x dev status --message-format json").shell.format, MessageFormat::Json);
         let Verb::Logs(options) = verb("x dev logs -f --tail 5 web db").verb else { panic!("no logs") };
         let services = ["web", "db"].map(str::to_string).to_vec();
         assert_eq!(options.logs, Logs { follow: true, tail: Some(5), services });

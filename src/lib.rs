@@ -56,13 +56,13 @@ use cli::Verb;
 use exit::{Code, Failure};
 use message::Message;
 use process::{Aside, Echo, Executor, Guard, Logger, SendInterrupt, System};
-use shell::{ColorChoice, MessageFormat, Shell, Verbosity};
+use shell::{MessageFormat, Shell, ShellOptions};
 
 /// Runs the program with these arguments and returns its exit code. Whatever there is to say has been said then.
 pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let args: Vec<OsString> = args.into_iter().collect();
     if process::is_guard(&args) {
-        let shell = Shell::stdio(Verbosity::Normal, ColorChoice::Auto, MessageFormat::Human);
+        let shell = Shell::stdio(&ShellOptions::default());
         let code = ops::guard(Arc::new(System), &shell).unwrap_or_else(|error| report(&error, &shell));
         return ExitCode::from(code.number());
     }
@@ -74,7 +74,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
             return ExitCode::from(cli::exit_code(&error).number());
         }
     };
-    let shell = Arc::new(Shell::stdio(request.verbosity, request.color, request.format));
+    let shell = Arc::new(Shell::stdio(&request.shell));
     let code = perform(&request.verb, &shell).unwrap_or_else(|error| report(&error, &shell));
     shell.message(&Message::Finished { exit_code: code.number() });
     ExitCode::from(code.number())

@@ -8,13 +8,12 @@ use std::thread;
 use anyhow::{Context as _, anyhow};
 
 use super::{Context, Selection};
-use crate::cargo::{self, Progress};
+use crate::cargo;
 use crate::devfile::{self, Change, Crate, Kind, Topology};
 use crate::engine;
 use crate::exit::Code;
 use crate::message::Message;
 use crate::process::{Answer, Executor, Interrupt, Invocation, Logger, output_until_interrupt};
-use crate::shell::Verbosity;
 use crate::workspace::{BrokenMember, DEV_DIR, Workspace};
 
 /// What `dev files` is asked to do.
@@ -148,8 +147,7 @@ impl DevFiles {
     ) -> anyhow::Result<Vec<Invocation>> {
         let crates = self.crates(is_wanted);
         let Some(target) = target.filter(|_| !crates.is_empty()) else { return Ok(Vec::new()) };
-        let progress = if cx.shell.verbosity() == Verbosity::Quiet { Progress::Quiet } else { Progress::Shown };
-        cargo::build(workspace, &crates, target, progress)
+        cargo::build(workspace, &crates, target, cx.shell.options())
     }
 
     /// Builds the crates among these services: where the binary of each is; or the interrupt that has ended it.

@@ -4,7 +4,7 @@
 //! `eprintln!` panics then. Here a failed write is no error. Written over [`Write`], so that tests read it.
 
 use std::ffi::OsStr;
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, Write};
 use std::sync::{Mutex, PoisonError};
 
 use owo_colors::{OwoColorize, Style};
@@ -13,9 +13,12 @@ use crate::message::Message;
 
 mod github;
 mod progress;
+mod screen;
+mod table;
 
 use github::Actions;
 use progress::Progress;
+use screen::{Screen, Stream};
 
 /// What standard output is for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -30,7 +33,7 @@ pub enum MessageFormat {
 /// When to use colour.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ColorChoice {
-    /// If stderr is a terminal and `NO_COLOR` is not set.
+    /// If it is a terminal that is not dumb, and `NO_COLOR` is not set.
     #[default]
     Auto,
     /// Also in a pipe.
@@ -49,6 +52,19 @@ pub enum Verbosity {
     Normal,
     /// Also every command line run and key lifecycle events.
     Verbose,
+}
+
+/// How to speak.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ShellOptions {
+    /// How much to say.
+    pub verbosity: Verbosity,
+    /// In colour or not.
+    pub color: ColorChoice,
+    /// Whether addresses are links; without it, if the terminal is known to show them. Never without colour.
+    pub hyperlinks: Option<bool>,
+    /// For people or for programs.
+    pub format: MessageFormat,
 }
 
 /// What the working rooms need of a terminal; the mission's `Logger`.
@@ -87,36 +103,31 @@ pub trait Logger: Send + Sync {
     fn restore_terminal(&self);
 }
 
+/// The columns in front of a table: it stands below what status lines are about.
+const TABLE_INDENT: usize = 13;
+
 /// The real terminal, or a buffer that stands in for it.
 pub struct Shell {
     err: Mutex<Box<dyn Write + Send>>,
     out: Mutex<Box<dyn Write + Send>>,
-    verbosity: Verbosity,
-    color: bool,
-    terminal: bool,
-    format: MessageFormat,
+    options: ShellOptions,
+    err_screen: Screen,
+    out_screen: Screen,
     progress: Mutex<Progress>,
     github: Option<Actions>,
 }
 
 impl Shell {
     /// The process's own stdout and stderr.
-    pub fn stdio(verbosity: Verbosity, color: ColorChoice, format: MessageFormat) -> Shell {
-        let terminal = io::stderr().is_terminal();
-        let color = match color {
-            ColorChoice::Always => true,
-            ColorChoice::Never => false,
-            // https://no-color.org: present and not empty, whatever its value
-            ColorChoice::Auto => terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()),
-        };
+    pub fn stdio(options: &ShellOptions) -> Shell {
+        let err_screen = Screen::of(Stream::Stderr, options);
         Shell {
             err: Mutex::new(Box::new(io::stderr())),
             out: Mutex::new(Box::new(io::stdout())),
-            verbosity,
-            color,
-            terminal,
-            format,
-            progress: Mutex::new(Progress::new(terminal)),
+            options: *options,
+            err_screen,
+            out_screen: Screen::of(Stream::Stdout, options),
+            progress: Mutex::new(Progress::new(err_screen.cursor)),
             github: Actions::from_env(),
         }
     }
@@ -131,23 +142,27 @@ impl Shell {
         Shell {
             err: Mutex::new(err),
             out: Mutex::new(out),
-            verbosity,
-            color,
-            terminal: false,
-            format: MessageFormat::Human,
+            options: ShellOptions { verbosity, ..ShellOptions::default() },
+            err_screen: Screen::stand_in(color),
+            out_screen: Screen::stand_in(color),
             progress: Mutex::new(Progress::new(false)),
             github: None,
         }
     }
 
+    /// How it speaks.
+    pub fn options(&self) -> &ShellOptions {
+        &self.options
+    }
+
     /// What standard output is for.
     pub fn format(&self) -> MessageFormat {
-        self.format
+        self.options.format
     }
 
     /// How much this shell says.
     pub fn verbosity(&self) -> Verbosity {
-        self.verbosity
+        self.options.verbosity
     }
 
     /// A line on stdout: what was asked for, as opposed to what is told about it.
@@ -162,7 +177,7 @@ impl Shell {
     }
 
     fn line(&self, least: Verbosity, bytes: &[u8]) {
-        if self.verbosity < least {
+        if self.options.verbosity < least {
             return;
         }
         let mut line = Vec::with_capacity(bytes.len() + 1);
@@ -184,26 +199,10 @@ impl Shell {
     /// # Errors
     /// If stdout cannot be written to.
     pub fn print_message(&self, message: &Message<'_>) -> io::Result<()> {
-        match self.format {
+        match self.options.format {
             MessageFormat::Human => Ok(()),
             MessageFormat::Json => self.print(OsStr::new(&serde_json::to_string(message)?)),
         }
-    }
-
-    /// Rows in columns, one line each.
-    fn columns(rows: &[Vec<String>]) -> Vec<String> {
-        let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
-        let width = |column: usize| {
-            let cells = rows.iter().filter_map(|row| row.get(column));
-            cells.map(|cell| cell.chars().count()).max().unwrap_or(0)
-        };
-        let widths: Vec<usize> = (0..columns).map(width).collect();
-        let line = |row: &Vec<String>| {
-            let cells = row.iter().zip(&widths);
-            let text: Vec<String> = cells.map(|(cell, width)| format!("{cell:width$}")).collect();
-            text.join("  ").trim_end().to_string()
-        };
-        rows.iter().map(line).collect()
     }
 
     /// A command on stdout, as a line for a shell or as a message: what was asked for.
@@ -211,7 +210,7 @@ impl Shell {
     /// # Errors
     /// If stdout cannot be written to.
     pub fn print_command(&self, line: &OsStr) -> io::Result<()> {
-        match self.format {
+        match self.options.format {
             MessageFormat::Human => self.print(line),
             MessageFormat::Json => self.print_message(&Message::Command { line: line.to_string_lossy().into_owned() }),
         }
@@ -222,12 +221,13 @@ impl Shell {
     /// # Errors
     /// If stdout cannot be written to.
     pub fn print_table(&self, rows: &[Vec<String>]) -> io::Result<()> {
-        let rows = if self.format == MessageFormat::Human { rows } else { &[] };
-        Shell::columns(rows).iter().try_for_each(|line| self.print(OsStr::new(line)))
+        let rows = if self.options.format == MessageFormat::Human { rows } else { &[] };
+        let lines = table::lines(rows, self.out_screen.width(), self.out_screen.links);
+        lines.iter().try_for_each(|line| self.print(OsStr::new(line)))
     }
 
     fn paint(&self, text: &str, style: Style) -> String {
-        if self.color { text.style(style).to_string() } else { text.to_string() }
+        if self.err_screen.color { text.style(style).to_string() } else { text.to_string() }
     }
 
     fn verb(&self, verb: &str, style: Style) -> String {
@@ -242,20 +242,20 @@ impl Shell {
 
 impl Logger for Shell {
     fn status(&self, verb: &str, message: &str) {
-        let verb = self.verb(verb, Style::new().green());
+        let verb = self.verb(verb, Style::new().bright_green());
         self.line(Verbosity::Normal, format!("{verb} {message}").as_bytes());
     }
 
     fn detail(&self, verb: &str, message: &str) {
-        let verb = self.verb(verb, Style::new().cyan());
+        let verb = self.verb(verb, Style::new().bright_cyan());
         self.line(Verbosity::Verbose, format!("{verb} {message}").as_bytes());
     }
 
     fn command(&self, line: &OsStr) {
-        let mut bytes = self.verb("Running", Style::new().green()).into_bytes();
+        let mut bytes = self.verb("Running", Style::new().bright_green()).into_bytes();
         bytes.push(b' ');
         // Bytes, not text: a path that is not UTF-8 must come back from a paste as it was.
-        let style = if self.color { Style::new().cyan() } else { Style::new() };
+        let style = if self.err_screen.color { Style::new().cyan() } else { Style::new() };
         bytes.extend_from_slice(style.prefix_formatter().to_string().as_bytes());
         bytes.extend_from_slice(line.as_encoded_bytes());
         bytes.extend_from_slice(style.suffix_formatter().to_string().as_bytes());
@@ -263,7 +263,7 @@ impl Logger for Shell {
     }
 
     fn note(&self, message: &str) {
-        self.labelled(Verbosity::Normal, "note", Style::new().cyan(), message);
+        self.labelled(Verbosity::Normal, "note", Style::new().bright_green(), message);
     }
 
     fn warn(&self, message: &str) {
@@ -271,16 +271,17 @@ impl Logger for Shell {
     }
 
     fn error(&self, message: &str) {
-        self.labelled(Verbosity::Quiet, "error", Style::new().red(), message);
+        self.labelled(Verbosity::Quiet, "error", Style::new().bright_red(), message);
     }
 
     fn help(&self, message: &str) {
-        self.labelled(Verbosity::Quiet, "help", Style::new().cyan(), message);
+        self.labelled(Verbosity::Quiet, "help", Style::new().bright_cyan(), message);
     }
 
     fn table(&self, rows: &[Vec<String>]) {
-        for line in Shell::columns(rows) {
-            self.line(Verbosity::Normal, format!("{:13}{line}", "").as_bytes());
+        let room = self.err_screen.width().map(|width| width.saturating_sub(TABLE_INDENT));
+        for line in table::lines(rows, room, self.err_screen.links) {
+            self.line(Verbosity::Normal, format!("{:TABLE_INDENT$}{line}", "").as_bytes());
         }
     }
 
@@ -315,7 +316,7 @@ impl Logger for Shell {
     }
 
     fn waiting(&self, services: &[(String, String)]) {
-        if self.verbosity < Verbosity::Normal {
+        if self.options.verbosity < Verbosity::Normal {
             return;
         }
         let plain = self.progress.lock().unwrap_or_else(PoisonError::into_inner).show(services);
@@ -325,7 +326,7 @@ impl Logger for Shell {
     }
 
     fn is_terminal(&self) -> bool {
-        self.terminal
+        self.err_screen.terminal
     }
 
     fn message(&self, message: &Message<'_>) {
@@ -334,7 +335,7 @@ impl Logger for Shell {
     }
 
     fn restore_terminal(&self) {
-        if self.terminal {
+        if self.err_screen.cursor {
             // Compose hides the cursor while it draws its progress; cut off, it cannot show it again.
             self.write(b"\x1b[?25h\x1b[0m");
         }

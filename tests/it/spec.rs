@@ -244,11 +244,15 @@ fn each_outside_crate_appears_in_its_one_room() {
         ("humantime", "src/report.rs"),
         ("serde_saphyr", "src/devfile/render.rs"),
         ("strsim", "src/suggest.rs"),
+        ("unicode_width", "src/shell/table.rs"),
         ("toml_edit", "src/devfile/edit.rs"),
         ("ctrlc", "src/process/interrupt.rs"),
         ("signal_hook", "src/process/interrupt.rs"),
         ("libc", "src/process/interrupt.rs"),
-        ("rustix", "src/process/exec.rs"),
+        ("rustix::event", "src/process/exec.rs"),
+        ("rustix::process", "src/process/exec.rs"),
+        ("rustix::stdio", "src/process/exec.rs"),
+        ("rustix::termios", "src/shell/screen.rs"),
         ("shlex", "src/process/exec.rs"),
     ];
     for file in files(&root().join("src"), "rs") {
