@@ -121,6 +121,7 @@ fn build_profile(
         ColorChoice::Always => Some("--color=always"),
         ColorChoice::Never => Some("--color=never"),
     };
+    let flags = &workspace.cargo_flags;
     let profile = (profile != "dev").then(|| format!("--profile={profile}"));
     let dir = workspace.target_dir.join(TARGET_DIR);
     let dir = dir.strip_prefix(workspace.root()).unwrap_or(&dir);
@@ -141,7 +142,7 @@ fn build_profile(
     }
     let mut command = cmd!(
         sh,
-        "{cargo} build {quiet...} {color...} {packages...} {bins...} {features...} {profile...} --target {target} --target-dir {dir} {config...} --message-format json-render-diagnostics"
+        "{cargo} build {quiet...} {color...} {flags...} {packages...} {bins...} {features...} {profile...} --target {target} --target-dir {dir} {config...} --message-format json-render-diagnostics"
     );
     if let Some((name, flags)) = variable {
         command = command.env(name, flags);

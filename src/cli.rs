@@ -2,11 +2,10 @@
 
 use std::ffi::OsString;
 use std::path::PathBuf;
-use std::time::Duration;
 
 use clap::builder::Styles;
 use clap::builder::styling::{AnsiColor, Effects};
-use clap::error::ErrorKind;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 
 use crate::compose::{Attach, Logs, PROJECT_NAME, ProjectName, Traefik, Volumes};
@@ -17,9 +16,16 @@ use crate::ops::{
     StatusOptions,
 };
 use crate::process::OnEnd;
+use crate::settings::{self, Settings, boolean, seconds};
 use crate::shell::{ColorChoice, MessageFormat, ShellOptions, Verbosity};
+use crate::suggest::similar;
+use crate::workspace::ManifestOptions;
 
+const DEV: &str = "dev";
 const CARGO_TERM_COLOR: &str = "CARGO_TERM_COLOR";
+const CARGO_TERM_HYPERLINKS: &str = "CARGO_TERM_HYPERLINKS";
+const CARGO_TERM_QUIET: &str = "CARGO_TERM_QUIET";
+const CARGO_TERM_VERBOSE: &str = "CARGO_TERM_VERBOSE";
 
 /// What the user asks for.
 #[derive(Debug)]
@@ -49,6 +55,8 @@ pub struct Request {
     pub verb: Verb,
     /// How to speak of it.
     pub shell: ShellOptions,
+    /// What is odd about the environment, and no reason to stop.
+    pub warnings: Vec<String>,
 }
 
 /// Reads a command line, as cargo hands it to a subcommand (`cargo-stagecraft stagecraft …`) or as a user types it.
@@ -60,7 +68,20 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Request, clap::
     if args.get(1).is_some_and(|arg| arg == "stagecraft") {
         args.remove(1);
     }
-    Cli::try_parse_from(args)?.into_request()
+    Cli::try_parse_from(args).map_err(with_similar_verb)?.into_request()
+}
+
+/// Clap suggests no verb behind `dev`, where arguments may stand in its place, and knows none of those that are missing it.
+fn with_similar_verb(mut error: clap::Error) -> clap::Error {
+    let word = error.get(ContextKind::InvalidArg).or(error.get(ContextKind::InvalidSubcommand));
+    let Some(ContextValue::String(word)) = word else { return error };
+    let names = |command: &clap::Command| command.get_subcommands().map(|it| it.get_name().to_string()).collect();
+    let cli = Cli::command();
+    let (verbs, of_dev): (Vec<_>, Vec<_>) = (names(&cli), cli.find_subcommand(DEV).map(names).unwrap_or_default());
+    let Some(verb) = similar(word, verbs.iter().chain(&of_dev).map(String::as_str)) else { return error };
+    let verb = if verbs.iter().any(|it| it == verb) { verb.to_string() } else { format!("{DEV} {verb}") };
+    error.insert(ContextKind::SuggestedSubcommand, ContextValue::Strings(vec![verb]));
+    error
 }
 
 /// The exit code of what clap has to say: success for help and version, else wrong usage.
@@ -107,11 +128,11 @@ const STYLES: Styles = Styles::styled()
 
 #[derive(Debug, Args)]
 struct Common {
-    /// Print errors only
+    /// Print errors only [env: CARGO_TERM_QUIET]
     #[arg(short, long, global = true, conflicts_with = "verbose")]
     quiet: bool,
 
-    /// Also print every command line run, the files used and what happens when
+    /// Also print every command line run, the files used and what happens when [env: CARGO_TERM_VERBOSE]
     #[arg(short, long, global = true)]
     verbose: bool,
 
@@ -134,14 +155,22 @@ struct Common {
     #[arg(long, global = true, value_name = "PATH")]
     manifest_path: Option<PathBuf>,
 
-    /// Compose project to use [default: COMPOSE_PROJECT_NAME, then what the compose file or its .env says, then the
-    /// name of the workspace's folder]
-    #[arg(long, global = true, value_name = "NAME", value_parser = project_name)]
-    project_name: Option<ProjectName>,
-}
+    /// For cargo: assert that Cargo.lock will remain unchanged
+    #[arg(long, global = true)]
+    locked: bool,
 
-fn project_name(name: &str) -> Result<ProjectName, String> {
-    ProjectName::new(name)
+    /// For cargo: run without accessing the network [env: CARGO_NET_OFFLINE]
+    #[arg(long, global = true)]
+    offline: bool,
+
+    /// For cargo: --locked and --offline
+    #[arg(long, global = true)]
+    frozen: bool,
+
+    /// Compose project to use [env: COMPOSE_PROJECT_NAME] [Cargo.toml: dev.project-name] [default: what the compose
+    /// file or its .env says, then the name of the workspace's folder]
+    #[arg(long, global = true, value_name = "NAME", value_parser = ProjectName::new)]
+    project_name: Option<ProjectName>,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -200,14 +229,17 @@ fn new_service(text: &str) -> Result<NewService, String> {
 #[command(
     long_about = "Start the dev stack of the workspace, stream its logs, and take it down at the end\n\nThe stack is \
                   what .stagecraft/dev/compose.yaml in the workspace root describes; where tables of Cargo.toml describe \
-                  it, that file is made from them and the crates are built. Ctrl+C stops and removes it.",
+                  it, that file is made from them and the crates are built. Ctrl+C stops and removes it.\n\nWhere an \
+                  option has [env: …] or [Cargo.toml: …] it can be set by that variable, or by that key of the table \
+                  [workspace.metadata.stagecraft]: the command line comes first, then the variable.",
     after_help = exit_codes()
 )]
 struct Dev {
     #[command(flatten)]
     start: Start,
 
-    /// Seconds that containers get to stop before they are killed [default: each service's stop_grace_period]
+    /// Seconds that containers get to stop before they are killed [env: STAGECRAFT_TIMEOUT] [Cargo.toml: timeout]
+    /// [default: each service's stop_grace_period]
     #[arg(long, global = true, value_name = "SECONDS")]
     timeout: Option<u32>,
 
@@ -229,21 +261,43 @@ struct Start {
     #[arg(long)]
     keep: bool,
 
-    /// Start without the service `traefik`
-    #[arg(long)]
-    no_traefik: bool,
+    #[command(flatten)]
+    traefik: TraefikFlags,
 
-    /// With --detach, return when every service is ready; without it, say when that is
-    #[arg(long)]
+    /// With --detach, return when every service is ready; without it, say when that is [env: STAGECRAFT_WAIT]
+    /// [Cargo.toml: wait]
+    #[arg(long, overrides_with = "no_wait")]
     wait: bool,
 
-    /// Seconds to wait for that [default: 120]
-    #[arg(long, value_name = "SECONDS", requires = "wait")]
+    /// Do not wait: the default
+    #[arg(long, overrides_with = "wait")]
+    no_wait: bool,
+
+    /// Wait, for this many seconds at most [env: STAGECRAFT_WAIT_TIMEOUT] [Cargo.toml: wait-timeout] [default: 120]
+    #[arg(long, value_name = "SECONDS", conflicts_with = "no_wait")]
     wait_timeout: Option<u32>,
 
     /// Arguments for `docker compose up`
     #[arg(last = true, value_name = "ARGS")]
     args: Vec<OsString>,
+}
+
+#[derive(Debug, Default, PartialEq, Eq, Args)]
+struct TraefikFlags {
+    /// With the service `traefik`, where there is one: the default [env: STAGECRAFT_TRAEFIK] [Cargo.toml: traefik]
+    #[arg(long, overrides_with = "no_traefik")]
+    traefik: bool,
+
+    /// Without it
+    #[arg(long, overrides_with = "traefik")]
+    no_traefik: bool,
+}
+
+impl TraefikFlags {
+    fn given(&self) -> Result<Option<Traefik>, clap::Error> {
+        let given = either(self.traefik, self.no_traefik);
+        Ok(given_or(given, settings::TRAEFIK, boolean)?.map(Traefik::from))
+    }
 }
 
 #[derive(Debug, Subcommand)]
@@ -278,9 +332,8 @@ const STATUS_CODES: &str = "Exit codes:\n  0     all services are ready\n  1    
 #[derive(Debug, Args)]
 #[command(after_help = STATUS_CODES)]
 struct Status {
-    /// The service `traefik` was left out
-    #[arg(long)]
-    no_traefik: bool,
+    #[command(flatten)]
+    traefik: TraefikFlags,
 }
 
 #[derive(Debug, Args)]
@@ -318,46 +371,67 @@ struct Down {
 impl Cli {
     fn into_request(self) -> Result<Request, clap::Error> {
         let Cli { common, verb } = self;
-        let selection = Selection {
-            manifest_path: common.manifest_path,
-            project_name: common.project_name.map_or_else(project_name_from_env, |name| Ok(Some(name)))?,
-        };
-        let verbosity = match (common.quiet, common.verbose) {
+        let shell = common.shell()?;
+        Ok(Request { verb: verb.into_verb(common.selection()?, shell.format)?, shell, warnings: odd_variables() })
+    }
+}
+
+impl Common {
+    fn shell(&self) -> Result<ShellOptions, clap::Error> {
+        let verbosity = match (self.quiet, self.verbose) {
             (true, _) => Verbosity::Quiet,
             (_, true) => Verbosity::Verbose,
-            _ => Verbosity::Normal,
+            _ => match (is_on(CARGO_TERM_QUIET)?, is_on(CARGO_TERM_VERBOSE)?) {
+                (true, true) => {
+                    return Err(usage(&format!("{CARGO_TERM_QUIET} and {CARGO_TERM_VERBOSE} cannot both be `true`")));
+                }
+                (true, _) => Verbosity::Quiet,
+                (_, true) => Verbosity::Verbose,
+                _ => Verbosity::Normal,
+            },
         };
-        let color = match common.color {
+        let color = match self.color {
             When::Auto => ColorChoice::Auto,
             When::Always => ColorChoice::Always,
             When::Never => ColorChoice::Never,
         };
-        let format = match common.message_format {
+        let format = match self.message_format {
             Format::Human => MessageFormat::Human,
             Format::Json => MessageFormat::Json,
         };
-        let shell = ShellOptions { verbosity, color, hyperlinks: None, format };
-        let dev = match verb {
+        let hyperlinks = given_or(None, CARGO_TERM_HYPERLINKS, boolean)?;
+        Ok(ShellOptions { verbosity, color, hyperlinks, format })
+    }
+
+    fn selection(self) -> Result<Selection, clap::Error> {
+        let flags = [("--frozen", self.frozen), ("--locked", self.locked), ("--offline", self.offline)];
+        let flags = flags.into_iter().filter_map(|(flag, given)| given.then_some(flag)).collect();
+        let manifest = ManifestOptions { path: self.manifest_path, flags };
+        let project_name = given_or(self.project_name, PROJECT_NAME, ProjectName::new)?;
+        Ok(Selection { manifest, project_name })
+    }
+}
+
+impl TopVerb {
+    fn into_verb(self, selection: Selection, format: MessageFormat) -> Result<Verb, clap::Error> {
+        let dev = match self {
             TopVerb::Dev(dev) => dev,
             TopVerb::Init(_) if format == MessageFormat::Json => {
                 return Err(usage("`init` has nothing to tell a program: it takes no --message-format json"));
             }
             TopVerb::Init(Init { services, route, dry_run }) => {
                 let reached = if route { Reached::Routed } else { Reached::Published };
-                let options = InitOptions { selection, services, reached, dry_run };
-                return Ok(Request { verb: Verb::Init(options), shell });
+                return Ok(Verb::Init(InitOptions { selection, services, reached, dry_run }));
             }
         };
         dev.check(format)?;
-        let traefik = |left_out| if left_out { Traefik::Off } else { Traefik::On };
-        let verb = match dev.verb {
+        let timeout = || given_or(dev.timeout, settings::TIMEOUT, seconds);
+        Ok(match dev.verb {
             None => Verb::Dev(DevOptions {
                 selection,
                 attach: if dev.start.detach { Attach::Detached } else { Attach::Foreground },
-                traefik: traefik(dev.start.no_traefik),
+                settings: Settings { timeout: timeout()?, ..dev.start.settings()? },
                 on_end: if dev.start.keep { OnEnd::Keep } else { OnEnd::TearDown },
-                timeout: dev.timeout,
-                wait: dev.start.wait(),
                 ci: is_ci(),
                 dry_run: dev.dry_run,
                 args: dev.start.args,
@@ -365,22 +439,21 @@ impl Cli {
             Some(DevVerb::Down(down)) => Verb::Down(DownOptions {
                 selection,
                 volumes: if down.volumes { Volumes::Remove } else { Volumes::Keep },
-                timeout: dev.timeout,
+                timeout: timeout()?,
                 dry_run: dev.dry_run,
             }),
             Some(DevVerb::Status(status)) => {
-                Verb::Status(StatusOptions { selection, traefik: traefik(status.no_traefik) })
+                Verb::Status(StatusOptions { selection, traefik: status.traefik.given()? })
             }
             Some(DevVerb::Logs(LogsArgs { follow, tail, services })) => {
                 Verb::Logs(LogsOptions { selection, logs: Logs { follow, tail, services } })
             }
             Some(DevVerb::List(List { prune })) => {
-                Verb::List(ListOptions { prune, timeout: dev.timeout, dry_run: dev.dry_run })
+                Verb::List(ListOptions { prune, timeout: timeout()?, dry_run: dev.dry_run })
             }
             Some(DevVerb::Env) => Verb::Env(EnvOptions { selection }),
             Some(DevVerb::Files(Files { check })) => Verb::Files(FilesOptions { selection, check }),
-        };
-        Ok(Request { verb, shell })
+        })
     }
 }
 
@@ -397,7 +470,7 @@ impl Dev {
             Some(DevVerb::Files(_)) => ("files", false),
         };
         if self.start != Start::default() {
-            let options = "--detach, --keep, --no-traefik or --wait";
+            let options = "--detach, --keep, --traefik, --no-traefik, --wait or --no-wait";
             return Err(usage(&format!("`dev {name}` starts nothing: it takes no {options}")));
         }
         if !tears_down && (self.timeout.is_some() || self.dry_run) {
@@ -411,12 +484,15 @@ impl Dev {
     }
 }
 
-/// How long a stack may take to become ready, unless something else is said.
-const WAIT_TIMEOUT: u32 = 120;
-
 impl Start {
-    fn wait(&self) -> Option<Duration> {
-        self.wait.then(|| Duration::from_secs(self.wait_timeout.unwrap_or(WAIT_TIMEOUT).into()))
+    fn settings(&self) -> Result<Settings, clap::Error> {
+        let wait = either(self.wait || self.wait_timeout.is_some(), self.no_wait);
+        Ok(Settings {
+            timeout: None,
+            traefik: self.traefik.given()?,
+            wait: given_or(wait, settings::WAIT, boolean)?,
+            wait_timeout: given_or(self.wait_timeout, settings::WAIT_TIMEOUT, seconds)?,
+        })
     }
 
     /// Arguments that would make `up` return early contradict a foreground run, which would take the stack down then.
@@ -443,17 +519,38 @@ fn is_ci() -> bool {
     std::env::var_os("CI").is_some_and(|value| !value.is_empty() && value != "false")
 }
 
-/// As Compose does, an empty variable counts as none.
-fn project_name_from_env() -> Result<Option<ProjectName>, clap::Error> {
-    match std::env::var_os(PROJECT_NAME) {
-        None => Ok(None),
-        Some(name) if name.is_empty() => Ok(None),
-        Some(name) => {
-            let name = name.to_string_lossy();
-            let parsed = ProjectName::new(&name);
-            parsed.map(Some).map_err(|rule| usage(&format!("invalid {PROJECT_NAME} `{name}`: {rule}")))
-        }
-    }
+/// What one of two flags says, if either is given.
+fn either(on: bool, off: bool) -> Option<bool> {
+    (on || off).then_some(on)
+}
+
+/// What the command line gives, else what a variable does. As for Compose, an empty one counts as none.
+fn given_or<T>(
+    given: Option<T>,
+    variable: &str,
+    read: impl Fn(&str) -> Result<T, String>,
+) -> Result<Option<T>, clap::Error> {
+    let value = std::env::var_os(variable).filter(|value| given.is_none() && !value.is_empty());
+    let Some(value) = value else { return Ok(given) };
+    let text = value.to_string_lossy();
+    read(&text).map(Some).map_err(|rule| usage(&format!("invalid {variable} `{text}`: {rule}")))
+}
+
+fn is_on(variable: &str) -> Result<bool, clap::Error> {
+    Ok(given_or(None, variable, boolean)? == Some(true))
+}
+
+/// Variables with which one of ours may be meant. Others that begin alike may be somebody else's.
+fn odd_variables() -> Vec<String> {
+    let ours = || settings::VARIABLES.into_iter().filter_map(|name| name.strip_prefix(settings::PREFIX));
+    let names = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
+    let odd = names.filter_map(|name| {
+        let name = name.strip_prefix(settings::PREFIX)?;
+        let meant = similar(name, ours()).filter(|meant| *meant != name)?;
+        let prefix = settings::PREFIX;
+        Some(format!("variable `{prefix}{name}` is not known; one with a similar name is: `{prefix}{meant}`"))
+    });
+    odd.collect()
 }
 
 /// As for cargo, it is the variable that decides of help and of wrong command lines, which are told before `--color` is read.
@@ -473,6 +570,8 @@ fn exit_codes() -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     fn parsed(line: &str) -> Result<Request, clap::Error> {
@@ -500,13 +599,13 @@ mod tests {
     #[test]
     fn flags_become_policies() {
         let options = dev("x dev --keep --no-traefik --timeout 7 --dry-run --project-name p --manifest-path M -- a -b");
-        assert_eq!(options.traefik, Traefik::Off);
+        assert_eq!(options.settings.traefik, Some(Traefik::Off));
         assert_eq!(options.on_end, OnEnd::Keep);
-        assert_eq!(options.timeout, Some(7));
+        assert_eq!(options.settings.timeout, Some(7));
         assert!(options.dry_run);
         assert_eq!(options.args, ["a", "-b"]);
         assert_eq!(options.selection.project_name.unwrap().as_str(), "p");
-        assert_eq!(options.selection.manifest_path.unwrap(), PathBuf::from("M"));
+        assert_eq!(options.selection.manifest.path.unwrap(), PathBuf::from("M"));
     }
 
     #[test]
@@ -521,9 +620,29 @@ mod tests {
 
     #[test]
     fn a_wait_has_a_time() {
-        assert_eq!(dev("x dev -d").wait, None);
-        assert_eq!(dev("x dev -d --wait").wait, Some(Duration::from_secs(120)));
-        assert_eq!(dev("x dev --wait --wait-timeout 3").wait, Some(Duration::from_secs(3)));
+        let wait = |line: &str| dev(line).settings.wait();
+        assert_eq!(wait("x dev -d"), None);
+        assert_eq!(wait("x dev -d --wait"), Some(Duration::from_secs(120)));
+        assert_eq!(wait("x dev --wait --wait-timeout 3"), Some(Duration::from_secs(3)));
+        assert_eq!(wait("x dev --wait-timeout 3"), Some(Duration::from_secs(3)), "who says how long wants to wait");
+    }
+
+    #[test]
+    fn of_two_flags_that_contradict_each_other_the_last_one_counts() {
+        let settings = |line: &str| dev(line).settings;
+        assert_eq!(settings("x dev --wait --no-wait").wait, Some(false));
+        assert_eq!(settings("x dev --no-wait --wait").wait, Some(true));
+        assert_eq!(settings("x dev --traefik --no-traefik").traefik, Some(Traefik::Off));
+        assert_eq!(settings("x dev --no-traefik --traefik").traefik, Some(Traefik::On));
+    }
+
+    #[test]
+    fn what_cargo_may_do_is_passed_on_whatever_the_verb() {
+        let flags = |line: &str| dev(line).selection.manifest.flags;
+        assert!(flags("x dev").is_empty());
+        assert_eq!(flags("x dev --locked --offline"), ["--locked", "--offline"]);
+        let Verb::Down(options) = parsed("x dev --frozen down").unwrap().verb else { panic!("no down") };
+        assert_eq!(options.selection.manifest.flags, ["--frozen"]);
     }
 
     #[test]
@@ -561,8 +680,10 @@ mod tests {
             "x dev -- -Vd",
             "x dev -- --detach=true",
             "x dev -- --no-start",
-            "x dev --wait-timeout 3",
+            "x dev --wait-timeout 3 --no-wait",
             "x dev --wait status",
+            "x dev --no-wait down",
+            "x dev --traefik down",
             "x dev status web",
             "x dev status --dry-run",
             "x dev status --detach",

@@ -16,6 +16,7 @@
 //! | [`cargo`] | how the binaries are built that are services |
 //! | [`compose`] | which `docker compose` command does what, and what the answers mean |
 //! | [`engine`] | what of a project exists on the engine, how it is, and where that is |
+//! | [`settings`] | what options are where the command line does not say |
 //! | [`manifest`] | what a table of Cargo.toml may hold |
 //! | [`workspace`] | where the workspace and its compose file are |
 //! | [`suggest`] | what may have been meant |
@@ -42,6 +43,7 @@ pub mod ports;
 pub mod process;
 pub mod readiness;
 pub mod report;
+pub mod settings;
 pub mod shell;
 pub mod suggest;
 pub mod workspace;
@@ -75,6 +77,9 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         }
     };
     let shell = Arc::new(Shell::stdio(&request.shell));
+    for warning in &request.warnings {
+        shell.warn(warning);
+    }
     let code = perform(&request.verb, &shell).unwrap_or_else(|error| report(&error, &shell));
     shell.message(&Message::Finished { exit_code: code.number() });
     ExitCode::from(code.number())

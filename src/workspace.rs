@@ -27,6 +27,10 @@ pub struct Workspace {
     pub target_dir: PathBuf,
     /// `workspace.metadata.stagecraft.dev`; null without one, or where cargo could not be asked.
     pub metadata: Value,
+    /// `workspace.metadata.stagecraft` without that; null in the same cases.
+    pub settings: Value,
+    /// What cargo is given whenever it is called: those of [`ManifestOptions`].
+    pub cargo_flags: Vec<&'static str>,
     /// Its members, by name; none where cargo could not be asked.
     pub packages: Vec<Package>,
 }
@@ -40,12 +44,23 @@ pub struct Package {
     pub manifest_path: PathBuf,
     /// `package.metadata.stagecraft.dev`; null without one.
     pub metadata: Value,
+    /// `package.metadata.stagecraft` without that; null without one.
+    pub settings: Value,
     /// The names of its binaries, sorted.
     pub binaries: Vec<String>,
     /// Which of them `cargo run` runs, where it says.
     pub default_run: Option<String>,
     /// The names of its features.
     pub features: Vec<String>,
+}
+
+/// Where to look for the workspace, and what cargo may do meanwhile: the options that cargo itself calls so.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ManifestOptions {
+    /// The Cargo.toml to start from instead of the current directory.
+    pub path: Option<PathBuf>,
+    /// `--frozen`, `--locked` and `--offline`, as far as they are given.
+    pub flags: Vec<&'static str>,
 }
 
 /// What to do where a member's manifest is broken.
@@ -58,7 +73,7 @@ pub enum BrokenMember {
 }
 
 impl Workspace {
-    /// The workspace that `manifest_path` or else `cwd` lies in, by `cargo metadata --no-deps`, which needs no network
+    /// The workspace that the manifest of `options` or else `cwd` lies in, by `cargo metadata --no-deps`, which needs no network
     /// and writes no lock file.
     ///
     /// # Errors
@@ -66,10 +81,11 @@ impl Workspace {
     pub fn discover(
         executor: &dyn Executor,
         cwd: &Path,
-        manifest_path: Option<&Path>,
+        options: &ManifestOptions,
         broken_member: BrokenMember,
     ) -> Result<Workspace, Failure> {
-        Workspace::from_metadata(executor, cwd, manifest_path)
+        let manifest_path = options.path.as_deref();
+        Workspace::from_metadata(executor, cwd, options)
             .or_else(|rejected| match broken_member {
                 BrokenMember::Refuse => Err(rejected),
                 BrokenMember::Tolerate => Workspace::from_locate_project(executor, cwd, manifest_path)
@@ -82,29 +98,31 @@ impl Workspace {
             })
     }
 
-    fn from_metadata(executor: &dyn Executor, cwd: &Path, manifest_path: Option<&Path>) -> anyhow::Result<Workspace> {
+    fn from_metadata(executor: &dyn Executor, cwd: &Path, options: &ManifestOptions) -> anyhow::Result<Workspace> {
         let mut command = MetadataCommand::new();
         command.no_deps().current_dir(cwd);
-        if let Some(path) = manifest_path {
+        command.other_options(options.flags.iter().map(ToString::to_string).collect::<Vec<_>>());
+        if let Some(path) = &options.path {
             command.manifest_path(path);
         }
         let invocation = Invocation::from(command.cargo_command());
         let stdout = ask_cargo(executor, &invocation)?;
         let metadata = MetadataCommand::parse(String::from_utf8_lossy(&stdout))
             .context("cannot read what `cargo metadata` printed")?;
-        Ok(Workspace::read(metadata))
+        Ok(Workspace { cargo_flags: options.flags.clone(), ..Workspace::read(metadata) })
     }
 
     fn read(metadata: Metadata) -> Workspace {
-        let ours = |metadata: &Value| metadata.pointer("/stagecraft/dev").cloned().unwrap_or_default();
         let package = |package: cargo_metadata::Package| {
+            let (metadata, settings) = ours(&package.metadata);
             let binaries = package.targets.iter().filter(|target| target.is_bin());
             let mut binaries: Vec<String> = binaries.map(|target| target.name.clone()).collect();
             binaries.sort();
             Package {
                 name: package.name.to_string(),
                 manifest_path: package.manifest_path.into_std_path_buf(),
-                metadata: ours(&package.metadata),
+                metadata,
+                settings,
                 binaries,
                 default_run: package.default_run,
                 features: package.features.into_keys().collect(),
@@ -112,10 +130,13 @@ impl Workspace {
         };
         let mut packages: Vec<Package> = metadata.packages.into_iter().map(package).collect();
         packages.sort_by(|a, b| a.name.cmp(&b.name));
+        let (workspace_metadata, settings) = ours(&metadata.workspace_metadata);
         Workspace {
             root: metadata.workspace_root.into_std_path_buf(),
             target_dir: metadata.target_directory.into_std_path_buf(),
-            metadata: ours(&metadata.workspace_metadata),
+            metadata: workspace_metadata,
+            settings,
+            cargo_flags: Vec::new(),
             packages,
         }
     }
@@ -194,6 +215,13 @@ impl Workspace {
             )),
         })
     }
+}
+
+/// What a manifest says of the dev stack, and what else it says to us.
+fn ours(metadata: &Value) -> (Value, Value) {
+    let mut ours = metadata.get("stagecraft").cloned().unwrap_or_default();
+    let dev = ours.as_object_mut().and_then(|table| table.remove("dev"));
+    (dev.unwrap_or_default(), ours)
 }
 
 /// The checkout that a dev dir stands for; any other folder stands for itself.

@@ -88,6 +88,12 @@ pub enum Traefik {
     Off,
 }
 
+impl From<bool> for Traefik {
+    fn from(is_on: bool) -> Traefik {
+        if is_on { Traefik::On } else { Traefik::Off }
+    }
+}
+
 /// How wide a `down` reaches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reach {

@@ -3,7 +3,6 @@
 use std::ffi::OsString;
 use std::panic::resume_unwind;
 use std::thread;
-use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
 
@@ -15,6 +14,7 @@ use crate::exit::Code;
 use crate::message::Message;
 use crate::ports::{self, Taken};
 use crate::process::{Expected, Logger, OnEnd, Options, Runner, Teardown, waiting_for_others};
+use crate::settings::Settings;
 use crate::workspace::{BrokenMember, COMPOSE_FILE, DEV_DIR, Workspace};
 
 /// The grace after an interrupt in a CI job, in seconds. GitHub's runner sends SIGINT, SIGTERM 7.5 s later, and kills
@@ -28,14 +28,10 @@ pub struct DevOptions {
     pub selection: Selection,
     /// Stay attached or return.
     pub attach: Attach,
-    /// With or without the service `traefik`.
-    pub traefik: Traefik,
+    /// What the command line and the variables set; Cargo.toml has the rest.
+    pub settings: Settings,
     /// What to do with what a failed start or a finished foreground run leaves.
     pub on_end: OnEnd,
-    /// Grace for containers in seconds; without it each service's own counts.
-    pub timeout: Option<u32>,
-    /// How long to wait until everything is ready, if that is asked for.
-    pub wait: Option<Duration>,
     /// Whether this is a CI job, whose runner does not wait for long after an interrupt.
     pub ci: bool,
     /// Print the commands instead of running them.
@@ -49,14 +45,15 @@ pub struct DevOptions {
 /// # Errors
 /// Before anything is started: [`Code::NothingToRun`], [`Code::EngineUnavailable`].
 pub fn dev(options: &DevOptions, cx: &Context<'_>) -> anyhow::Result<Code> {
-    let manifest_path = options.selection.manifest_path.as_deref();
-    let workspace = Workspace::discover(cx.executor.as_ref(), cx.cwd, manifest_path, BrokenMember::Refuse)?;
+    let workspace =
+        Workspace::discover(cx.executor.as_ref(), cx.cwd, &options.selection.manifest, BrokenMember::Refuse)?;
     cx.shell.detail("Workspace", &workspace.root().display().to_string());
     cx.shell.detail("Dev dir", DEV_DIR);
     cx.shell.detail("Compose file", COMPOSE_FILE);
+    let settings = options.settings.or(Settings::of(&workspace)?);
     let files = DevFiles::of(&workspace)?;
     if options.dry_run {
-        return dry_run(options, cx, &workspace, &files);
+        return dry_run(options, settings, cx, &workspace, &files);
     }
     files.write(cx, &workspace)?;
     let executor = cx.executor.as_ref();
@@ -67,7 +64,7 @@ pub fn dev(options: &DevOptions, cx: &Context<'_>) -> anyhow::Result<Code> {
     });
     let (mut stack, target) = (stack?, target.unwrap_or_else(|panic| resume_unwind(panic))?);
     cx.shell.detail("Project", stack.project.as_str());
-    let traefik = traefik_of(options, cx, stack.has(TRAEFIK));
+    let traefik = traefik_of(options, settings, cx, stack.has(TRAEFIK));
     stack.leave_out(traefik);
     let expected = Expected::new(&stack, traefik, &options.args);
     let binaries =
@@ -114,10 +111,10 @@ pub fn dev(options: &DevOptions, cx: &Context<'_>) -> anyhow::Result<Code> {
         traefik,
         on_end: options.on_end,
         before,
-        wait: options.wait,
+        wait: settings.wait(),
         args: options.args.clone(),
         teardown: Teardown {
-            timeout: options.timeout,
+            timeout: settings.timeout,
             interrupt_timeout: options.ci.then_some(CI_GRACE),
             volumes: Volumes::Keep,
             verbosity: cx.shell.verbosity(),
@@ -136,18 +133,24 @@ fn is_started(stack: &Stack, expected: &Expected, service: &str) -> bool {
 }
 
 /// What to leave out of a stack that has the service `traefik`, or has not.
-fn traefik_of(options: &DevOptions, cx: &Context<'_>, has_traefik: bool) -> Traefik {
-    match options.traefik {
-        Traefik::Off if !has_traefik => {
-            cx.shell.note("the stack has no active service `traefik` to leave out");
-            Traefik::On
-        }
-        choice => choice,
+fn traefik_of(options: &DevOptions, settings: Settings, cx: &Context<'_>, has_traefik: bool) -> Traefik {
+    if has_traefik {
+        return settings.traefik();
     }
+    if options.settings.traefik == Some(Traefik::Off) {
+        cx.shell.note("the stack has no active service `traefik` to leave out");
+    }
+    Traefik::On
 }
 
 /// Says which files would be written, and prints the commands.
-fn dry_run(options: &DevOptions, cx: &Context<'_>, workspace: &Workspace, files: &DevFiles) -> anyhow::Result<Code> {
+fn dry_run(
+    options: &DevOptions,
+    settings: Settings,
+    cx: &Context<'_>,
+    workspace: &Workspace,
+    files: &DevFiles,
+) -> anyhow::Result<Code> {
     files.tell(cx, false);
     let stack = match &files.topology {
         // What is not there yet cannot be resolved.
@@ -158,7 +161,7 @@ fn dry_run(options: &DevOptions, cx: &Context<'_>, workspace: &Workspace, files:
         _ => resolve(cx, workspace, &options.selection)?,
     };
     cx.shell.detail("Project", stack.project.as_str());
-    let traefik = traefik_of(options, cx, stack.has(TRAEFIK));
+    let traefik = traefik_of(options, settings, cx, stack.has(TRAEFIK));
     let compose = Compose::new(workspace, stack.project.clone())?;
     if cx.cwd != workspace.root() {
         cx.shell.note(&format!("these commands are for {}", workspace.root().display()));
@@ -168,7 +171,7 @@ fn dry_run(options: &DevOptions, cx: &Context<'_>, workspace: &Workspace, files:
     let is_wanted = |service: &str| is_started(&stack, &expected, service);
     let mut commands = files.builds(cx, workspace, target.as_deref(), &is_wanted)?;
     commands.push(compose.up(options.attach, traefik, &options.args));
-    commands.push(compose.down(Reach::File, options.timeout, Volumes::Keep));
+    commands.push(compose.down(Reach::File, settings.timeout, Volumes::Keep));
     for command in commands {
         cx.shell.print_command(&command.line()).context("cannot write to stdout")?;
     }

@@ -2,7 +2,7 @@
 
 use anyhow::Context as _;
 
-use super::{Context, Selection, Target, own_containers, take_lock, target};
+use super::{Context, Selection, Target, own_containers, settings_if_sound, take_lock, target};
 use crate::compose::{Compose, Volumes};
 use crate::exit::Code;
 use crate::process::{Logger, Runner, Teardown};
@@ -15,7 +15,7 @@ pub struct DownOptions {
     pub selection: Selection,
     /// Whether the volumes go too.
     pub volumes: Volumes,
-    /// Grace for containers in seconds; without it each service's own counts.
+    /// Grace for containers in seconds; without it Cargo.toml's, then each service's own counts.
     pub timeout: Option<u32>,
     /// Print the command instead of running it.
     pub dry_run: bool,
@@ -26,25 +26,22 @@ pub struct DownOptions {
 /// # Errors
 /// Before anything is touched: [`Code::NothingToRun`], [`Code::EngineUnavailable`].
 pub fn down(options: &DownOptions, cx: &Context<'_>) -> anyhow::Result<Code> {
-    let manifest_path = options.selection.manifest_path.as_deref();
-    let workspace = Workspace::discover(cx.executor.as_ref(), cx.cwd, manifest_path, BrokenMember::Tolerate)?;
+    let workspace =
+        Workspace::discover(cx.executor.as_ref(), cx.cwd, &options.selection.manifest, BrokenMember::Tolerate)?;
     cx.shell.detail("Workspace", &workspace.root().display().to_string());
+    let timeout = options.timeout.or(settings_if_sound(cx, &workspace).timeout);
     let Target { project, reach, .. } = target(cx, &workspace, &options.selection)?;
     cx.shell.detail("Project", project.as_str());
     let compose = Compose::new(&workspace, project)?;
     if options.dry_run {
-        let down = compose.down(reach, options.timeout, options.volumes);
+        let down = compose.down(reach, timeout, options.volumes);
         cx.shell.print_command(&down.line()).context("cannot write to stdout")?;
         return Ok(Code::Success);
     }
     let lock = take_lock(cx, compose.project());
     own_containers(cx, &workspace, compose.project())?;
-    let teardown = Teardown {
-        timeout: options.timeout,
-        interrupt_timeout: None,
-        volumes: options.volumes,
-        verbosity: cx.shell.verbosity(),
-    };
+    let teardown =
+        Teardown { timeout, interrupt_timeout: None, volumes: options.volumes, verbosity: cx.shell.verbosity() };
     let runner = Runner::new(cx.executor.clone(), cx.shell, cx.hook, cx.arm);
     Ok(runner.take_down(&compose, reach, teardown, lock)?.code())
 }

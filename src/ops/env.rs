@@ -36,8 +36,8 @@ struct Variable {
 /// # Errors
 /// [`Code::NothingToRun`] if nothing has been started, or two services make the same name; [`Code::EngineUnavailable`].
 pub fn env(options: &EnvOptions, cx: &Context<'_>) -> anyhow::Result<Code> {
-    let manifest_path = options.selection.manifest_path.as_deref();
-    let workspace = Workspace::discover(cx.executor.as_ref(), cx.cwd, manifest_path, BrokenMember::Tolerate)?;
+    let workspace =
+        Workspace::discover(cx.executor.as_ref(), cx.cwd, &options.selection.manifest, BrokenMember::Tolerate)?;
     let stack = resolve(cx, &workspace, &options.selection)?;
     let findings = findings(cx, &workspace, &stack)?;
     let endpoint = Endpoint::current(cx.executor.as_ref());

@@ -14,6 +14,7 @@ use crate::engine;
 use crate::exit::Code;
 use crate::message::Message;
 use crate::process::{Answer, Executor, Interrupt, Invocation, Logger, output_until_interrupt};
+use crate::settings::Settings;
 use crate::workspace::{BrokenMember, DEV_DIR, Workspace};
 
 /// What `dev files` is asked to do.
@@ -31,8 +32,9 @@ pub struct FilesOptions {
 /// [`Code::NothingToRun`] if the manifests cannot be understood, say nothing of a stack, or somebody else's file is in the
 /// way.
 pub fn files(options: &FilesOptions, cx: &Context<'_>) -> anyhow::Result<Code> {
-    let manifest_path = options.selection.manifest_path.as_deref();
-    let workspace = Workspace::discover(cx.executor.as_ref(), cx.cwd, manifest_path, BrokenMember::Refuse)?;
+    let workspace =
+        Workspace::discover(cx.executor.as_ref(), cx.cwd, &options.selection.manifest, BrokenMember::Refuse)?;
+    Settings::of(&workspace)?;
     let files = DevFiles::of(&workspace)?;
     if files.topology.is_none() && files.changes.is_empty() {
         let error = anyhow!("no Cargo.toml of {} describes a dev stack", workspace.root().display());

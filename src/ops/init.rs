@@ -43,8 +43,8 @@ pub struct NewService {
 /// [`Code::NothingToRun`] if there is no such binary, it is a service already, or the stack is described by a compose file;
 /// nothing has been written then.
 pub fn init(options: &InitOptions, cx: &Context<'_>) -> anyhow::Result<Code> {
-    let manifest_path = options.selection.manifest_path.as_deref();
-    let workspace = Workspace::discover(cx.executor.as_ref(), cx.cwd, manifest_path, BrokenMember::Refuse)?;
+    let workspace =
+        Workspace::discover(cx.executor.as_ref(), cx.cwd, &options.selection.manifest, BrokenMember::Refuse)?;
     show(cx, &workspace);
     if options.services.is_empty() {
         cx.shell.help("name those that are to be services: `cargo stagecraft init --service api:8080`");

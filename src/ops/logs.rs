@@ -24,8 +24,8 @@ pub struct LogsOptions {
 /// [`Code::NothingToRun`] if nothing has been started; [`Code::Usage`] if the stack has no such service;
 /// [`Code::EngineUnavailable`].
 pub fn logs(options: &LogsOptions, cx: &Context<'_>) -> anyhow::Result<Code> {
-    let manifest_path = options.selection.manifest_path.as_deref();
-    let workspace = Workspace::discover(cx.executor.as_ref(), cx.cwd, manifest_path, BrokenMember::Tolerate)?;
+    let workspace =
+        Workspace::discover(cx.executor.as_ref(), cx.cwd, &options.selection.manifest, BrokenMember::Tolerate)?;
     let target = target(cx, &workspace, &options.selection)?;
     let containers = own_containers(cx, &workspace, &target.project)?;
     if containers.is_empty() {

@@ -13,7 +13,7 @@ mod status;
 use std::ffi::OsString;
 use std::fs;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::thread;
 
@@ -33,8 +33,9 @@ use crate::compose::{self, NameChoice, ProjectName, Reach, Stack};
 use crate::engine::{self, Container};
 use crate::exit::{Code, Failure};
 use crate::process::{Arm, Executor, Hook, Logger, ProjectLock, SETTLE, waiting_for_others};
+use crate::settings::Settings;
 use crate::shell::Shell;
-use crate::workspace::{COMPOSE_FILE, Workspace, checkout_of};
+use crate::workspace::{COMPOSE_FILE, ManifestOptions, Workspace, checkout_of};
 
 /// The tools that a verb works with.
 pub struct Context<'a> {
@@ -53,8 +54,8 @@ pub struct Context<'a> {
 /// What every verb needs to know about the stack that is meant.
 #[derive(Clone, Debug, Default)]
 pub struct Selection {
-    /// The Cargo.toml to start from instead of the current directory.
-    pub manifest_path: Option<PathBuf>,
+    /// Where to look for the workspace.
+    pub manifest: ManifestOptions,
     /// The project's name, if the command line or the environment gives one.
     pub project_name: Option<ProjectName>,
 }
@@ -63,6 +64,14 @@ pub struct Selection {
 fn default_name(workspace: &Workspace) -> Option<ProjectName> {
     let root = workspace.root().canonicalize().unwrap_or_else(|_| workspace.root().to_owned());
     ProjectName::normalized(root.file_name()?)
+}
+
+/// The settings of Cargo.toml for a verb that looks at a stack or takes it down, which goes on without those that make no sense.
+fn settings_if_sound(cx: &Context<'_>, workspace: &Workspace) -> Settings {
+    Settings::of(workspace).unwrap_or_else(|error| {
+        cx.shell.warn(&format!("{error}; going on without settings"));
+        Settings::default()
+    })
 }
 
 /// The stack as Compose understands it.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
 
-use super::{Context, Selection, own_containers, resolve};
+use super::{Context, Selection, own_containers, resolve, settings_if_sound};
 use crate::compose::{Stack, Traefik};
 use crate::diagnosis::Finding;
 use crate::engine::{self, Endpoint};
@@ -24,8 +24,8 @@ const STEADY: Duration = Duration::from_secs(10);
 pub struct StatusOptions {
     /// Which stack.
     pub selection: Selection,
-    /// Whether the service `traefik` is part of it.
-    pub traefik: Traefik,
+    /// Whether the service `traefik` is part of it; without it Cargo.toml says.
+    pub traefik: Option<Traefik>,
 }
 
 /// Prints how each service is, and returns success if all of them are what they should be, [`Code::Failed`] if not.
@@ -33,12 +33,12 @@ pub struct StatusOptions {
 /// # Errors
 /// [`Code::NothingToRun`] if nothing has been started, or there is no stack; [`Code::EngineUnavailable`].
 pub fn status(options: &StatusOptions, cx: &Context<'_>) -> anyhow::Result<Code> {
-    let manifest_path = options.selection.manifest_path.as_deref();
-    let workspace = Workspace::discover(cx.executor.as_ref(), cx.cwd, manifest_path, BrokenMember::Tolerate)?;
+    let workspace =
+        Workspace::discover(cx.executor.as_ref(), cx.cwd, &options.selection.manifest, BrokenMember::Tolerate)?;
     cx.shell.detail("Workspace", &workspace.root().display().to_string());
     let mut stack = resolve(cx, &workspace, &options.selection)?;
     cx.shell.detail("Project", stack.project.as_str());
-    stack.leave_out(options.traefik);
+    stack.leave_out(options.traefik.unwrap_or_else(|| settings_if_sound(cx, &workspace).traefik()));
     let findings = findings(cx, &workspace, &stack)?;
     let endpoint = Endpoint::current(cx.executor.as_ref());
     let project = stack.project.as_str();

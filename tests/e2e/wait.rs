@@ -8,6 +8,7 @@ use crate::stage::{Stage, polite, service, stack};
 on_both_pairs![
     a_stack_that_is_ready_already,
     a_changed_service_is_waited_for,
+    set_in_cargo_toml,
     foreground,
     foreground_that_never_is,
     in_a_terminal,
@@ -50,6 +51,16 @@ fn a_changed_service_is_waited_for(stage: &Stage) {
     let ended = stage.tool(&["dev", "--detach", "--wait"]).run().with(0);
     ended.says("Waiting for web: up for less than 3 s").does_not_say("Waiting for db");
     assert_eq!(stage.container("db"), db);
+    stage.take_down();
+}
+
+fn set_in_cargo_toml(stage: &Stage) {
+    let settings = "[workspace.metadata.stagecraft]\nwait = true\ntimeout = 1\n";
+    crate::stage::write(&stage.root().join("Cargo.toml"), &format!("[workspace]\nmembers = [\"app\"]\n{settings}"));
+    stage.compose(&stack(&[polite("web", &[])]));
+    stage.tool(&["dev", "--detach", "--no-wait"]).run().with(0).does_not_say(", ready");
+    stage.tool(&["dev", "down", "-v"]).run().with(0).says(" down --timeout 1\n");
+    stage.tool(&["dev", "--detach"]).run().with(0).says(", ready");
     stage.take_down();
 }
 

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 use cargo_stagecraft::devfile::{self, Topology};
 use cargo_stagecraft::process::System;
-use cargo_stagecraft::workspace::{BrokenMember, Workspace};
+use cargo_stagecraft::workspace::{BrokenMember, ManifestOptions, Workspace};
 use proptest::prelude::*;
 use proptest::test_runner::Config;
 use serde_json::{Map, Value};
@@ -84,7 +84,7 @@ fn bless(tree: &str, made: &BTreeMap<String, String>) {
 fn discover(files: &BTreeMap<String, String>) -> (TempDir, Workspace) {
     let dir = tempfile::Builder::new().prefix("stagecraft-").tempdir().unwrap();
     write(dir.path(), files);
-    let workspace = Workspace::discover(&System, dir.path(), None, BrokenMember::Refuse);
+    let workspace = Workspace::discover(&System, dir.path(), &ManifestOptions::default(), BrokenMember::Refuse);
     (dir, workspace.unwrap())
 }
 

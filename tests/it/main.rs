@@ -11,6 +11,7 @@ mod guard;
 mod init;
 mod lifecycle;
 mod messages;
+mod settings;
 mod spec;
 mod support;
 mod terminal;

@@ -13,6 +13,7 @@ use cargo_stagecraft::compose::{self, Attach, Compose, Logs, NameChoice, Project
 use cargo_stagecraft::engine;
 use cargo_stagecraft::exit::Code;
 use cargo_stagecraft::process::{Executor, Invocation, OnExit, Running};
+use cargo_stagecraft::settings;
 use cargo_stagecraft::workspace::Workspace;
 use serde::Deserialize;
 
@@ -232,6 +233,49 @@ fn the_options_of_spec_and_readme_are_those_of_the_command_line() {
     }
 }
 
+/// What stands in the help of an option after `[<mark>: `, each up to its bracket.
+fn marked(help: &str, mark: &str) -> BTreeSet<String> {
+    let begins = format!("[{mark}: ");
+    help.split(&*begins).skip(1).map(|rest| rest.split(']').next().unwrap().to_string()).collect()
+}
+
+#[test]
+fn the_settings_of_the_spec_are_those_of_the_code_and_of_help() {
+    let words = |cell: &str| -> BTreeSet<String> {
+        cell.split(['`', ' ', ',']).filter(|word| !word.is_empty()).map(str::to_string).collect()
+    };
+    let rows = table(&read("spec/settings.md"), "# Settings");
+    assert!(!rows.is_empty());
+    // Each option's marks, by what is set.
+    let mut said: BTreeSet<(BTreeSet<String>, BTreeSet<String>)> = BTreeSet::new();
+    let (mut variables, mut keys) = (BTreeSet::new(), BTreeSet::new());
+    let command = cargo_stagecraft::cli::command();
+    let dev = command.find_subcommand("dev").unwrap();
+    let arguments: Vec<&clap::Arg> = command.get_arguments().chain(dev.get_arguments()).collect();
+    let help = |long: &str| -> String {
+        let arg = arguments.iter().find(|arg| arg.get_long() == long.strip_prefix("--")).expect(long);
+        let variable = arg.get_env().map(|name| format!("[env: {}]", name.to_str().unwrap())).unwrap_or_default();
+        format!("{}{variable}", arg.get_help().unwrap())
+    };
+    let dev_help = |long: &str| (marked(&help(long), "env"), marked(&help(long), "Cargo.toml"));
+    for row in &rows {
+        let [_, options, variable, key, _] = row.as_slice() else { panic!("{row:?}") };
+        let (variable, key) = (words(variable), words(key));
+        if let Some(first) = options.split('`').nth(1) {
+            assert_eq!(dev_help(first), (variable.clone(), key.clone()), "{first}");
+            said.insert((variable.clone(), key.clone()));
+        }
+        variables.extend(variable.into_iter().filter(|name| name.starts_with(settings::PREFIX)));
+        keys.extend(key.into_iter().filter(|key| !key.starts_with("dev.")));
+    }
+    for arg in &arguments {
+        let marks = arg.get_long().map(|long| dev_help(&format!("--{long}"))).unwrap_or_default();
+        assert!(marks == Default::default() || said.contains(&marks), "{:?} is not in spec/settings.md", arg.get_id());
+    }
+    assert_eq!(variables, settings::VARIABLES.map(str::to_string).into());
+    assert_eq!(keys, settings::KEYS.map(str::to_string).into());
+}
+
 #[test]
 fn each_outside_crate_appears_in_its_one_room() {
     let rooms = [
@@ -275,6 +319,7 @@ fn no_room_imports_from_a_floor_above() {
         ("suggest", 0),
         ("workspace", 1),
         ("manifest", 1),
+        ("settings", 1),
         ("compose", 1),
         ("engine", 1),
         ("ports", 1),

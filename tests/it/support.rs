@@ -24,7 +24,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, waitid};
 use rustix::pty::OpenptFlags;
-use rustix::termios::Termios;
+use rustix::termios::{Termios, Winsize};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use snapbox::Assert;
@@ -111,8 +111,20 @@ impl Sandbox {
         let mut command = Command::new(program);
         command.args(args).current_dir(&self.root);
         let meddling = |key: &str| {
-            let prefixes = ["COMPOSE_", "DOCKER_", "CARGO", "CLICOLOR", "GITHUB_"];
-            let meddling = prefixes.iter().any(|prefix| key.starts_with(prefix)) || ["CI", "NO_COLOR"].contains(&key);
+            let prefixes = ["COMPOSE_", "DOCKER_", "CARGO", "CLICOLOR", "GITHUB_", "STAGECRAFT_"];
+            // What terminals set to be known by.
+            let terminals = [
+                "COLORTERM",
+                "DOMTERM",
+                "FORCE_HYPERLINK",
+                "KONSOLE_VERSION",
+                "TERM_PROGRAM",
+                "VTE_VERSION",
+                "WT_SESSION",
+            ];
+            let meddling = prefixes.iter().any(|prefix| key.starts_with(prefix))
+                || terminals.contains(&key)
+                || ["CI", "NO_COLOR"].contains(&key);
             // Without it cargo would look for its toolchains elsewhere.
             meddling && key != "CARGO_HOME"
         };
@@ -130,7 +142,7 @@ impl Sandbox {
         command.env("TERM", "xterm").env("COLUMNS", "100");
         // Were there ever a panic, a test would see all of it.
         command.env("RUST_BACKTRACE", "1");
-        Program { sandbox: self, command, stdin: None, stdout: None, stderr: None, ignored: Vec::new() }
+        Program { sandbox: self, command, stdin: None, stdout: None, stderr: None, columns: 0, ignored: Vec::new() }
     }
 
     /// Runs the program with these arguments to its end.
@@ -162,6 +174,7 @@ pub struct Program<'a> {
     stdin: Option<Stdio>,
     stdout: Option<Stdio>,
     stderr: Option<Stdio>,
+    columns: u16,
     ignored: Vec<Signal>,
 }
 
@@ -197,6 +210,12 @@ impl<'a> Program<'a> {
         self
     }
 
+    /// Says how wide a terminal of its own is; otherwise nobody knows.
+    pub fn columns(mut self, columns: u16) -> Self {
+        self.columns = columns;
+        self
+    }
+
     /// Runs it to its end.
     pub fn run(self) -> Finished {
         self.start().wait()
@@ -223,6 +242,8 @@ impl<'a> Program<'a> {
         let master = rustix::pty::openpt(flags).expect("a pseudoterminal");
         rustix::pty::unlockpt(&master).expect("it can be unlocked");
         let slave = rustix::pty::ioctl_tiocgptpeer(&master, flags).expect("its other side can be opened");
+        let size = Winsize { ws_row: 0, ws_col: self.columns, ws_xpixel: 0, ws_ypixel: 0 };
+        rustix::termios::tcsetwinsize(&master, size).expect("it has a size");
         let modes_before = rustix::termios::tcgetattr(&master).expect("it has modes");
         let clone = |fd: &OwnedFd| Stdio::from(fd.try_clone().expect("it can be shared"));
         self.command.stdin(clone(&slave)).stdout(clone(&slave)).stderr(slave);

@@ -1,0 +1,232 @@
+//! Lasting defaults of options: those that a variable or Cargo.toml gives where the command line says nothing.
+//!
+//! What leaves something running, or removes what cannot be had back (`--detach`, `--keep`, `--volumes`), is no setting:
+//! nobody shall be surprised by a line in a file that somebody else has written.
+
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::compose::Traefik;
+use crate::exit::Failure;
+use crate::manifest::{Table, without_dates};
+use crate::workspace::Workspace;
+
+/// What the names of all variables of ours begin with.
+pub const PREFIX: &str = "STAGECRAFT_";
+/// The variable for `--timeout`.
+pub const TIMEOUT: &str = "STAGECRAFT_TIMEOUT";
+/// The variable for `--traefik` and `--no-traefik`.
+pub const TRAEFIK: &str = "STAGECRAFT_TRAEFIK";
+/// The variable for `--wait` and `--no-wait`.
+pub const WAIT: &str = "STAGECRAFT_WAIT";
+/// The variable for `--wait-timeout`.
+pub const WAIT_TIMEOUT: &str = "STAGECRAFT_WAIT_TIMEOUT";
+/// Every variable that begins like that.
+pub const VARIABLES: [&str; 4] = [TIMEOUT, TRAEFIK, WAIT, WAIT_TIMEOUT];
+/// Every key of [`TABLE`] that is a setting.
+pub const KEYS: [&str; 4] = ["timeout", "traefik", "wait", "wait-timeout"];
+/// The table of the workspace's Cargo.toml.
+pub const TABLE: &str = "workspace.metadata.stagecraft";
+
+const PACKAGE: &str = "package.metadata.stagecraft";
+/// The table in there that describes the stack.
+const DEV: &str = "dev";
+/// How long a stack may take to become ready, in seconds, unless something else is said.
+const DEFAULT_WAIT_TIMEOUT: u32 = 120;
+
+/// The settings, as far as one place gives them: the command line with the variables, or Cargo.toml.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Settings {
+    /// Grace for containers at teardown in seconds; without it each service's own counts.
+    pub timeout: Option<u32>,
+    /// With or without the service `traefik`; with it, if nobody says.
+    pub traefik: Option<Traefik>,
+    /// Whether to wait until every service is ready; not, if nobody says.
+    pub wait: Option<bool>,
+    /// For how long, in seconds.
+    pub wait_timeout: Option<u32>,
+}
+
+impl Settings {
+    /// What Cargo.toml gives.
+    ///
+    /// # Errors
+    /// [`crate::exit::Code::NothingToRun`] with file, table and key.
+    pub fn of(workspace: &Workspace) -> Result<Settings, Failure> {
+        for package in &workspace.packages {
+            let at = Table::of(workspace, &package.manifest_path, PACKAGE);
+            require_none(&at, &package.settings)?;
+        }
+        let at = Table::of(workspace, &workspace.root().join("Cargo.toml"), TABLE);
+        if workspace.settings.is_null() {
+            return Ok(Settings::default());
+        }
+        let value = without_dates(&workspace.settings);
+        let table = at.whole(&value)?;
+        at.require_known(table, KEYS.into_iter().chain([DEV]))?;
+        let mut settings = Settings::default();
+        for (key, value) in table {
+            match key.as_str() {
+                "timeout" => settings.timeout = Some(at.seconds(key, value)?),
+                "traefik" => settings.traefik = Some(Traefik::from(at.boolean(key, value)?)),
+                "wait" => settings.wait = Some(at.boolean(key, value)?),
+                "wait-timeout" => settings.wait_timeout = Some(at.seconds(key, value)?),
+                _ => {}
+            }
+        }
+        Ok(settings)
+    }
+
+    /// These, and those of the other place where these say nothing.
+    #[must_use]
+    pub fn or(self, other: Settings) -> Settings {
+        Settings {
+            timeout: self.timeout.or(other.timeout),
+            traefik: self.traefik.or(other.traefik),
+            wait: self.wait.or(other.wait),
+            wait_timeout: self.wait_timeout.or(other.wait_timeout),
+        }
+    }
+
+    /// With or without the service `traefik`.
+    pub fn traefik(self) -> Traefik {
+        self.traefik.unwrap_or(Traefik::On)
+    }
+
+    /// How long to wait until every service is ready, if at all.
+    pub fn wait(self) -> Option<Duration> {
+        let seconds = self.wait_timeout.unwrap_or(DEFAULT_WAIT_TIMEOUT);
+        (self.wait == Some(true)).then(|| Duration::from_secs(seconds.into()))
+    }
+}
+
+/// That a package has no settings: they are the workspace's.
+fn require_none(at: &Table, settings: &Value) -> Result<(), Failure> {
+    if settings.is_null() {
+        return Ok(());
+    }
+    let table = at.whole(settings)?;
+    match table.keys().find(|key| KEYS.contains(&key.as_str())) {
+        Some(key) => {
+            let error = at.error(key, "is a setting of the whole workspace");
+            Err(error.help(format!("put it into [{TABLE}] of the workspace's Cargo.toml")))
+        }
+        None => at.require_known(table, [DEV].into_iter()),
+    }
+}
+
+/// `true` or `false`, which is what cargo's own variables take, too.
+///
+/// # Errors
+/// What it is to be, for whoever names the variable.
+pub fn boolean(text: &str) -> Result<bool, String> {
+    text.parse().map_err(|_| "it is to be `true` or `false`".to_string())
+}
+
+/// A number of seconds.
+///
+/// # Errors
+/// What it is to be, for whoever names the variable.
+pub fn seconds(text: &str) -> Result<u32, String> {
+    text.parse().map_err(|_| "it is to be a number of seconds".to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::exit::Code;
+    use crate::workspace::Package;
+
+    fn workspace(settings: Value, of_package: Value) -> Workspace {
+        let mut workspace = Workspace::at("/w/shop");
+        workspace.settings = settings;
+        let manifest_path = "/w/shop/api/Cargo.toml".into();
+        workspace.packages = vec![Package { manifest_path, settings: of_package, ..Package::default() }];
+        workspace
+    }
+
+    #[track_caller]
+    fn refused(settings: Value, of_package: Value) -> String {
+        let failure = Settings::of(&workspace(settings, of_package)).unwrap_err();
+        assert_eq!(failure.code(), Code::NothingToRun, "{failure}");
+        let help = failure.next_step().map(|help| format!("\nhelp: {help}")).unwrap_or_default();
+        format!("{failure}{help}")
+    }
+
+    #[test]
+    fn cargo_toml_gives_what_it_says_and_nothing_else() {
+        let none = Settings::of(&workspace(Value::Null, Value::Null)).unwrap();
+        assert_eq!(none, Settings::default());
+        assert_eq!((none.traefik(), none.wait()), (Traefik::On, None));
+        let given = json!({"timeout": 5, "traefik": false, "wait": true, "wait-timeout": 300, "x-mine": 1});
+        let given = Settings::of(&workspace(given, json!({}))).unwrap();
+        assert_eq!(given.timeout, Some(5));
+        assert_eq!((given.traefik(), given.wait()), (Traefik::Off, Some(Duration::from_secs(300))));
+    }
+
+    #[test]
+    fn every_key_is_read() {
+        for key in KEYS {
+            let failed = refused(json!({key: "x"}), Value::Null);
+            assert!(failed.starts_with(&format!("Cargo.toml: [{TABLE}] `{key}` is to be ")), "{failed}");
+        }
+    }
+
+    #[test]
+    fn a_place_that_comes_first_leaves_the_rest_to_the_next() {
+        let first = Settings { wait: Some(false), timeout: Some(1), ..Settings::default() };
+        let next = Settings { wait: Some(true), wait_timeout: Some(2), timeout: Some(3), ..Settings::default() };
+        let both = first.or(next);
+        assert_eq!((both.wait, both.wait_timeout, both.timeout), (Some(false), Some(2), Some(1)));
+        assert_eq!(both.wait(), None);
+        assert_eq!(Settings { wait: Some(true), ..Settings::default() }.wait(), Some(Duration::from_secs(120)));
+    }
+
+    #[test]
+    fn what_cannot_be_meant_is_refused_with_file_table_and_key() {
+        let cases = [
+            (json!({"wait": "yes"}), "] `wait` is to be a boolean, not a string"),
+            (json!({"traefik": {"port": 81}}), "] `traefik` is to be a boolean, not a table"),
+            (json!({"timeout": -1}), "] `timeout` is -1, which is no number of seconds"),
+            (json!({"timeout": 1.5}), "] `timeout` is to be a number of seconds, not a float"),
+            (
+                json!({"timeout": {"$__toml_private_datetime": "2001-01-01"}}),
+                "] `timeout` is to be a number of seconds, not a string",
+            ),
+            (
+                json!({"wait_timeout": 3}),
+                "] `wait_timeout` is not known\nhelp: a key with a similar name exists: `wait-timeout`",
+            ),
+            (json!({"devs": {}}), "] `devs` is not known\nhelp: a key with a similar name exists: `dev`"),
+            (json!({"detach": true}), "] `detach` is not known"),
+            (json!({"volumes": true}), "] `volumes` is not known"),
+        ];
+        for (settings, expected) in cases {
+            let failed = refused(settings, Value::Null);
+            assert_eq!(failed, format!("Cargo.toml: [workspace.metadata.stagecraft{expected}"));
+        }
+        let expected = "Cargo.toml: [workspace.metadata] `stagecraft` is to be a table, not a boolean";
+        assert_eq!(refused(json!(true), Value::Null), expected);
+    }
+
+    #[test]
+    fn a_package_has_no_settings() {
+        let expected = "api/Cargo.toml: [package.metadata.stagecraft] `wait` is a setting of the whole workspace\n\
+                        help: put it into [workspace.metadata.stagecraft] of the workspace's Cargo.toml";
+        assert_eq!(refused(Value::Null, json!({"wait": true})), expected);
+        let expected = "api/Cargo.toml: [package.metadata.stagecraft] `def` is not known\n\
+                        help: a key with a similar name exists: `dev`";
+        assert_eq!(refused(Value::Null, json!({"def": {}})), expected);
+    }
+
+    #[test]
+    fn a_variable_is_true_or_false_or_a_number_of_seconds() {
+        assert_eq!((boolean("true"), boolean("false")), (Ok(true), Ok(false)));
+        assert!(boolean("1").is_err() && boolean("yes").is_err());
+        assert_eq!(seconds("5"), Ok(5));
+        assert!(seconds("-5").is_err() && seconds("soon").is_err());
+    }
+}
