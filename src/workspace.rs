@@ -1,13 +1,16 @@
 //! Finds the Cargo workspace, its dev dir and what its manifests say of the dev stack; the only room that knows
 //! cargo_metadata.
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow};
-use cargo_metadata::{Metadata, MetadataCommand};
+use cargo_metadata::MetadataCommand;
+use serde::Deserialize;
+use serde::de::IgnoredAny;
 use serde_json::Value;
 use xshell::cmd;
 
@@ -63,6 +66,34 @@ pub struct ManifestOptions {
     pub flags: Vec<&'static str>,
 }
 
+/// What `cargo metadata` prints, as far as it matters here: of a large workspace it is half a megabyte.
+#[derive(Deserialize)]
+struct Metadata {
+    packages: Vec<MetadataPackage>,
+    workspace_root: PathBuf,
+    target_directory: PathBuf,
+    #[serde(default)]
+    metadata: Value,
+}
+
+#[derive(Deserialize)]
+struct MetadataPackage {
+    name: String,
+    manifest_path: PathBuf,
+    #[serde(default)]
+    metadata: Value,
+    targets: Vec<MetadataTarget>,
+    #[serde(default)]
+    default_run: Option<String>,
+    features: BTreeMap<String, IgnoredAny>,
+}
+
+#[derive(Deserialize)]
+struct MetadataTarget {
+    name: String,
+    kind: Vec<String>,
+}
+
 /// What to do where a member's manifest is broken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BrokenMember {
@@ -107,20 +138,20 @@ impl Workspace {
         }
         let invocation = Invocation::from(command.cargo_command());
         let stdout = ask_cargo(executor, &invocation)?;
-        let metadata = MetadataCommand::parse(String::from_utf8_lossy(&stdout))
-            .context("cannot read what `cargo metadata` printed")?;
+        let metadata = serde_json::from_slice(&stdout).context("cannot read what `cargo metadata` printed")?;
         Ok(Workspace { cargo_flags: options.flags.clone(), ..Workspace::read(metadata) })
     }
 
     fn read(metadata: Metadata) -> Workspace {
-        let package = |package: cargo_metadata::Package| {
+        let package = |package: MetadataPackage| {
             let (metadata, settings) = ours(&package.metadata);
-            let binaries = package.targets.iter().filter(|target| target.is_bin());
-            let mut binaries: Vec<String> = binaries.map(|target| target.name.clone()).collect();
+            let is_binary = |target: &MetadataTarget| target.kind.iter().any(|kind| kind == "bin");
+            let mut binaries: Vec<String> =
+                package.targets.into_iter().filter(is_binary).map(|target| target.name).collect();
             binaries.sort();
             Package {
-                name: package.name.to_string(),
-                manifest_path: package.manifest_path.into_std_path_buf(),
+                name: package.name,
+                manifest_path: package.manifest_path,
                 metadata,
                 settings,
                 binaries,
@@ -130,10 +161,10 @@ impl Workspace {
         };
         let mut packages: Vec<Package> = metadata.packages.into_iter().map(package).collect();
         packages.sort_by(|a, b| a.name.cmp(&b.name));
-        let (workspace_metadata, settings) = ours(&metadata.workspace_metadata);
+        let (workspace_metadata, settings) = ours(&metadata.metadata);
         Workspace {
-            root: metadata.workspace_root.into_std_path_buf(),
-            target_dir: metadata.target_directory.into_std_path_buf(),
+            root: metadata.workspace_root,
+            target_dir: metadata.target_directory,
             metadata: workspace_metadata,
             settings,
             cargo_flags: Vec::new(),

@@ -127,7 +127,7 @@ impl Shell {
             options: *options,
             err_screen,
             out_screen: Screen::of(Stream::Stdout, options),
-            progress: Mutex::new(Progress::new(err_screen.cursor)),
+            progress: Mutex::new(Progress::new(err_screen)),
             github: Actions::from_env(),
         }
     }
@@ -145,7 +145,7 @@ impl Shell {
             options: ShellOptions { verbosity, ..ShellOptions::default() },
             err_screen: Screen::stand_in(color),
             out_screen: Screen::stand_in(color),
-            progress: Mutex::new(Progress::new(false)),
+            progress: Mutex::new(Progress::new(Screen::default())),
             github: None,
         }
     }

@@ -1,134 +1,157 @@
-//! What is still waited for: live lines on a terminal, otherwise a line for each change. The only room that knows indicatif.
+//! What is still waited for: live lines on a terminal, otherwise a line for each change.
 
-use std::collections::BTreeMap;
-use std::io;
-use std::time::Duration;
+use std::fmt::Write as _;
+use std::io::{self, Write as _};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
 
-use console::Term;
-use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle, TermLike};
+use super::screen::Screen;
+use super::table::cut;
 
-/// How often a live line moves, so that one sees that something goes on.
+/// How often live lines move, so that one sees that something goes on.
 const TICK: Duration = Duration::from_millis(200);
-/// How often the lines are drawn in a second, at most.
-const DRAWN: u8 = 20;
+/// What turns in front of each.
+const FRAMES: [char; 10] = ['⠋', '⠙', '⠹', '⠸', '⠼', '⠴', '⠦', '⠧', '⠇', '⠏'];
 
 /// The services that are waited for, as they were shown last.
 pub(super) struct Progress {
     /// None without a terminal.
-    live: Option<MultiProgress>,
-    shown: BTreeMap<String, Shown>,
-}
-
-struct Shown {
-    state: String,
-    line: Option<ProgressBar>,
+    live: Option<Arc<Live>>,
+    /// Each service with its state.
+    shown: Vec<(String, String)>,
 }
 
 impl Progress {
-    /// Lines on stderr, live if that is a terminal.
-    pub(super) fn new(terminal: bool) -> Progress {
-        let live = terminal.then(|| {
-            let stderr = Box::new(Unfailing(Term::buffered_stderr()));
-            MultiProgress::with_draw_target(ProgressDrawTarget::term_like_with_hz(stderr, DRAWN))
-        });
-        Progress { live, shown: BTreeMap::new() }
+    /// Lines on what stderr leads to, live if they can be drawn anew there.
+    pub(super) fn new(screen: Screen) -> Progress {
+        let live = screen.cursor.then(|| Arc::new(Live { screen, lines: Mutex::default(), over: Condvar::new() }));
+        Progress { live, shown: Vec::new() }
     }
 
     /// Shows these services with their states, and no others any more. Returns what there is to be said as plain lines.
     pub(super) fn show(&mut self, services: &[(String, String)]) -> Vec<String> {
-        let still = |name: &String| services.iter().any(|(service, _)| service == name);
-        self.shown.retain(|name, shown| {
-            if let Some(line) = shown.line.take_if(|_| !still(name)) {
-                line.finish_and_clear();
-            }
-            still(name)
-        });
-        let mut plain = Vec::new();
-        for (name, state) in services {
-            let text = format!("{name}: {state}");
-            match self.shown.get_mut(name) {
-                Some(shown) if shown.state == *state => {}
-                Some(shown) => {
-                    shown.state.clone_from(state);
-                    match &shown.line {
-                        Some(line) => line.set_message(text),
-                        None => plain.push(text),
-                    }
-                }
-                None => {
-                    let line = self.live.as_ref().map(|live| live.add(live_line(&text)));
-                    match &line {
-                        Some(line) => line.enable_steady_tick(TICK),
-                        None => plain.push(text),
-                    }
-                    self.shown.insert(name.clone(), Shown { state: state.clone(), line });
-                }
-            }
+        let before = std::mem::replace(&mut self.shown, services.to_vec());
+        let Some(live) = &self.live else {
+            let news = self.shown.iter().filter(|service| !before.contains(service));
+            return news.map(|(name, state)| format!("{name}: {state}")).collect();
+        };
+        live.show(&self.shown);
+        if before.is_empty() && !self.shown.is_empty() {
+            let live = Arc::clone(live);
+            thread::spawn(move || live.tick());
         }
-        plain
+        Vec::new()
     }
 
     /// Writes something else without a live line in its way.
     pub(super) fn aside<T>(&self, write: impl FnOnce() -> T) -> T {
         match &self.live {
-            Some(live) if !self.shown.is_empty() => live.suspend(write),
+            Some(live) if !self.shown.is_empty() => live.aside(write),
             _ => write(),
         }
     }
 }
 
-/// A terminal that may be gone at any moment. To indicatif a write that fails is a reason to panic, to us it is none.
-#[derive(Debug)]
-struct Unfailing<T>(T);
+/// Lines on a terminal that are drawn anew.
+struct Live {
+    screen: Screen,
+    lines: Mutex<Lines>,
+    /// Told when there are none any more.
+    over: Condvar,
+}
 
-impl<T: TermLike> TermLike for Unfailing<T> {
-    fn width(&self) -> u16 {
-        self.0.width()
+impl Live {
+    fn lines(&self) -> MutexGuard<'_, Lines> {
+        self.lines.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn height(&self) -> u16 {
-        self.0.height()
+    fn show(&self, services: &[(String, String)]) {
+        let mut lines = self.lines();
+        lines.take(services, Instant::now());
+        self.draw(&mut lines);
+        if services.is_empty() {
+            self.over.notify_all();
+        }
     }
 
-    fn move_cursor_up(&self, n: usize) -> io::Result<()> {
-        self.0.move_cursor_up(n).or(Ok(()))
+    /// Moves the lines until there are none any more.
+    fn tick(&self) {
+        let mut lines = self.lines();
+        while !lines.all.is_empty() {
+            lines = self.over.wait_timeout(lines, TICK).unwrap_or_else(PoisonError::into_inner).0;
+            lines.frame += 1;
+            self.draw(&mut lines);
+        }
     }
 
-    fn move_cursor_down(&self, n: usize) -> io::Result<()> {
-        self.0.move_cursor_down(n).or(Ok(()))
+    fn aside<T>(&self, write: impl FnOnce() -> T) -> T {
+        // Held meanwhile, so that nobody draws into what is written.
+        let mut lines = self.lines();
+        say(&lines.erased());
+        let value = write();
+        self.draw(&mut lines);
+        value
     }
 
-    fn move_cursor_right(&self, n: usize) -> io::Result<()> {
-        self.0.move_cursor_right(n).or(Ok(()))
-    }
-
-    fn move_cursor_left(&self, n: usize) -> io::Result<()> {
-        self.0.move_cursor_left(n).or(Ok(()))
-    }
-
-    fn write_line(&self, line: &str) -> io::Result<()> {
-        self.0.write_line(line).or(Ok(()))
-    }
-
-    fn write_str(&self, text: &str) -> io::Result<()> {
-        self.0.write_str(text).or(Ok(()))
-    }
-
-    fn clear_line(&self) -> io::Result<()> {
-        self.0.clear_line().or(Ok(()))
-    }
-
-    fn flush(&self) -> io::Result<()> {
-        self.0.flush().or(Ok(()))
+    fn draw(&self, lines: &mut Lines) {
+        say(&lines.drawn(self.screen.size(), Instant::now()));
     }
 }
 
-fn live_line(text: &str) -> ProgressBar {
-    let line = ProgressBar::new_spinner().with_message(text.to_string());
-    // The verb stands where those of all status lines stand. The template is a constant: without it there is the default.
-    match ProgressStyle::with_template("{spinner:>4} Waiting for {msg} ({elapsed})") {
-        Ok(style) => line.with_style(style),
-        Err(_) => line,
+/// In one piece, so that it does not flicker. The terminal may be gone, which is no reason to end.
+fn say(text: &str) {
+    let _ = io::stderr().write_all(text.as_bytes());
+}
+
+#[derive(Default)]
+struct Lines {
+    all: Vec<Line>,
+    /// How many are on the screen.
+    drawn: usize,
+    frame: usize,
+}
+
+struct Line {
+    service: String,
+    state: String,
+    since: Instant,
+}
+
+impl Lines {
+    /// The services that are waited for now; those that were already keep their time.
+    fn take(&mut self, services: &[(String, String)], now: Instant) {
+        let since = |name: &str| self.all.iter().find(|line| line.service == name).map_or(now, |line| line.since);
+        let lines = services.iter().map(|(service, state)| Line {
+            since: since(service),
+            service: service.clone(),
+            state: state.clone(),
+        });
+        self.all = lines.collect();
+    }
+
+    /// What takes the lines off the screen.
+    fn erased(&mut self) -> String {
+        match std::mem::take(&mut self.drawn) {
+            0 => String::new(),
+            lines => format!("\x1b[{lines}A\r\x1b[J"),
+        }
+    }
+
+    /// What puts them there in the place of those that are there. Lines that the terminal has no room for are left out: it would
+    /// wrap or scroll them, and they could not be erased.
+    fn drawn(&mut self, size: Option<(usize, usize)>, now: Instant) -> String {
+        let (columns, rows) = size.unwrap_or((80, 24));
+        let mut text = self.erased();
+        let frame = FRAMES[self.frame % FRAMES.len()];
+        for Line { service, state, since } in self.all.iter().take(rows.saturating_sub(1)) {
+            let seconds = now.saturating_duration_since(*since).as_secs();
+            // The verb stands where those of all status lines stand.
+            let line = format!("{frame:>4} Waiting for {service}: {state} ({seconds}s)");
+            let _ = writeln!(text, "{}", cut(&line, columns.saturating_sub(1)));
+            self.drawn += 1;
+        }
+        text
     }
 }
 
@@ -142,7 +165,7 @@ mod tests {
 
     #[test]
     fn without_a_terminal_there_is_a_line_for_each_change() {
-        let mut progress = Progress::new(false);
+        let mut progress = Progress::new(Screen::default());
         let first = services(&[("db", "created"), ("web", "created")]);
         assert_eq!(progress.show(&first), ["db: created", "web: created"]);
         assert!(progress.show(&first).is_empty());
@@ -151,61 +174,41 @@ mod tests {
         assert_eq!(progress.show(&services(&[("db", "running")])), ["db: running"], "it is waited for again");
     }
 
-    /// A terminal that is gone.
-    #[derive(Debug)]
-    struct Gone;
-
-    impl TermLike for Gone {
-        fn width(&self) -> u16 {
-            80
-        }
-        fn move_cursor_up(&self, _: usize) -> io::Result<()> {
-            Err(io::ErrorKind::BrokenPipe.into())
-        }
-        fn move_cursor_down(&self, _: usize) -> io::Result<()> {
-            Err(io::ErrorKind::BrokenPipe.into())
-        }
-        fn move_cursor_right(&self, _: usize) -> io::Result<()> {
-            Err(io::ErrorKind::BrokenPipe.into())
-        }
-        fn move_cursor_left(&self, _: usize) -> io::Result<()> {
-            Err(io::ErrorKind::BrokenPipe.into())
-        }
-        fn write_line(&self, _: &str) -> io::Result<()> {
-            Err(io::ErrorKind::BrokenPipe.into())
-        }
-        fn write_str(&self, _: &str) -> io::Result<()> {
-            Err(io::ErrorKind::BrokenPipe.into())
-        }
-        fn clear_line(&self) -> io::Result<()> {
-            Err(io::ErrorKind::BrokenPipe.into())
-        }
-        fn flush(&self) -> io::Result<()> {
-            Err(io::ErrorKind::BrokenPipe.into())
-        }
+    #[test]
+    fn live_lines_are_drawn_over_those_before() {
+        let mut lines = Lines::default();
+        let start = Instant::now();
+        lines.take(&services(&[("db", "created"), ("web", "created")]), start);
+        let drawn = lines.drawn(Some((100, 50)), start);
+        assert_eq!(drawn, "   ⠋ Waiting for db: created (0s)\n   ⠋ Waiting for web: created (0s)\n");
+        lines.take(&services(&[("web", "running")]), start + Duration::from_secs(2));
+        lines.frame += 1;
+        let drawn = lines.drawn(Some((100, 50)), start + Duration::from_secs(3));
+        assert_eq!(drawn, "\x1b[2A\r\x1b[J   ⠙ Waiting for web: running (3s)\n");
+        lines.take(&[], start);
+        assert_eq!(lines.drawn(Some((100, 50)), start), "\x1b[1A\r\x1b[J");
+        assert_eq!(lines.drawn(Some((100, 50)), start), "");
     }
 
     #[test]
-    fn a_terminal_that_is_gone_is_no_reason_to_panic() {
-        let target = ProgressDrawTarget::term_like(Box::new(Unfailing(Gone)));
-        let live = Some(MultiProgress::with_draw_target(target));
-        let mut progress = Progress { live, shown: BTreeMap::new() };
-        progress.show(&services(&[("db", "created"), ("web", "created")]));
-        assert_eq!(progress.aside(|| 7), 7);
-        progress.show(&services(&[("db", "running")]));
-        progress.show(&[]);
+    fn what_a_terminal_has_no_room_for_is_left_out() {
+        let mut lines = Lines::default();
+        let start = Instant::now();
+        lines.take(&services(&[("a", "created"), ("b", "created"), ("c", "created")]), start);
+        assert_eq!(lines.drawn(Some((20, 3)), start), "   ⠋ Waiting for a…\n   ⠋ Waiting for b…\n");
+        assert_eq!(lines.erased(), "\x1b[2A\r\x1b[J");
     }
 
     #[test]
-    fn a_live_line_takes_no_plain_one() {
-        let mut progress = Progress {
-            live: Some(MultiProgress::with_draw_target(ProgressDrawTarget::hidden())),
-            shown: BTreeMap::new(),
-        };
+    fn a_live_line_takes_no_plain_one_and_ends_with_the_wait() {
+        let mut screen = Screen::stand_in(false);
+        screen.cursor = true;
+        let mut progress = Progress::new(screen);
+        let live = Arc::clone(progress.live.as_ref().unwrap());
         assert!(progress.show(&services(&[("db", "created")])).is_empty());
-        assert!(progress.show(&services(&[("db", "running")])).is_empty());
         assert_eq!(progress.aside(|| 7), 7);
         assert!(progress.show(&[]).is_empty());
-        assert!(progress.shown.is_empty());
+        live.tick();
+        assert_eq!(live.lines().drawn, 0);
     }
 }

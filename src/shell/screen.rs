@@ -54,11 +54,17 @@ impl Screen {
 
     /// How many columns it has now, if that is known; a pipe has none.
     pub(super) fn width(self) -> Option<usize> {
+        self.size().map(|(columns, _)| columns)
+    }
+
+    /// How many columns and rows it has now, if that is known.
+    pub(super) fn size(self) -> Option<(usize, usize)> {
         let size = match self.stream? {
             Stream::Stdout => tcgetwinsize(io::stdout()),
             Stream::Stderr => tcgetwinsize(io::stderr()),
         };
-        size.ok().map(|size| size.ws_col.into()).filter(|columns| *columns > 0)
+        let size = size.ok()?;
+        (size.ws_col > 0).then(|| (size.ws_col.into(), size.ws_row.into()))
     }
 }
 

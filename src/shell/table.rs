@@ -41,7 +41,7 @@ fn line(row: &[String], widths: &[usize], most: usize, links: bool) -> String {
 }
 
 /// As much of a text as fits, with a mark that there is more.
-fn cut(text: &str, width: usize) -> String {
+pub(super) fn cut(text: &str, width: usize) -> String {
     if text.width() <= width {
         return text.to_string();
     }

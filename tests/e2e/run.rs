@@ -148,7 +148,7 @@ impl Run {
 
     /// Waits, as a finger does, until it cannot be taken for the echo of the one before.
     fn wait_out_the_echo(&self) {
-        const ECHO: Duration = Duration::from_millis(120);
+        const ECHO: Duration = Duration::from_millis(250);
         if let Some(before) = self.interrupted.replace(Some(Instant::now())) {
             thread::sleep(ECHO.saturating_sub(before.elapsed()));
             self.interrupted.set(Some(Instant::now()));

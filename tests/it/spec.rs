@@ -282,8 +282,6 @@ fn each_outside_crate_appears_in_its_one_room() {
         ("clap", "src/cli.rs"),
         ("cargo_metadata", "src/workspace.rs"),
         ("owo_colors", "src/shell/mod.rs"),
-        ("console", "src/shell/progress.rs"),
-        ("indicatif", "src/shell/progress.rs"),
         ("procfs", "src/ports.rs"),
         ("humantime", "src/report.rs"),
         ("serde_saphyr", "src/devfile/render.rs"),

@@ -337,7 +337,7 @@ type LastInterrupt = Cell<Option<Instant>>;
 /// The same interrupt within 100 ms counts as the echo of the one before, so a second one that is meant to count has to
 /// wait for that time, as a finger does.
 fn wait_out_the_echo(last: &LastInterrupt) {
-    const ECHO: Duration = Duration::from_millis(120);
+    const ECHO: Duration = Duration::from_millis(250);
     if let Some(before) = last.replace(Some(Instant::now())) {
         thread::sleep(ECHO.saturating_sub(before.elapsed()));
         last.set(Some(Instant::now()));

@@ -279,7 +279,8 @@ impl<'a> Runner<'a> {
 
 /// What arrives on the one channel.
 enum Arrival {
-    Interrupt(Interrupt),
+    /// With the time at which it came: on a busy machine it may lie here for a while.
+    Interrupt(Interrupt, Instant),
     News(News),
     Locked(ProjectLock),
     UpExited,

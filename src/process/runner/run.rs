@@ -75,7 +75,7 @@ impl<'a> Run<'a> {
         let interrupts = sender.clone();
         // Nobody to receive it means that the run is over.
         (runner.hook)(Box::new(move |interrupt| {
-            let _ = interrupts.send(Arrival::Interrupt(interrupt));
+            let _ = interrupts.send(Arrival::Interrupt(interrupt, Instant::now()));
         }))?;
         Ok(Run {
             runner,
@@ -183,9 +183,9 @@ impl<'a> Run<'a> {
             }
         };
         match message {
-            Arrival::Interrupt(interrupt) => {
-                let before = self.last_interrupt.replace((interrupt, Instant::now()));
-                let is_echo = before.is_some_and(|(kind, time)| kind == interrupt && time.elapsed() < ECHO);
+            Arrival::Interrupt(interrupt, now) => {
+                let before = self.last_interrupt.replace((interrupt, now));
+                let is_echo = before.is_some_and(|(kind, time)| kind == interrupt && now - time < ECHO);
                 (!is_echo).then_some(Event::Interrupt(interrupt))
             }
             Arrival::News(News::Started(containers)) => {
