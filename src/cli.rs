@@ -12,8 +12,8 @@ use crate::compose::{Attach, Logs, PROJECT_NAME, ProjectName, Traefik, Volumes};
 use crate::devfile::Reached;
 use crate::exit::Code;
 use crate::ops::{
-    DevOptions, DownOptions, EnvOptions, FilesOptions, InitOptions, ListOptions, LogsOptions, NewService, Selection,
-    StatusOptions,
+    DevOptions, DoctorOptions, DownOptions, EnvOptions, FilesOptions, InitOptions, ListOptions, LogsOptions,
+    NewService, Selection, StatusOptions,
 };
 use crate::process::OnEnd;
 use crate::settings::{self, Settings, boolean, seconds};
@@ -46,6 +46,8 @@ pub enum Verb {
     Files(FilesOptions),
     /// Begin one in Cargo.toml.
     Init(InitOptions),
+    /// Look at all that it needs.
+    Doctor(DoctorOptions),
 }
 
 /// A command line that makes sense.
@@ -192,6 +194,9 @@ enum TopVerb {
     Dev(Dev),
     /// Begin a dev stack in Cargo.toml: show what can be a service, and add those that are asked for
     Init(Init),
+    /// Look at all that a dev stack needs, and say what is wrong and how to mend it
+    #[command(after_help = "Exit codes:\n  0     nothing is wrong, but for warnings\n  1     something is")]
+    Doctor,
 }
 
 #[derive(Debug, Args)]
@@ -416,6 +421,7 @@ impl TopVerb {
     fn into_verb(self, selection: Selection, format: MessageFormat) -> Result<Verb, clap::Error> {
         let dev = match self {
             TopVerb::Dev(dev) => dev,
+            TopVerb::Doctor => return Ok(Verb::Doctor(DoctorOptions { selection })),
             TopVerb::Init(_) if format == MessageFormat::Json => {
                 return Err(usage("`init` has nothing to tell a program: it takes no --message-format json"));
             }
@@ -657,6 +663,7 @@ mod tests {
         assert!(matches!(verb("x dev env").verb, Verb::Env(_)));
         let Verb::Files(options) = verb("x dev files --check").verb else { panic!("no files") };
         assert!(options.check);
+        assert!(matches!(verb("x doctor --message-format json").verb, Verb::Doctor(_)));
         let Verb::Init(options) = verb("x init --service api:8080 --service worker --route").verb else {
             panic!("no init")
         };
@@ -697,6 +704,8 @@ mod tests {
             "x dev files --detach",
             "x init --service api:x",
             "x init --message-format json",
+            "x doctor --dry-run",
+            "x doctor web",
         ] {
             assert_eq!(exit_code(&parsed(line).unwrap_err()), Code::Usage, "{line}");
         }

@@ -113,6 +113,7 @@ fn perform(verb: &Verb, shell: &Arc<Shell>) -> anyhow::Result<Code> {
         Verb::Env(options) => ops::env(options, &cx),
         Verb::Files(options) => ops::files(options, &cx),
         Verb::Init(options) => ops::init(options, &cx),
+        Verb::Doctor(options) => ops::doctor(options, &cx),
     }
 }
 

@@ -127,6 +127,26 @@ pub enum Message<'a> {
         /// Whether it has been done.
         done: bool,
     },
+    /// What was found of something that a stack needs.
+    Check {
+        /// What was looked at.
+        name: &'a str,
+        /// How it is.
+        state: CheckState,
+        /// What was found.
+        found: &'a str,
+        /// What to do about it, where that is known.
+        fix: Option<&'a str>,
+    },
+    /// All of that together.
+    Verdict {
+        /// The worst of the states.
+        state: CheckState,
+        /// How many errors there are.
+        errors: usize,
+        /// How many warnings there are.
+        warnings: usize,
+    },
     /// A command that would be run.
     Command {
         /// Ready to be pasted into a POSIX shell.
@@ -144,6 +164,29 @@ pub enum Message<'a> {
         /// The program's exit code.
         exit_code: u8,
     },
+}
+
+/// How something that a stack needs is; the worse, the greater.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum CheckState {
+    /// As it should be.
+    Ok,
+    /// Something that may be meant, or that only some stacks fail of.
+    Warning,
+    /// No stack can be started like this.
+    Error,
+}
+
+impl CheckState {
+    /// Its name.
+    pub fn word(self) -> &'static str {
+        match self {
+            CheckState::Ok => "ok",
+            CheckState::Warning => "warning",
+            CheckState::Error => "error",
+        }
+    }
 }
 
 /// One container of the stack, or a service that has none.

@@ -43,7 +43,7 @@ impl Endpoint {
     }
 
     /// What a value of `DOCKER_HOST` stands for.
-    fn of(host: &str) -> Endpoint {
+    pub fn of(host: &str) -> Endpoint {
         let Some((scheme, rest)) = host.split_once("://") else {
             // docker takes it for tcp.
             return Endpoint::of(&format!("tcp://{host}"));
@@ -108,8 +108,12 @@ pub fn is_on_this_host(executor: &dyn Executor) -> Result<bool, Failure> {
     if !Endpoint::current(executor).is_local() {
         return Ok(false);
     }
-    let ours = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-    Ok(host_name(executor)? == ours.trim())
+    Ok(is_our_host(&host_name(executor)?))
+}
+
+/// Whether this is what the host that we run on is called.
+pub fn is_our_host(name: &str) -> bool {
+    name == fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default().trim()
 }
 
 /// What the engine calls the host that it runs on.
@@ -128,12 +132,16 @@ fn configured_context() -> Option<String> {
         #[serde(rename = "currentContext")]
         current_context: Option<String>,
     }
-    let folder = match env::var_os("DOCKER_CONFIG").filter(|folder| !folder.is_empty()) {
-        Some(folder) => PathBuf::from(folder),
-        None => PathBuf::from(env::var_os("HOME")?).join(".docker"),
-    };
-    let config: Config = serde_json::from_slice(&fs::read(folder.join("config.json")).ok()?).ok()?;
+    let config: Config = serde_json::from_slice(&fs::read(config_folder()?.join("config.json")).ok()?).ok()?;
     config.current_context.filter(|context| !context.is_empty())
+}
+
+/// Where the docker CLI's configuration is.
+pub(super) fn config_folder() -> Option<PathBuf> {
+    match env::var_os("DOCKER_CONFIG").filter(|folder| !folder.is_empty()) {
+        Some(folder) => Some(PathBuf::from(folder)),
+        None => Some(PathBuf::from(env::var_os("HOME")?).join(".docker")),
+    }
 }
 
 #[cfg(test)]

@@ -223,15 +223,21 @@ pub fn last_words(executor: &dyn Executor, container: &str, lines: u32) -> Vec<u
     executor.output(&question).map(|output| output.stdout).unwrap_or_default()
 }
 
-/// Removes the images that were built for a project and have no name any more, since a newer one has it. What is still used
-/// stays; what cannot be removed now goes with the next.
+/// The images that were built for a project and have no name any more, since a newer one has it. None where the engine does not
+/// tell.
+pub fn replaced_images(executor: &dyn Executor, project: &ProjectName) -> Vec<String> {
+    let dangling = ["image", "ls", "--quiet", "--no-trunc", "--filter", "dangling=true", "--filter"];
+    let answer = executor.output(&docker(&[&dangling[..], &[&of_project(project)]].concat()));
+    let images = answer.map(|answer| String::from_utf8_lossy(&answer.stdout).into_owned()).unwrap_or_default();
+    images.lines().map(str::to_string).collect()
+}
+
+/// Removes the [`replaced_images`]. What is still used stays; what cannot be removed now goes with the next.
 ///
 /// Not by `docker image prune`: while anybody's runs, of whatever images, the engine refuses another.
 pub fn remove_replaced_images(executor: &dyn Executor, project: &ProjectName) {
-    let dangling = ["image", "ls", "--quiet", "--no-trunc", "--filter", "dangling=true", "--filter"];
-    let Ok(answer) = executor.output(&docker(&[&dangling[..], &[&of_project(project)]].concat())) else { return };
-    let images = String::from_utf8_lossy(&answer.stdout);
-    let images: Vec<&str> = images.lines().collect();
+    let images = replaced_images(executor, project);
+    let images: Vec<&str> = images.iter().map(String::as_str).collect();
     if !images.is_empty() {
         let _ = executor.output(&docker(&[&["image", "rm"], &images[..]].concat()));
     }

@@ -16,16 +16,21 @@ use crate::compose::ProjectName;
 use crate::exit::{Code, Failure};
 use crate::process::{Executor, Invocation};
 
+mod about;
 mod endpoint;
 mod events;
 mod inspect;
 mod remains;
 
-pub use endpoint::{Endpoint, host_name, is_on_this_host};
+pub use about::{
+    Address, ContainerProxies, Info, Plugin, Server, Versions, address, container_proxies, info, unused_networks,
+    versions,
+};
+pub use endpoint::{Endpoint, host_name, is_on_this_host, is_our_host};
 pub use events::{Happening, Past, happenings, stopped_by_somebody};
 pub use inspect::{
     Health, Inspected, Published, architecture, architectures, inspect, last_words, missing_images,
-    remove_replaced_images,
+    remove_replaced_images, replaced_images,
 };
 pub use remains::{Network, Remains, look_into_networks, remains};
 

@@ -27,8 +27,8 @@ pub struct ListOptions {
 }
 
 /// A stack that was started from a dev dir.
-struct Listed {
-    project: String,
+pub(super) struct Listed {
+    pub(super) project: String,
     dev_dir: PathBuf,
     containers: Vec<Container>,
 }
@@ -38,7 +38,7 @@ struct Listed {
 /// # Errors
 /// [`Code::EngineUnavailable`]; [`Code::NothingToRun`] if stacks are to be pruned on an engine of another machine.
 pub fn list(options: &ListOptions, cx: &Context<'_>) -> anyhow::Result<Code> {
-    let stacks = stacks(cx)?;
+    let stacks = stacks(engine::compose_containers(cx.executor.as_ref())?);
     // Whether a folder is gone can be seen on the machine alone where it was.
     let is_here = stacks.is_empty() || engine::is_on_this_host(cx.executor.as_ref())?;
     if options.prune {
@@ -78,17 +78,17 @@ pub fn list(options: &ListOptions, cx: &Context<'_>) -> anyhow::Result<Code> {
     Ok(Code::Success)
 }
 
-/// By project and dev dir.
-fn stacks(cx: &Context<'_>) -> anyhow::Result<Vec<Listed>> {
+/// Those that these containers of Compose projects make, by project and dev dir.
+pub(super) fn stacks(containers: Vec<Container>) -> Vec<Listed> {
     let mut stacks: BTreeMap<(String, PathBuf), Vec<Container>> = BTreeMap::new();
-    for container in engine::compose_containers(cx.executor.as_ref())? {
+    for container in containers {
         let dev_dir = PathBuf::from(&container.working_dir);
         if dev_dir.ends_with(DEV_DIR) {
             stacks.entry((container.project.clone(), dev_dir)).or_default().push(container);
         }
     }
     let listed = stacks.into_iter();
-    Ok(listed.map(|((project, dev_dir), containers)| Listed { project, dev_dir, containers }).collect())
+    listed.map(|((project, dev_dir), containers)| Listed { project, dev_dir, containers }).collect()
 }
 
 impl Listed {
@@ -103,12 +103,18 @@ impl Listed {
     }
 }
 
-fn prune(options: &ListOptions, stacks: Vec<Listed>, cx: &Context<'_>) -> anyhow::Result<Code> {
-    // A project with containers of a checkout that is still there is that checkout's.
+/// Those whose workspace is gone, once for each project. A project with containers of a checkout that is still there is that
+/// checkout's.
+pub(super) fn without_workspace(stacks: Vec<Listed>) -> Vec<Listed> {
     let kept: Vec<String> = stacks.iter().filter(|stack| !stack.is_gone()).map(|stack| stack.project.clone()).collect();
     let mut gone: Vec<Listed> =
         stacks.into_iter().filter(|stack| stack.is_gone() && !kept.contains(&stack.project)).collect();
     gone.dedup_by(|a, b| a.project == b.project);
+    gone
+}
+
+fn prune(options: &ListOptions, stacks: Vec<Listed>, cx: &Context<'_>) -> anyhow::Result<Code> {
+    let gone = without_workspace(stacks);
     if gone.is_empty() {
         cx.shell.note("every stack on this engine has its workspace");
     }

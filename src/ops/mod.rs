@@ -1,6 +1,7 @@
 //! One file a verb. In here nobody knows clap, colour or signals.
 
 mod dev;
+mod doctor;
 mod down;
 mod env;
 mod files;
@@ -14,12 +15,14 @@ use std::ffi::OsString;
 use std::fs;
 use std::io;
 use std::path::Path;
+use std::process::Output;
 use std::sync::Arc;
 use std::thread;
 
 use anyhow::anyhow;
 
 pub use dev::{DevOptions, dev};
+pub use doctor::{DoctorOptions, doctor};
 pub use down::{DownOptions, down};
 pub use env::{EnvOptions, env};
 pub use files::{FilesOptions, files};
@@ -194,19 +197,32 @@ fn project_without_file(
     Ok(projects.pop())
 }
 
+/// Where there is no Compose v2.
+const INSTALL_COMPOSE: &str =
+    "install Docker Compose v2 or newer as a plugin of the Docker CLI: https://docs.docker.com/compose/install/";
+
 /// That Compose v2 or newer is installed. Asked only after something failed: a healthy run need not pay for it.
 fn require_compose(cx: &Context<'_>, workspace: &Workspace) -> anyhow::Result<()> {
     let output = cx.executor.output(&compose::version(workspace)?).map_err(engine::no_docker)?;
-    let answer = String::from_utf8_lossy(&output.stdout).trim().trim_start_matches('v').to_string();
-    let major = answer.split('.').next().and_then(|major| major.parse::<u32>().ok());
-    let error = match major {
-        Some(2..) if output.status.success() => return Ok(()),
-        Some(_) if output.status.success() => anyhow!("Docker Compose {answer} is too old"),
-        _ => anyhow!("`docker compose` does not work: the Compose plugin is missing"),
+    let error = match compose_version(&output) {
+        Some((_, (2.., _))) => return Ok(()),
+        Some((version, _)) => anyhow!("Docker Compose {version} is too old"),
+        None => anyhow!("`docker compose` does not work: the Compose plugin is missing"),
     };
-    let help =
-        "install Docker Compose v2 or newer as a plugin of the Docker CLI: https://docs.docker.com/compose/install/";
-    Err(Code::EngineUnavailable.because(error).help(help).into())
+    Err(Code::EngineUnavailable.because(error).help(INSTALL_COMPOSE).into())
+}
+
+/// What Compose has answered to the question for its version, and the first two numbers of that. None if it is no answer.
+fn compose_version(output: &Output) -> Option<(String, (u32, u32))> {
+    let version = String::from_utf8_lossy(&output.stdout).trim().trim_start_matches('v').to_string();
+    let number = version_number(&version).filter(|_| output.status.success())?;
+    Some((version, number))
+}
+
+/// The first two numbers of a version.
+fn version_number(version: &str) -> Option<(u32, u32)> {
+    let mut numbers = version.split('.').map_while(|part| part.parse().ok());
+    Some((numbers.next()?, numbers.next().unwrap_or(0)))
 }
 
 /// The project's lock, held: nobody else starts it or takes it down meanwhile.
@@ -237,8 +253,14 @@ fn take_lock(cx: &Context<'_>, project: &ProjectName) -> ProjectLock {
 /// not answer.
 fn own_containers(cx: &Context<'_>, workspace: &Workspace, project: &ProjectName) -> Result<Vec<Container>, Failure> {
     let containers = engine::containers(cx.executor.as_ref(), project)?;
-    let Some(theirs) = engine::other_checkout(&containers, &workspace.dev_dir()) else {
-        return Ok(containers);
+    require_own(&containers, workspace, project)?;
+    Ok(containers)
+}
+
+/// That none of the project's containers is another checkout's.
+fn require_own(containers: &[Container], workspace: &Workspace, project: &ProjectName) -> Result<(), Failure> {
+    let Some(theirs) = engine::other_checkout(containers, &workspace.dev_dir()) else {
+        return Ok(());
     };
     let checkout = match theirs.to_str() {
         Some("") => "something that is no compose file".to_string(),

@@ -9,7 +9,7 @@ use std::sync::{Mutex, PoisonError};
 
 use owo_colors::{OwoColorize, Style};
 
-use crate::message::Message;
+use crate::message::{CheckState, Message};
 
 mod github;
 mod progress;
@@ -226,6 +226,49 @@ impl Shell {
         lines.iter().try_for_each(|line| self.print(OsStr::new(line)))
     }
 
+    /// What was found of something, and what to do about it, on stdout, if that is for people: what was asked for. With
+    /// [`Verbosity::Quiet`] errors only.
+    ///
+    /// # Errors
+    /// If stdout cannot be written to.
+    pub fn print_check(&self, state: CheckState, name: &str, found: &str, fix: Option<&str>) -> io::Result<()> {
+        const INDENT: usize = 28;
+        let lines = |text: &str| text.lines().collect::<Vec<_>>().join(&format!("\n{:INDENT$}", ""));
+        let mut text = format!("{name:<13}  {}", lines(found));
+        if let Some(fix) = fix {
+            let help = self.paint_out("help", Style::new().cyan().bold());
+            text.push_str(&format!("\n{:INDENT$}{help}: {}", "", lines(fix)));
+        }
+        self.print_state(state, state.word(), &text)
+    }
+
+    /// What all of it comes to; where and when as with [`Shell::print_check`].
+    ///
+    /// # Errors
+    /// If stdout cannot be written to.
+    pub fn print_verdict(&self, state: CheckState, text: &str) -> io::Result<()> {
+        self.print_state(state, "Finished", text)
+    }
+
+    fn print_state(&self, state: CheckState, verb: &str, text: &str) -> io::Result<()> {
+        if self.options.format == MessageFormat::Json
+            || (self.options.verbosity == Verbosity::Quiet && state != CheckState::Error)
+        {
+            return Ok(());
+        }
+        let style = match state {
+            CheckState::Ok => Style::new().green(),
+            CheckState::Warning => Style::new().yellow(),
+            CheckState::Error => Style::new().red(),
+        };
+        let verb = self.paint_out(&format!("{verb:>12}"), style.bold());
+        self.print(OsStr::new(&format!("{verb} {text}")))
+    }
+
+    fn paint_out(&self, text: &str, style: Style) -> String {
+        if self.out_screen.color { text.style(style).to_string() } else { text.to_string() }
+    }
+
     fn paint(&self, text: &str, style: Style) -> String {
         if self.err_screen.color { text.style(style).to_string() } else { text.to_string() }
     }
@@ -402,6 +445,26 @@ mod tests {
         shell.summarize("shop", &[vec!["web".to_string()]]);
         let said = String::from_utf8(err.0.lock().unwrap().clone()).unwrap();
         assert_eq!(said, "---- log of web\nboom\n     Waiting for db: created\n");
+    }
+
+    #[test]
+    fn a_check_is_a_line_of_its_own_and_what_to_do_below_it() {
+        let printed = |verbosity, color| {
+            let out = Buffer::default();
+            let shell = Shell::from_write(Box::new(Buffer::default()), Box::new(out.clone()), verbosity, color);
+            shell.print_check(CheckState::Ok, "docker", "28.2.2", None).unwrap();
+            shell.print_check(CheckState::Error, "dev files", "wrong:\nin line 7", Some("mend it")).unwrap();
+            shell.print_verdict(CheckState::Error, "1 error").unwrap();
+            String::from_utf8(out.0.lock().unwrap().clone()).unwrap()
+        };
+        let error = "       error dev files      wrong:\n                            in line 7\n                            \
+                     help: mend it\n";
+        let verdict = "    Finished 1 error\n";
+        let ok = "          ok docker         28.2.2\n";
+        assert_eq!(printed(Verbosity::Normal, false), format!("{ok}{error}{verdict}"));
+        assert_eq!(printed(Verbosity::Quiet, false), format!("{error}{verdict}"));
+        let coloured = printed(Verbosity::Normal, true);
+        assert!(coloured.contains("\x1b[") && coloured.contains(" docker         28.2.2\n"), "{coloured:?}");
     }
 
     #[test]

@@ -35,6 +35,7 @@ mod ci;
 mod crates;
 mod detached;
 mod devfile;
+mod doctor;
 mod down;
 mod endings;
 mod environment;

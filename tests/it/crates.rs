@@ -45,6 +45,7 @@ fn steps(finished: &Finished) -> Vec<String> {
 #[test]
 fn first_the_files_then_the_build_then_the_start() {
     let sandbox = shop();
+    sandbox.engine.world(|world| world.replaced.push("sha256:1".to_string()));
     let finished = sandbox.run(["dev", "--detach", "-v"]).exits(0);
     let expected = [
         "cargo metadata",

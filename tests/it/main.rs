@@ -6,6 +6,7 @@
 mod cli;
 mod crates;
 mod devfile;
+mod doctor;
 mod github;
 mod guard;
 mod init;

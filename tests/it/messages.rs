@@ -10,7 +10,7 @@ use crate::support::{COMPOSE_FILE, Finished, Reply, Sandbox, Verb};
 
 /// The messages of a run, each checked against the schema.
 #[track_caller]
-fn messages(finished: &Finished) -> Vec<Value> {
+pub fn messages(finished: &Finished) -> Vec<Value> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("spec/messages.schema.json");
     let (mut schemas, mut compiler) = (Schemas::new(), Compiler::new());
     let schema = compiler.compile(path.to_str().unwrap(), &mut schemas).unwrap();

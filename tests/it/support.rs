@@ -126,7 +126,7 @@ impl Sandbox {
                 || terminals.contains(&key)
                 || ["CI", "NO_COLOR"].contains(&key);
             // Without it cargo would look for its toolchains elsewhere.
-            meddling && key != "CARGO_HOME"
+            (meddling || key.to_lowercase().ends_with("_proxy")) && key != "CARGO_HOME"
         };
         for (key, _) in std::env::vars_os().filter(|(key, _)| meddling(&key.to_string_lossy())) {
             command.env_remove(key);
@@ -593,6 +593,8 @@ pub enum Verb {
     Starts,
     /// `docker version`
     Architecture,
+    /// `docker context`
+    Context,
     /// Anything else
     Other,
 }
@@ -700,6 +702,7 @@ fn verb_of(args: &[OsString]) -> Verb {
         Some("image") => return Verb::Image,
         Some("info") => return Verb::Info,
         Some("version") => return Verb::Architecture,
+        Some("context") => return Verb::Context,
         Some("network") => return Verb::Networks,
         Some("volume") => return Verb::Volumes,
         Some("events") if args.iter().any(|arg| arg == "--until") => return Verb::Events,
@@ -813,6 +816,12 @@ pub struct World {
     pub log: &'static str,
     /// What the engine calls the host that it runs on.
     pub host: String,
+    /// The engine's version.
+    pub engine: &'static str,
+    /// What it tells of itself besides.
+    pub info: Value,
+    /// The ids of images that newer ones have replaced.
+    pub replaced: Vec<String>,
     pub containers: Vec<Container>,
     /// Project and name.
     pub networks: Vec<(String, String)>,
@@ -833,6 +842,9 @@ impl World {
             health: "",
             log: "",
             host: fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default().trim().to_string(),
+            engine: "28.5.2",
+            info: json!({}),
+            replaced: Vec::new(),
             containers: Vec::new(),
             networks: Vec::new(),
             volumes: Vec::new(),
@@ -994,8 +1006,28 @@ impl World {
                 })
             }
             Verb::LastWords => Some(Reply::exit(0).stdout(self.log)),
+            Verb::Image if call.has("ls") => Some(Reply::exit(0).stdout(self.replaced.join("\n"))),
             Verb::Image => Some(Reply::exit(0).stdout("sha256:1\n")),
+            Verb::Info if call.has("{{json .}}") => {
+                let mut info = json!({
+                    "Name": self.host,
+                    "DockerRootDir": "/",
+                    "ClientInfo": { "Plugins": [{ "Name": "compose", "Path": "/plugins/docker-compose" }] },
+                });
+                info.as_object_mut()?.extend(self.info.as_object()?.clone());
+                Some(Reply::lines([info]))
+            }
             Verb::Info => Some(Reply::lines([json!(self.host)])),
+            Verb::Context => {
+                let set = |name: &str| call.env.get(OsStr::new(name)).map(|value| value.to_string_lossy().into_owned());
+                let context = set("DOCKER_CONTEXT").unwrap_or("default".to_string());
+                let host = set("DOCKER_HOST").unwrap_or("unix:///var/run/docker.sock".to_string());
+                Some(Reply::lines([json!({ "context": context, "host": host })]))
+            }
+            Verb::Architecture if call.has("{{json .}}") => {
+                let server = json!({ "Version": self.engine, "Os": "linux", "Arch": architecture() });
+                Some(Reply::lines([json!({ "Client": { "Version": "28.2.2" }, "Server": server })]))
+            }
             Verb::Architecture => Some(Reply::lines([json!(format!("linux/{}", architecture()))])),
             Verb::Containers => Some(Reply::lines(ours.map(|c| {
                 json!({
@@ -1009,6 +1041,11 @@ impl World {
                     "ports": c.ports,
                 })
             }))),
+            Verb::Networks if call.has("dangling=true") => {
+                let used = |owner: &String| self.containers.iter().any(|c| c.project == *owner && c.is_alive());
+                let unused = self.networks.iter().filter(|(owner, _)| !used(owner));
+                Some(Reply::lines(unused.map(|(owner, name)| json!({ "project": owner, "name": name }))))
+            }
             Verb::Networks => of_project(&self.networks),
             Verb::Volumes => of_project(&self.volumes),
             Verb::Events => {

@@ -1,0 +1,181 @@
+//! Proxies: those of the shell, of the engine and of containers are three different things, and each is in the way of something
+//! else.
+
+use std::env;
+
+use super::check::Check;
+use crate::engine::{ContainerProxies, Info};
+
+const NAME: &str = "proxy";
+
+/// The proxies that programs of this shell are told to use.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Environment {
+    /// For http, else for https.
+    proxy: Option<String>,
+    /// What is reached without one.
+    no_proxy: String,
+}
+
+impl Environment {
+    /// Ours, and so that of whatever we start.
+    pub(super) fn ours() -> Environment {
+        let variable = |name: &str| {
+            let values = [name.to_lowercase(), name.to_string()].map(|name| env::var(name).ok());
+            values.into_iter().flatten().find(|value| !value.is_empty())
+        };
+        let proxy = ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"].into_iter().find_map(variable);
+        Environment { proxy, no_proxy: variable("NO_PROXY").unwrap_or_default() }
+    }
+}
+
+/// What is wrong with the proxies. `engine` is none where it is not on this machine or does not answer; `services` are those of
+/// the stack, where they are known.
+pub(super) fn proxies(
+    environment: &Environment,
+    engine: Option<&Info>,
+    containers: &ContainerProxies,
+    services: &[&str],
+) -> Vec<Check> {
+    let mut checks = Vec::new();
+    let mut warn = |found: &str, fix: &str| checks.push(Check::warning(NAME, found, fix));
+    let engines = engine.map(|info| first(&info.http_proxy, &info.https_proxy));
+    let containers_proxy = first(&containers.http_proxy, &containers.https_proxy);
+    if let Some(proxy) = &environment.proxy {
+        let proxy = shown(proxy);
+        if !is_excepted(&environment.no_proxy, "localhost") || !is_excepted(&environment.no_proxy, "127.0.0.1") {
+            let found = format!("programs ask {proxy} also for published ports: NO_PROXY does not except this machine");
+            warn(&found, "add localhost, 127.0.0.1 and ::1 to NO_PROXY and no_proxy");
+        }
+        if engines == Some("") {
+            let found =
+                format!("this shell reaches the network through {proxy}, and the engine, which pulls images, does not");
+            warn(&found, "tell the engine of it if pulls fail: https://docs.docker.com/engine/daemon/proxy/");
+        }
+    }
+    if !containers_proxy.is_empty() {
+        let proxy = shown(containers_proxy);
+        if ["localhost", "127.0.0.1", "[::1]"].contains(&host_of(containers_proxy)) {
+            let found = format!("containers are told to use {proxy}, and to each of them that is itself");
+            warn(&found, "give the proxy's address as containers reach it, in `proxies` of docker's config.json");
+        }
+        let asked: Vec<&str> =
+            services.iter().copied().filter(|service| !is_excepted(&containers.no_proxy, service)).collect();
+        if !asked.is_empty() {
+            let found = format!("containers ask {proxy} also for each other: its noProxy lacks {}", asked.join(", "));
+            warn(&found, "add the names of the services to noProxy, in `proxies` of docker's config.json");
+        }
+    }
+    if checks.is_empty() {
+        let all = [
+            ("this shell", environment.proxy.as_deref().unwrap_or_default()),
+            ("the engine", engines.unwrap_or_default()),
+            ("containers", containers_proxy),
+        ];
+        let used = all.into_iter().filter(|(_, proxy)| !proxy.is_empty());
+        let used: Vec<String> = used.map(|(who, proxy)| format!("{who}: {}", shown(proxy))).collect();
+        checks.push(Check::ok(NAME, &if used.is_empty() { "none".to_string() } else { used.join(", ") }));
+    }
+    checks
+}
+
+fn first<'a>(http: &'a str, https: &'a str) -> &'a str {
+    if http.is_empty() { https } else { http }
+}
+
+/// The proxy as a URL, which it may be written without; the password in one is known by that.
+fn shown(proxy: &str) -> String {
+    if proxy.contains("://") { proxy.to_string() } else { format!("http://{proxy}") }
+}
+
+fn host_of(proxy: &str) -> &str {
+    let rest = proxy.split_once("://").map_or(proxy, |(_, rest)| rest);
+    let authority = rest.split('/').next().unwrap_or_default();
+    let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
+    if host.starts_with('[') {
+        return host.split_inclusive(']').next().unwrap_or_default();
+    }
+    host.split(':').next().unwrap_or_default()
+}
+
+/// Whether a list of exceptions has this host: by its name, or by the domain or network that it is in.
+fn is_excepted(no_proxy: &str, host: &str) -> bool {
+    let mut entries = no_proxy.split(',').map(str::trim);
+    entries.any(|entry| {
+        let name = entry.trim_start_matches(['*', '.']);
+        entry == "*" || name == host || (name == "127.0.0.0/8" && host == "127.0.0.1")
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::message::CheckState;
+
+    fn environment(proxy: &str, no_proxy: &str) -> Environment {
+        Environment { proxy: Some(proxy.to_string()), no_proxy: no_proxy.to_string() }
+    }
+
+    fn containers(http: &str, no: &str) -> ContainerProxies {
+        let [http_proxy, no_proxy] = [http, no].map(str::to_string);
+        ContainerProxies { http_proxy, no_proxy, ..ContainerProxies::default() }
+    }
+
+    fn info(proxy: &str) -> Info {
+        serde_json::from_value(serde_json::json!({ "HttpProxy": proxy })).unwrap()
+    }
+
+    fn warnings(checks: &[Check]) -> Vec<&str> {
+        checks.iter().filter(|check| check.state == CheckState::Warning).map(|check| check.found.as_str()).collect()
+    }
+
+    #[test]
+    fn without_a_proxy_or_with_a_complete_one_all_is_well_and_no_password_is_shown() {
+        let none = proxies(&Environment::default(), Some(&info("")), &ContainerProxies::default(), &["api"]);
+        assert_eq!(none, [Check::ok(NAME, "none")]);
+        for no_proxy in ["localhost,127.0.0.1", "*", "a, .localhost ,127.0.0.0/8"] {
+            let checks = proxies(
+                &environment("me:pw@proxy:3128", no_proxy),
+                Some(&info("http://me:pw@proxy:3128")),
+                &containers("http://proxy:3128", "api,db"),
+                &["api", "db"],
+            );
+            let found =
+                "this shell: http://***@proxy:3128, the engine: http://***@proxy:3128, containers: http://proxy:3128";
+            assert_eq!(checks, [Check::ok(NAME, found)]);
+        }
+    }
+
+    #[test]
+    fn a_shell_whose_proxy_is_asked_for_published_ports_is_told() {
+        for no_proxy in ["", "localhost", "127.0.0.1", "localhosts,example.org"] {
+            let checks = proxies(&environment("http://p:1", no_proxy), None, &ContainerProxies::default(), &[]);
+            let found = "programs ask http://p:1 also for published ports: NO_PROXY does not except this machine";
+            assert_eq!(warnings(&checks), [found], "{no_proxy}");
+        }
+    }
+
+    #[test]
+    fn an_engine_without_the_proxy_that_the_shell_needs_is_told() {
+        let shell = environment("http://p:1", "*");
+        let checks = proxies(&shell, Some(&info("")), &ContainerProxies::default(), &[]);
+        assert!(warnings(&checks)[0].ends_with("and the engine, which pulls images, does not"), "{checks:?}");
+        // Of another machine's engine nobody here knows what it needs.
+        assert!(warnings(&proxies(&shell, None, &ContainerProxies::default(), &[])).is_empty());
+    }
+
+    #[test]
+    fn containers_that_ask_a_proxy_for_each_other_or_themselves_are_told() {
+        for (proxy, noproxy, words) in [
+            ("http://localhost:3128", "api,db", "to each of them that is itself"),
+            ("http://me:pw@127.0.0.1:3128", "api,db", "to each of them that is itself"),
+            ("http://[::1]:3128", "api,db", "to each of them that is itself"),
+            ("http://p:1", "api", "its noProxy lacks db"),
+            ("http://p:1", "", "its noProxy lacks api, db"),
+        ] {
+            let checks = proxies(&Environment::default(), None, &containers(proxy, noproxy), &["api", "db"]);
+            assert!(warnings(&checks).len() == 1 && warnings(&checks)[0].ends_with(words), "{checks:?}");
+            assert!(!format!("{checks:?}").contains("pw"), "{checks:?}");
+        }
+    }
+}
