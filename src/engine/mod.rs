@@ -174,9 +174,9 @@ fn ask<T: DeserializeOwned>(executor: &dyn Executor, question: &Invocation) -> R
     if !output.status.success() {
         let words = String::from_utf8_lossy(&output.stderr);
         let error = anyhow!("{}", words.trim()).context("the docker engine does not answer");
-        return Err(Code::EngineUnavailable
-            .because(error)
-            .help("start the engine, or look at DOCKER_HOST and `docker context ls`; `docker info` asks it again"));
+        let help = "start the engine, or look at DOCKER_HOST and `docker context ls`; \
+                    `cargo stagecraft doctor` looks for the cause";
+        return Err(Code::EngineUnavailable.because(error).help(help));
     }
     serde_json::Deserializer::from_slice(&output.stdout)
         .into_iter()

@@ -738,7 +738,7 @@ error: the docker engine does not answer
 
 Caused by:
   Cannot connect to the Docker daemon at unix:///var/run/docker.sock. Is the docker daemon running?
-help: start the engine, or look at DOCKER_HOST and `docker context ls`; `docker info` asks it again
+help: start the engine, or look at DOCKER_HOST and `docker context ls`; `cargo stagecraft doctor` looks for the cause
 
 "#]]);
         touches_nothing(&sandbox);
