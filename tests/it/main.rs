@@ -3,6 +3,7 @@
 // unsafe_code: pre_exec, where a child gets its terminal and its signals. A test may panic in its helpers too.
 #![allow(missing_docs, unsafe_code, clippy::unwrap_used)]
 
+mod architecture;
 mod cli;
 mod crates;
 mod devfile;

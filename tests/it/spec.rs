@@ -18,11 +18,11 @@ use cargo_stagecraft::settings;
 use cargo_stagecraft::workspace::Workspace;
 use serde::Deserialize;
 
-fn root() -> &'static Path {
+pub fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-fn read(path: impl AsRef<Path>) -> String {
+pub fn read(path: impl AsRef<Path>) -> String {
     let path = root().join(path);
     fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
@@ -82,7 +82,7 @@ fn has_tests_beside(main: &str) -> bool {
     main.ends_with("main.rs") && files(&folder, "rs").iter().any(|file| read(file).contains("#[test]"))
 }
 
-fn files(folder: &Path, extension: &str) -> Vec<PathBuf> {
+pub fn files(folder: &Path, extension: &str) -> Vec<PathBuf> {
     let mut found = Vec::new();
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
@@ -97,7 +97,7 @@ fn files(folder: &Path, extension: &str) -> Vec<PathBuf> {
 }
 
 /// The lines of the fenced blocks of a page that are marked `sh`.
-fn commands(page: &str) -> Vec<String> {
+pub fn commands(page: &str) -> Vec<String> {
     let mut inside = false;
     let mut commands = Vec::new();
     for line in page.lines() {
