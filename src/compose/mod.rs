@@ -241,7 +241,7 @@ impl Compose {
         }
     }
 
-    /// Stops the containers and leaves them there to be looked at.
+    /// Stops the containers and leaves them there to be looked at. `timeout` is the grace in seconds, as for `down`.
     pub fn stop(&self, timeout: Option<u32>) -> Invocation {
         let timeout = timeout_args(timeout);
         let sh = &self.sh;
