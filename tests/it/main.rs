@@ -6,6 +6,7 @@
 mod architecture;
 mod cli;
 mod crates;
+mod dependencies;
 mod devfile;
 mod doctor;
 mod github;
