@@ -48,7 +48,7 @@ cargo test --locked --features e2e --test campaign -- --trials 60
 step "The tour"
 scripts/demo.sh --tour
 
-step "The package"
-cargo package --locked --allow-dirty --target-dir target/package-check
+step "The package, installed and run"
+run_tests default --features e2e --test package
 
 step "All checks passed"

@@ -14,6 +14,7 @@ mod guard;
 mod init;
 mod lifecycle;
 mod messages;
+mod package;
 mod settings;
 mod spec;
 mod support;
