@@ -43,6 +43,7 @@ mod failures;
 mod foreground;
 mod names;
 mod outage;
+mod pictures;
 mod ports;
 mod readme;
 mod remote;
