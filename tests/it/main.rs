@@ -15,6 +15,7 @@ mod init;
 mod lifecycle;
 mod messages;
 mod package;
+mod pages;
 mod settings;
 mod spec;
 mod support;
