@@ -1,6 +1,6 @@
 //! The spec, the code and the tests say the same thing.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::os::unix::process::ExitStatusExt;
@@ -311,60 +311,6 @@ fn each_outside_crate_appears_in_its_one_room() {
             let used = text.contains(&format!("{outside}::"));
             assert!(!used || name == Path::new(room), "{outside} is used in {}", name.display());
             assert!(used || name != Path::new(room), "{outside} is not used in {room}: mend this table");
-        }
-    }
-}
-
-#[test]
-fn no_room_imports_from_a_floor_above() {
-    let floors: BTreeMap<&str, u8> = [
-        ("exit", 0),
-        ("message", 0),
-        ("shell", 0),
-        ("suggest", 0),
-        ("workspace", 1),
-        ("manifest", 1),
-        ("settings", 1),
-        ("compose", 1),
-        ("engine", 1),
-        ("ports", 1),
-        ("readiness", 1),
-        ("diagnosis", 1),
-        ("report", 1),
-        ("devfile", 2),
-        ("cargo", 2),
-        ("ops", 3),
-        ("cli", 4),
-    ]
-    .into();
-    let floor_of_file = |name: &Path| -> Option<u8> {
-        let name = name.to_str().unwrap();
-        match name {
-            "src/lib.rs" | "src/main.rs" | "src/process/mod.rs" => None,
-            _ if name.starts_with("src/process/runner/") => Some(2),
-            "src/process/exec.rs" | "src/process/interrupt.rs" | "src/process/lock.rs" => Some(0),
-            // These speak of stacks, of containers and of how wide a `down` reaches, in the words of compose and engine.
-            _ if name.starts_with("src/process/") => Some(1),
-            _ => {
-                let room = name.trim_start_matches("src/").trim_end_matches(".rs");
-                let room = room.split('/').next().unwrap_or(room);
-                Some(*floors.get(room).unwrap_or_else(|| panic!("{name} is on no floor")))
-            }
-        }
-    };
-    for file in files(&root().join("src"), "rs") {
-        let name = file.strip_prefix(root()).unwrap();
-        let Some(floor) = floor_of_file(name) else { continue };
-        let text = fs::read_to_string(&file).unwrap();
-        let program = text.split("#[cfg(test)]").next().unwrap();
-        for line in program.lines().filter_map(|line| line.trim().strip_prefix("use crate::")) {
-            let room = line.split([':', ';', '{']).next().unwrap();
-            let imported = match room {
-                "process" if ["Runner", "Options", "Outcome"].iter().any(|name| line.contains(name)) => 2,
-                "process" => 0,
-                room => floors[room],
-            };
-            assert!(imported <= floor, "{} (floor {floor}) imports {line}", name.display());
         }
     }
 }
