@@ -1,6 +1,6 @@
 //! What is known of a stack's containers, as rows for people and as messages for programs.
 
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::compose::{Service, Stack, TRAEFIK};
 use crate::diagnosis::Finding;
@@ -33,14 +33,32 @@ pub fn status(stack: &Stack, endpoint: &Endpoint, findings: &[Finding]) -> Vec<V
 
 /// How long a container has been running, by our clock; none if it is not, or the engine's clock is ahead of ours.
 pub fn uptime(container: &Inspected) -> Option<Duration> {
-    let started = humantime::parse_rfc3339(&container.started_at).ok()?;
+    let started = UNIX_EPOCH + since_1970(&container.started_at)?;
     (container.state == "running").then(|| SystemTime::now().duration_since(started).ok())?
+}
+
+/// The time that an engine writes as `2026-01-02T03:04:05.678901234Z`, to the second.
+fn since_1970(text: &str) -> Option<Duration> {
+    let (date, time) = text.strip_suffix('Z')?.split_once('T')?;
+    let numbers = |text: &str, separator| text.split(separator).map(|it| it.parse().ok()).collect::<Option<Vec<u64>>>();
+    let [year, month @ 1..=12, day @ 1..=31] = numbers(date, '-')?[..] else { return None };
+    let [hours, minutes, seconds] = numbers(time.split('.').next()?, ':')?[..] else { return None };
+    // Years that begin in March: the day that there is not always is their last one.
+    let year = if month < 3 { year.checked_sub(1)? } else { year };
+    let days_of_years = year * 365 + year / 4 - year / 100 + year / 400;
+    let days = days_of_years + ((month + 9) % 12 * 153 + 2) / 5 + day - 1;
+    // From 1 March of year 0 to 1 January 1970.
+    let days = days.checked_sub(719_468)?;
+    Some(Duration::from_secs(((days * 24 + hours) * 60 + minutes) * 60 + seconds))
 }
 
 /// The two largest units of a time, as in `2h 5m`.
 fn coarse(time: Duration) -> String {
-    let words = humantime::format_duration(Duration::from_secs(time.as_secs())).to_string();
-    words.split(' ').take(2).collect::<Vec<_>>().join(" ")
+    let seconds = time.as_secs();
+    let units = [(seconds / 86400, "d"), (seconds / 3600 % 24, "h"), (seconds / 60 % 60, "m"), (seconds % 60, "s")];
+    let words = units.into_iter().filter(|(number, _)| *number > 0).map(|(number, unit)| format!("{number}{unit}"));
+    let words: Vec<String> = words.take(2).collect();
+    if words.is_empty() { "0s".to_string() } else { words.join(" ") }
 }
 
 /// Rows without a head: each container's state and where it can be reached.
@@ -118,8 +136,26 @@ mod tests {
 
     #[test]
     fn a_time_is_told_in_two_units() {
-        for (seconds, words) in [(0, "0s"), (59, "59s"), (7_384, "2h 3m"), (90_061, "1day 1h")] {
+        for (seconds, words) in [(0, "0s"), (59, "59s"), (7_384, "2h 3m"), (90_061, "1d 1h"), (86_405, "1d 5s")] {
             assert_eq!(coarse(Duration::from_secs(seconds)), words);
+        }
+    }
+
+    #[test]
+    fn a_time_of_the_engines_is_one_of_ours() {
+        for (text, seconds) in [
+            ("1970-01-01T00:00:00Z", Some(0)),
+            ("2000-02-29T12:00:00Z", Some(951_825_600)),
+            ("2024-12-31T23:59:59.999999999Z", Some(1_735_689_599)),
+            ("2026-03-01T00:00:01Z", Some(1_772_323_201)),
+            ("2100-03-01T00:00:00Z", Some(4_107_542_400)),
+            ("0001-01-01T00:00:00Z", None),
+            ("2026-01-02", None),
+            ("2026-13-01T00:00:00Z", None),
+            ("2026-01-02T03:04:05+01:00", None),
+            ("", None),
+        ] {
+            assert_eq!(since_1970(text).map(|time| time.as_secs()), seconds, "{text}");
         }
     }
 

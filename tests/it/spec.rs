@@ -290,7 +290,6 @@ fn each_outside_crate_appears_in_its_one_room() {
         ("cargo_metadata", "src/workspace.rs"),
         ("owo_colors", "src/shell/mod.rs"),
         ("procfs", "src/ports.rs"),
-        ("humantime", "src/report.rs"),
         ("serde_saphyr", "src/devfile/render.rs"),
         ("strsim", "src/suggest.rs"),
         ("unicode_width", "src/shell/table.rs"),
