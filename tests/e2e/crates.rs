@@ -536,7 +536,8 @@ fn ctrl_c_after_the_build(stage: &Stage) {
     let first = stage.tool(&["dev", "--detach"]).start();
     stage.events().wait_for("start db;");
     let second = stage.tool(&["dev", "--detach"]).start_in_terminal();
-    second.wait_for("Blocking");
+    // Cargo may say that it is blocking, too.
+    second.wait_for("waiting for another command on");
     second.press_ctrl_c();
     second.end().with(-2);
     first.signal(Signal::INT);
