@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::builder::Styles;
 use clap::builder::styling::{AnsiColor, Effects};
 use clap::error::{ContextKind, ContextValue, ErrorKind};
-use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
+use clap::{Args, Command, CommandFactory, Parser, Subcommand, ValueEnum};
 
 use crate::compose::{Attach, Logs, PROJECT_NAME, ProjectName, Traefik, Volumes};
 use crate::devfile::Reached;
@@ -26,6 +26,8 @@ const CARGO_TERM_COLOR: &str = "CARGO_TERM_COLOR";
 const CARGO_TERM_HYPERLINKS: &str = "CARGO_TERM_HYPERLINKS";
 const CARGO_TERM_QUIET: &str = "CARGO_TERM_QUIET";
 const CARGO_TERM_VERBOSE: &str = "CARGO_TERM_VERBOSE";
+
+mod help;
 
 /// What the user asks for.
 #[derive(Debug)]
@@ -95,7 +97,7 @@ pub fn exit_code(error: &clap::Error) -> Code {
 }
 
 /// The definition of the command line, for tests and generators.
-pub fn command() -> clap::Command {
+pub fn command() -> Command {
     Cli::command()
 }
 
@@ -109,7 +111,7 @@ pub fn command() -> clap::Command {
     arg_required_else_help = true,
     styles = STYLES,
     color = color_of_help(),
-    after_help = exit_codes()
+    after_help = help::stack()
 )]
 struct Cli {
     #[command(flatten, next_help_heading = "Common options")]
@@ -195,14 +197,12 @@ enum TopVerb {
     /// Begin a dev stack in Cargo.toml: show what can be a service, and add those that are asked for
     Init(Init),
     /// Look at all that a dev stack needs, and say what is wrong and how to mend it
-    #[command(after_help = "Exit codes:\n  0     nothing is wrong, but for warnings\n  1     something is")]
+    #[command(after_help = help::doctor())]
     Doctor,
 }
 
 #[derive(Debug, Args)]
-#[command(
-    after_help = "Exit codes:\n  0     success\n  2     wrong usage\n  3     no workspace, no such binary, or it is a service already"
-)]
+#[command(after_help = help::init())]
 struct Init {
     /// A package or binary that is to be a service, with the port that it listens at, if any
     #[arg(long = "service", value_name = "NAME[:PORT]", value_parser = new_service)]
@@ -231,14 +231,7 @@ fn new_service(text: &str) -> Result<NewService, String> {
 }
 
 #[derive(Debug, Args)]
-#[command(
-    long_about = "Start the dev stack of the workspace, stream its logs, and take it down at the end\n\nThe stack is \
-                  what .stagecraft/dev/compose.yaml in the workspace root describes; where tables of Cargo.toml describe \
-                  it, that file is made from them and the crates are built. Ctrl+C stops and removes it.\n\nWhere an \
-                  option has [env: …] or [Cargo.toml: …] it can be set by that variable, or by that key of the table \
-                  [workspace.metadata.stagecraft]: the command line comes first, then the variable.",
-    after_help = exit_codes()
-)]
+#[command(after_help = help::dev())]
 struct Dev {
     #[command(flatten)]
     start: Start,
@@ -316,33 +309,29 @@ enum DevVerb {
     /// List the dev stacks on this engine
     List(List),
     /// Print where published ports can be reached, as KEY=value lines
+    #[command(after_help = help::env())]
     Env,
     /// Make the dev files that Cargo.toml describes; start nothing
     Files(Files),
 }
 
 #[derive(Debug, Args)]
-#[command(
-    after_help = "Exit codes:\n  0     the files are up to date\n  1     with --check: some are not\n  3     no stack is described, or a file is in the way"
-)]
+#[command(after_help = help::files())]
 struct Files {
     /// Write nothing; the exit code says whether they are up to date
     #[arg(long)]
     check: bool,
 }
 
-const STATUS_CODES: &str = "Exit codes:\n  0     all services are ready\n  1     some are not\n  3     nothing has been \
-                            started, or there is no stack";
-
 #[derive(Debug, Args)]
-#[command(after_help = STATUS_CODES)]
+#[command(after_help = help::status())]
 struct Status {
     #[command(flatten)]
     traefik: TraefikFlags,
 }
 
 #[derive(Debug, Args)]
-#[command(after_help = "The exit code is that of `docker compose logs`; 3 if nothing has been started.")]
+#[command(after_help = help::logs())]
 struct LogsArgs {
     /// Go on with what is still to come, until Ctrl+C
     #[arg(short, long)]
@@ -358,7 +347,7 @@ struct LogsArgs {
 }
 
 #[derive(Debug, Args)]
-#[command(after_help = exit_codes())]
+#[command(after_help = help::list())]
 struct List {
     /// Take down those whose workspace is gone
     #[arg(long)]
@@ -366,7 +355,7 @@ struct List {
 }
 
 #[derive(Debug, Args)]
-#[command(after_help = exit_codes())]
+#[command(after_help = help::down())]
 struct Down {
     /// Also remove the stack's volumes, and the data in them
     #[arg(long)]
@@ -567,11 +556,6 @@ fn color_of_help() -> clap::ColorChoice {
 
 fn usage(message: &str) -> clap::Error {
     Cli::command().error(ErrorKind::ArgumentConflict, message)
-}
-
-fn exit_codes() -> String {
-    let rows = Code::TABLE.iter().map(|(code, words)| format!("  {:<5} {words}\n", code.number()));
-    format!("Exit codes:\n{}  128+n {}", rows.collect::<String>(), Code::INTERRUPTED)
 }
 
 #[cfg(test)]

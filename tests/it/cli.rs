@@ -267,6 +267,18 @@ fn help_at_all_three_levels() {
 }
 
 #[test]
+fn help_fits_into_the_terminal() {
+    let sandbox = Sandbox::new();
+    for (columns, verb) in [("80", ""), ("80", "dev"), ("80", "init"), ("60", "dev down")] {
+        let args = verb.split_whitespace().chain(["--help"]);
+        let finished = sandbox.stagecraft(args).env("COLUMNS", columns).run().exits(0);
+        for line in finished.stdout().lines() {
+            assert!(line.len() <= columns.parse().unwrap(), "{verb}, {columns}: {line}");
+        }
+    }
+}
+
+#[test]
 fn without_a_verb_the_help_is_shown_and_the_exit_code_says_wrong_usage() {
     Sandbox::new().run([] as [&str; 0]).exits(2).says("Usage: cargo stagecraft");
 }
