@@ -23,12 +23,19 @@ scripts/setup-engine.sh
 step "Formatting and lints"
 cargo fmt --all --check
 cargo clippy --locked --all-targets --features e2e -- -D warnings
-# The scripts are looked at by shellcheck, and curl is what the README's quick start fetches a page with.
-for tool in shellcheck curl; do
-    if ! command -v "$tool" >/dev/null && ((EUID == 0)) && command -v apt-get >/dev/null; then
+# The scripts are looked at by shellcheck; curl is what the README's quick start fetches a page with; the manual is
+# read by two programs.
+is_there() {
+    case $1 in
+    man-db) command -v man ;;
+    *) command -v "$1" ;;
+    esac >/dev/null 2>&1
+}
+for tool in shellcheck curl man-db mandoc; do
+    if ! is_there "$tool" && ((EUID == 0)) && command -v apt-get >/dev/null; then
         { apt-get update && apt-get install --yes --no-install-recommends "$tool"; } >/dev/null
     fi
-    command -v "$tool" >/dev/null || { echo "install $tool to run the checks" >&2 && exit 1; }
+    is_there "$tool" || { echo "install $tool to run the checks" >&2 && exit 1; }
 done
 shellcheck scripts/*.sh .ci/run
 

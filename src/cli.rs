@@ -6,14 +6,14 @@ use std::path::PathBuf;
 use clap::builder::Styles;
 use clap::builder::styling::{AnsiColor, Effects};
 use clap::error::{ContextKind, ContextValue, ErrorKind};
-use clap::{Args, Command, CommandFactory, Parser, Subcommand, ValueEnum};
+use clap::{Args, Command, CommandFactory, Parser, Subcommand, ValueEnum, ValueHint};
 
 use crate::compose::{Attach, Logs, PROJECT_NAME, ProjectName, Traefik, Volumes};
 use crate::devfile::Reached;
 use crate::exit::Code;
 use crate::ops::{
     DevOptions, DoctorOptions, DownOptions, EnvOptions, FilesOptions, InitOptions, ListOptions, LogsOptions,
-    NewService, Selection, StatusOptions,
+    ManOptions, NewService, Selection, StatusOptions,
 };
 use crate::process::OnEnd;
 use crate::settings::{self, Settings, boolean, seconds};
@@ -50,6 +50,8 @@ pub enum Verb {
     Init(InitOptions),
     /// Look at all that it needs.
     Doctor(DoctorOptions),
+    /// Write the manual.
+    Man(ManOptions),
 }
 
 /// A command line that makes sense.
@@ -199,6 +201,16 @@ enum TopVerb {
     /// Look at all that a dev stack needs, and say what is wrong and how to mend it
     #[command(after_help = help::doctor())]
     Doctor,
+    /// Write the man pages
+    Man(Man),
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = help::man())]
+struct Man {
+    /// The folder that they are written into; made where it is missing
+    #[arg(value_name = "DIR", value_hint = ValueHint::DirPath)]
+    dir: PathBuf,
 }
 
 #[derive(Debug, Args)]
@@ -366,7 +378,8 @@ impl Cli {
     fn into_request(self) -> Result<Request, clap::Error> {
         let Cli { common, verb } = self;
         let shell = common.shell()?;
-        Ok(Request { verb: verb.into_verb(common.selection()?, shell.format)?, shell, warnings: odd_variables() })
+        let verb = verb.into_verb(|| common.selection(), shell.format)?;
+        Ok(Request { verb, shell, warnings: odd_variables() })
     }
 }
 
@@ -407,18 +420,25 @@ impl Common {
 }
 
 impl TopVerb {
-    fn into_verb(self, selection: Selection, format: MessageFormat) -> Result<Verb, clap::Error> {
+    /// What is no business of a workspace does not ask for the selection, which the environment may get wrong.
+    fn into_verb(
+        self,
+        selection: impl FnOnce() -> Result<Selection, clap::Error>,
+        format: MessageFormat,
+    ) -> Result<Verb, clap::Error> {
+        let json = format == MessageFormat::Json;
         let dev = match self {
             TopVerb::Dev(dev) => dev,
-            TopVerb::Doctor => return Ok(Verb::Doctor(DoctorOptions { selection })),
-            TopVerb::Init(_) if format == MessageFormat::Json => {
-                return Err(usage("`init` has nothing to tell a program: it takes no --message-format json"));
-            }
+            TopVerb::Doctor => return Ok(Verb::Doctor(DoctorOptions { selection: selection()? })),
+            TopVerb::Init(_) if json => return Err(no_messages("init")),
             TopVerb::Init(Init { services, route, dry_run }) => {
                 let reached = if route { Reached::Routed } else { Reached::Published };
-                return Ok(Verb::Init(InitOptions { selection, services, reached, dry_run }));
+                return Ok(Verb::Init(InitOptions { selection: selection()?, services, reached, dry_run }));
             }
+            TopVerb::Man(_) if json => return Err(no_messages("man")),
+            TopVerb::Man(Man { dir }) => return Ok(Verb::Man(ManOptions { dir })),
         };
+        let selection = selection()?;
         dev.check(format)?;
         let timeout = || given_or(dev.timeout, settings::TIMEOUT, seconds);
         Ok(match dev.verb {
@@ -554,6 +574,10 @@ fn color_of_help() -> clap::ColorChoice {
     variable.and_then(|when| when.parse().ok()).unwrap_or_default()
 }
 
+fn no_messages(verb: &str) -> clap::Error {
+    usage(&format!("`{verb}` has nothing to tell a program: it takes no --message-format json"))
+}
+
 fn usage(message: &str) -> clap::Error {
     Cli::command().error(ErrorKind::ArgumentConflict, message)
 }
@@ -654,6 +678,8 @@ mod tests {
         let service = |name: &str, port| NewService { name: name.to_string(), port };
         assert_eq!(options.services, [service("api", Some(8080)), service("worker", None)]);
         assert_eq!((options.reached, options.dry_run), (Reached::Routed, false));
+        let Verb::Man(options) = verb("x man share/man/man1").verb else { panic!("no man") };
+        assert_eq!(options.dir, PathBuf::from("share/man/man1"));
     }
 
     #[test]
@@ -690,6 +716,8 @@ mod tests {
             "x init --message-format json",
             "x doctor --dry-run",
             "x doctor web",
+            "x man",
+            "x man dir --message-format json",
         ] {
             assert_eq!(exit_code(&parsed(line).unwrap_err()), Code::Usage, "{line}");
         }

@@ -114,6 +114,7 @@ fn perform(verb: &Verb, shell: &Arc<Shell>) -> anyhow::Result<Code> {
         Verb::Files(options) => ops::files(options, &cx),
         Verb::Init(options) => ops::init(options, &cx),
         Verb::Doctor(options) => ops::doctor(options, &cx),
+        Verb::Man(options) => ops::man(options, &cx),
     }
 }
 

@@ -1,4 +1,5 @@
 //! What stands below the options in the help of each verb: examples, exit codes, and at the top files and environment.
+//! The man pages are made from it, too: a section is a line that ends in a colon and the indented rows below it.
 
 use crate::exit::Code;
 
@@ -150,6 +151,14 @@ const DOCTOR: &[Row<'_>] = &[
 const DOCTOR_CODES: &[Row<'_>] =
     &[("0", "nothing is wrong, but for warnings"), ("1", "something is"), ("2", "wrong usage")];
 
+const MAN: &[Row<'_>] = &[
+    ("cargo stagecraft man ~/.cargo/share/man/man1", "where man looks if ~/.cargo/bin is on PATH"),
+    ("man cargo-stagecraft-dev", "then read one"),
+];
+
+const MAN_CODES: &[Row<'_>] =
+    &[("0", "the pages have been written"), ("1", "they cannot be written"), ("2", "wrong usage")];
+
 /// Below the help of the program itself: all that a newcomer needs.
 pub(super) fn stack() -> String {
     let files = ("Files, in the root of the workspace", STACK_FILES);
@@ -196,6 +205,10 @@ pub(super) fn init() -> String {
 
 pub(super) fn doctor() -> String {
     with_codes(DOCTOR, DOCTOR_CODES)
+}
+
+pub(super) fn man() -> String {
+    with_codes(MAN, MAN_CODES)
 }
 
 fn with_codes(examples: &[Row<'_>], codes: &[Row<'_>]) -> String {

@@ -9,6 +9,7 @@ mod guard;
 mod init;
 mod list;
 mod logs;
+mod man;
 mod status;
 
 use std::ffi::OsString;
@@ -30,6 +31,7 @@ pub use guard::guard;
 pub use init::{InitOptions, NewService, init};
 pub use list::{ListOptions, list};
 pub use logs::{LogsOptions, logs};
+pub use man::{ManOptions, PAGES, man};
 pub use status::{StatusOptions, status};
 
 use crate::compose::{self, NameChoice, ProjectName, Reach, Stack};

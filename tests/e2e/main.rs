@@ -41,6 +41,7 @@ mod endings;
 mod environment;
 mod failures;
 mod foreground;
+mod man;
 mod names;
 mod outage;
 mod pictures;

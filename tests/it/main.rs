@@ -13,6 +13,7 @@ mod github;
 mod guard;
 mod init;
 mod lifecycle;
+mod man;
 mod messages;
 mod package;
 mod pages;

@@ -1,0 +1,29 @@
+//! The manual, as man and mandoc read it.
+
+use std::fs;
+use std::path::PathBuf;
+
+use crate::stage::Stage;
+
+on_both_pairs![pages_are_what_man_understands];
+
+/// Neither formatter has anything to complain of.
+fn pages_are_what_man_understands(stage: &Stage) {
+    let folder = stage.temp().join("man/man1");
+    stage.tool(&["man", &folder.display().to_string()]).run().with(0);
+    let pages: Vec<PathBuf> = fs::read_dir(&folder).expect("pages").map(|page| page.expect("a page").path()).collect();
+    assert!(pages.len() > 10, "{pages:?}");
+    for page in pages {
+        let page = page.display().to_string();
+        let ended = stage.program("mandoc", &["-Tlint", "-Wwarning", &page]).run();
+        // What is made from the definition alone has no date.
+        let complaints = ended.stdout.lines().filter(|line| !line.contains("WARNING: missing date"));
+        assert_eq!(complaints.collect::<Vec<_>>(), [] as [&str; 0], "mandoc of {page}");
+        let shown = stage.program("man", &["--warnings=w", "-l", &page]).env("MANWIDTH", "80").run().with(0);
+        assert_eq!(shown.stderr, "", "man of {page}");
+        assert!(shown.stdout.contains("EXAMPLES"), "{}", shown.stdout);
+    }
+    // `man cargo-stagecraft-dev` finds it below a folder of MANPATH.
+    let found = stage.program("man", &["-w", "cargo-stagecraft-dev"]).env("MANPATH", stage.temp().join("man")).run();
+    assert!(found.with(0).stdout.ends_with("man1/cargo-stagecraft-dev.1\n"));
+}
