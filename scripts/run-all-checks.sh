@@ -23,21 +23,22 @@ scripts/setup-engine.sh
 step "Formatting and lints"
 cargo fmt --all --check
 cargo clippy --locked --all-targets --features e2e -- -D warnings
-# The scripts are looked at by shellcheck; curl is what the README's quick start fetches a page with; the manual is
-# read by two programs.
+# The scripts are looked at by shellcheck; curl is what the README's quick start fetches a page with; the tests complete in
+# the shells and read the manual.
 is_there() {
     case $1 in
     man-db) command -v man ;;
+    bash-completion) ls /usr/share/bash-completion/bash_completion ;;
     *) command -v "$1" ;;
     esac >/dev/null 2>&1
 }
-for tool in shellcheck curl man-db mandoc; do
+for tool in shellcheck curl bash-completion zsh fish elvish man-db mandoc; do
     if ! is_there "$tool" && ((EUID == 0)) && command -v apt-get >/dev/null; then
         { apt-get update && apt-get install --yes --no-install-recommends "$tool"; } >/dev/null
     fi
     is_there "$tool" || { echo "install $tool to run the checks" >&2 && exit 1; }
 done
-shellcheck scripts/*.sh .ci/run
+shellcheck scripts/*.sh .ci/run completions/*.bash
 
 step "Documentation"
 RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps

@@ -6,14 +6,14 @@ use std::path::PathBuf;
 use clap::builder::Styles;
 use clap::builder::styling::{AnsiColor, Effects};
 use clap::error::{ContextKind, ContextValue, ErrorKind};
-use clap::{Args, Command, CommandFactory, Parser, Subcommand, ValueEnum, ValueHint};
+use clap::{Arg, Args, Command, CommandFactory, Parser, Subcommand, ValueEnum, ValueHint};
 
 use crate::compose::{Attach, Logs, PROJECT_NAME, ProjectName, Traefik, Volumes};
 use crate::devfile::Reached;
 use crate::exit::Code;
 use crate::ops::{
-    DevOptions, DoctorOptions, DownOptions, EnvOptions, FilesOptions, InitOptions, ListOptions, LogsOptions,
-    ManOptions, NewService, Selection, StatusOptions,
+    CompleteOptions, DevOptions, DoctorOptions, DownOptions, EnvOptions, FilesOptions, InitOptions, Interpreter,
+    ListOptions, LogsOptions, ManOptions, NewService, Selection, StatusOptions,
 };
 use crate::process::OnEnd;
 use crate::settings::{self, Settings, boolean, seconds};
@@ -27,6 +27,7 @@ const CARGO_TERM_HYPERLINKS: &str = "CARGO_TERM_HYPERLINKS";
 const CARGO_TERM_QUIET: &str = "CARGO_TERM_QUIET";
 const CARGO_TERM_VERBOSE: &str = "CARGO_TERM_VERBOSE";
 
+mod complete;
 mod help;
 
 /// What the user asks for.
@@ -50,6 +51,10 @@ pub enum Verb {
     Init(InitOptions),
     /// Look at all that it needs.
     Doctor(DoctorOptions),
+    /// Print the script that teaches a shell to complete.
+    Completions(Interpreter),
+    /// Tell such a script what can be typed.
+    Complete(CompleteOptions),
     /// Write the manual.
     Man(ManOptions),
 }
@@ -201,8 +206,50 @@ enum TopVerb {
     /// Look at all that a dev stack needs, and say what is wrong and how to mend it
     #[command(after_help = help::doctor())]
     Doctor,
+    /// Print the script that makes a shell complete this command
+    Completions(Completions),
+    /// Tell a completion script what can be typed
+    #[command(hide = true)]
+    Complete(Complete),
     /// Write the man pages
     Man(Man),
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = help::completions())]
+struct Completions {
+    /// The shell that is to complete
+    #[arg(value_name = "SHELL")]
+    shell: ShellName,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum ShellName {
+    Bash,
+    Zsh,
+    Fish,
+    #[value(name = "powershell")]
+    PowerShell,
+    Elvish,
+}
+
+impl ShellName {
+    fn interpreter(self) -> Interpreter {
+        match self {
+            ShellName::Bash => Interpreter::Bash,
+            ShellName::Zsh => Interpreter::Zsh,
+            ShellName::Fish => Interpreter::Fish,
+            ShellName::PowerShell => Interpreter::PowerShell,
+            ShellName::Elvish => Interpreter::Elvish,
+        }
+    }
+}
+
+#[derive(Debug, Args)]
+struct Complete {
+    /// The words before the cursor, and the one at it
+    #[arg(last = true, value_name = "WORDS")]
+    words: Vec<OsString>,
 }
 
 #[derive(Debug, Args)]
@@ -377,9 +424,11 @@ struct Down {
 impl Cli {
     fn into_request(self) -> Result<Request, clap::Error> {
         let Cli { common, verb } = self;
-        let shell = common.shell()?;
+        // Somebody is typing: nothing in the environment is worth a word now.
+        let is_silent = matches!(verb, TopVerb::Complete(_));
+        let shell = if is_silent { ShellOptions::default() } else { common.shell()? };
         let verb = verb.into_verb(|| common.selection(), shell.format)?;
-        Ok(Request { verb, shell, warnings: odd_variables() })
+        Ok(Request { verb, shell, warnings: if is_silent { Vec::new() } else { odd_variables() } })
     }
 }
 
@@ -434,6 +483,11 @@ impl TopVerb {
             TopVerb::Init(Init { services, route, dry_run }) => {
                 let reached = if route { Reached::Routed } else { Reached::Published };
                 return Ok(Verb::Init(InitOptions { selection: selection()?, services, reached, dry_run }));
+            }
+            TopVerb::Completions(_) if json => return Err(no_messages("completions")),
+            TopVerb::Completions(Completions { shell }) => return Ok(Verb::Completions(shell.interpreter())),
+            TopVerb::Complete(Complete { words }) => {
+                return Ok(Verb::Complete(complete::complete(command(), &words)));
             }
             TopVerb::Man(_) if json => return Err(no_messages("man")),
             TopVerb::Man(Man { dir }) => return Ok(Verb::Man(ManOptions { dir })),
@@ -678,6 +732,7 @@ mod tests {
         let service = |name: &str, port| NewService { name: name.to_string(), port };
         assert_eq!(options.services, [service("api", Some(8080)), service("worker", None)]);
         assert_eq!((options.reached, options.dry_run), (Reached::Routed, false));
+        assert!(matches!(verb("x completions zsh").verb, Verb::Completions(Interpreter::Zsh)));
         let Verb::Man(options) = verb("x man share/man/man1").verb else { panic!("no man") };
         assert_eq!(options.dir, PathBuf::from("share/man/man1"));
     }
@@ -716,6 +771,9 @@ mod tests {
             "x init --message-format json",
             "x doctor --dry-run",
             "x doctor web",
+            "x completions",
+            "x completions tcsh",
+            "x completions bash --message-format json",
             "x man",
             "x man dir --message-format json",
         ] {

@@ -114,6 +114,8 @@ fn perform(verb: &Verb, shell: &Arc<Shell>) -> anyhow::Result<Code> {
         Verb::Files(options) => ops::files(options, &cx),
         Verb::Init(options) => ops::init(options, &cx),
         Verb::Doctor(options) => ops::doctor(options, &cx),
+        Verb::Completions(interpreter) => ops::completions(*interpreter, &cx),
+        Verb::Complete(options) => Ok(ops::complete(options, &cx)),
         Verb::Man(options) => ops::man(options, &cx),
     }
 }

@@ -40,7 +40,14 @@ const STACK_FILES: &[Row<'_>] = &[
 const ENVIRONMENT: &[Row<'_>] = &[
     ("COMPOSE_PROJECT_NAME", "Compose project to use, unless --project-name is given"),
     ("DOCKER_HOST, DOCKER_CONTEXT", "the engine, as for docker"),
+    ("STAGECRAFT_TIMEOUT", "as --timeout"),
+    ("STAGECRAFT_TRAEFIK", "as --traefik and --no-traefik"),
+    ("STAGECRAFT_WAIT", "as --wait"),
+    ("STAGECRAFT_WAIT_TIMEOUT", "as --wait-timeout"),
+    ("CARGO_TERM_QUIET", "as --quiet"),
+    ("CARGO_TERM_VERBOSE", "as --verbose"),
     ("CARGO_TERM_COLOR", "when to use colour, unless --color is given"),
+    ("CARGO_TERM_HYPERLINKS", "whether addresses are links"),
     ("NO_COLOR", "no colour, unless it is empty"),
     ("CI", "if set, containers get 5 seconds to stop after an interrupt"),
     ("GITHUB_ACTIONS", "if true, logs are folded and failures annotated"),
@@ -151,6 +158,16 @@ const DOCTOR: &[Row<'_>] = &[
 const DOCTOR_CODES: &[Row<'_>] =
     &[("0", "nothing is wrong, but for warnings"), ("1", "something is"), ("2", "wrong usage")];
 
+const COMPLETIONS: &[Row<'_>] = &[
+    ("source <(cargo-stagecraft completions bash)", "in ~/.bashrc"),
+    ("source <(cargo-stagecraft completions zsh)", "in ~/.zshrc, after compinit"),
+    ("cargo-stagecraft completions fish | source", "in ~/.config/fish/config.fish"),
+    ("eval (cargo-stagecraft completions elvish | slurp)", "in ~/.config/elvish/rc.elv"),
+    ("cargo-stagecraft completions powershell | Out-String | Invoke-Expression", "in $PROFILE"),
+];
+
+const COMPLETIONS_CODES: &[Row<'_>] = &[("0", "success"), ("2", "wrong usage")];
+
 const MAN: &[Row<'_>] = &[
     ("cargo stagecraft man ~/.cargo/share/man/man1", "where man looks if ~/.cargo/bin is on PATH"),
     ("man cargo-stagecraft-dev", "then read one"),
@@ -205,6 +222,10 @@ pub(super) fn init() -> String {
 
 pub(super) fn doctor() -> String {
     with_codes(DOCTOR, DOCTOR_CODES)
+}
+
+pub(super) fn completions() -> String {
+    with_codes(COMPLETIONS, COMPLETIONS_CODES)
 }
 
 pub(super) fn man() -> String {

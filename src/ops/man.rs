@@ -23,6 +23,7 @@ macro_rules! pages {
 /// Every page, by the name of its file.
 pub const PAGES: &[(&str, &str)] = pages![
     "cargo-stagecraft.1",
+    "cargo-stagecraft-completions.1",
     "cargo-stagecraft-dev.1",
     "cargo-stagecraft-dev-down.1",
     "cargo-stagecraft-dev-env.1",

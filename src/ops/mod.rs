@@ -1,5 +1,7 @@
 //! One file a verb. In here nobody knows clap, colour or signals.
 
+mod complete;
+mod completions;
 mod dev;
 mod doctor;
 mod down;
@@ -22,6 +24,8 @@ use std::thread;
 
 use anyhow::anyhow;
 
+pub use complete::{Candidate, CompleteOptions, Names, Offer, complete};
+pub use completions::{Interpreter, completions};
 pub use dev::{DevOptions, dev};
 pub use doctor::{DoctorOptions, doctor};
 pub use down::{DownOptions, down};

@@ -32,6 +32,7 @@ mod run;
 mod stage;
 
 mod ci;
+mod completions;
 mod crates;
 mod detached;
 mod devfile;

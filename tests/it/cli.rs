@@ -269,7 +269,7 @@ fn help_at_all_three_levels() {
 #[test]
 fn help_fits_into_the_terminal() {
     let sandbox = Sandbox::new();
-    for (columns, verb) in [("80", ""), ("80", "dev"), ("80", "init"), ("60", "dev down")] {
+    for (columns, verb) in [("80", ""), ("80", "dev"), ("80", "completions"), ("80", "init"), ("60", "dev down")] {
         let args = verb.split_whitespace().chain(["--help"]);
         let finished = sandbox.stagecraft(args).env("COLUMNS", columns).run().exits(0);
         for line in finished.stdout().lines() {

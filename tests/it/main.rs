@@ -5,6 +5,7 @@
 
 mod architecture;
 mod cli;
+mod completions;
 mod crates;
 mod dependencies;
 mod devfile;

@@ -1,0 +1,95 @@
+//! The hidden verb that the completion scripts call: what can stand where the cursor is.
+//!
+//! Somebody is typing: whatever goes wrong leads to fewer offers, never to a word on the terminal.
+
+use std::ffi::OsStr;
+
+use super::{Context, Selection, resolve};
+use crate::devfile;
+use crate::exit::Code;
+use crate::workspace::{BrokenMember, Workspace};
+
+/// What is to be completed.
+#[derive(Clone, Debug)]
+pub struct CompleteOptions {
+    /// Which workspace the names come from.
+    pub selection: Selection,
+    /// The word at the cursor.
+    pub current: String,
+    /// What can stand there.
+    pub offer: Offer,
+}
+
+/// What can stand somewhere.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Offer {
+    /// What the command line itself knows.
+    pub candidates: Vec<Candidate>,
+    /// What only the workspace knows.
+    pub names: Option<Names>,
+    /// What such a name has to stand after: an option and its `=`.
+    pub front: String,
+    /// Also files, which the shell knows best.
+    pub files: bool,
+}
+
+/// A word that can stand there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Candidate {
+    /// The word.
+    pub value: String,
+    /// What it means; may be empty.
+    pub help: String,
+}
+
+/// Names that only the workspace knows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Names {
+    /// The services of the dev stack.
+    Services,
+    /// The packages that can become services.
+    Packages,
+}
+
+/// What a script does with files of its own.
+const FILES: &str = ":files";
+
+/// Prints what begins as the current word does, one a line, each with a tab and what it means; or `:files`.
+pub fn complete(options: &CompleteOptions, cx: &Context<'_>) -> Code {
+    let CompleteOptions { selection, current, offer } = options;
+    let names = offer.names.and_then(|names| match names {
+        Names::Services => services(selection, cx),
+        Names::Packages => packages(selection, cx),
+    });
+    let names = names.unwrap_or_default().into_iter();
+    let names = names.map(|name| Candidate { value: format!("{}{name}", offer.front), help: String::new() });
+    let candidates = offer.candidates.iter().cloned().chain(names);
+    let lines = candidates.filter(|it| it.value.starts_with(current)).map(|Candidate { value, help }| match &*help {
+        "" => value,
+        help => format!("{value}\t{}", help.lines().next().unwrap_or_default()),
+    });
+    // A shell that no longer listens has found something better to do.
+    let mut lines = lines.chain(offer.files.then(|| FILES.to_string()));
+    let _ = lines.try_for_each(|line| cx.shell.print(OsStr::new(&line)));
+    Code::Success
+}
+
+fn workspace(selection: &Selection, cx: &Context<'_>) -> Option<Workspace> {
+    Workspace::discover(cx.executor.as_ref(), cx.cwd, &selection.manifest, BrokenMember::Tolerate).ok()
+}
+
+/// The services without a profile. Those that Cargo.toml describes are known at once, as they will be when the compose file
+/// has been made; a hand-written one is read without asking an engine.
+fn services(selection: &Selection, cx: &Context<'_>) -> Option<Vec<String>> {
+    let workspace = workspace(selection, cx)?;
+    if let Some(topology) = devfile::plan(&workspace).ok()? {
+        return Some(topology.services_by_default().into_keys().collect());
+    }
+    Some(resolve(cx, &workspace, selection).ok()?.services.into_keys().collect())
+}
+
+fn packages(selection: &Selection, cx: &Context<'_>) -> Option<Vec<String>> {
+    let packages = workspace(selection, cx)?.packages.into_iter();
+    let possible = packages.filter(|package| package.metadata.is_null() && !package.binaries.is_empty());
+    Some(possible.map(|package| package.name).collect())
+}
