@@ -17,6 +17,6 @@ mkdir -p "$out"
 staging=$(mktemp -d "$out/packing.XXXXXX")
 trap 'rm -rf "$staging"' EXIT
 mkdir "$staging/$name"
-cp "$folder/$binary" "$repo"/{README.md,CHANGELOG.md,LICENSE-MIT,LICENSE-APACHE} "$staging/$name"
+cp -r "$folder/$binary" "$repo"/{README.md,CHANGELOG.md,LICENSE-MIT,LICENSE-APACHE,man,completions} "$staging/$name"
 tar -C "$staging" -czf "$out/$name.tgz" "$name"
 printf '%s\n' "$out/$name.tgz"

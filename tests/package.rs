@@ -78,5 +78,7 @@ fn the_package_is_installed_and_runs_and_is_packed_for_a_release() {
     let name = format!("cargo-stagecraft-{triple}-v{VERSION}");
     assert_eq!(archive, temp.path().join(format!("{name}.tgz")));
     let listed = text(&run(Command::new("tar").arg("-tzf").arg(&archive)).stdout);
-    assert!(listed.lines().any(|file| file == format!("{name}/cargo-stagecraft")), "{listed}");
+    for file in ["cargo-stagecraft", "man/cargo-stagecraft.1", "completions/_cargo-stagecraft"] {
+        assert!(listed.lines().any(|listed| listed == format!("{name}/{file}")), "{file} is not in {listed}");
+    }
 }

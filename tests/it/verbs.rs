@@ -29,7 +29,7 @@ fn status_prints_each_service_and_says_0_if_all_are_ready() {
     assert_data_eq!(
         finished.stdout(),
         str![[r#"
-SERVICE  STATE              UPTIME           ADDRESSES               DETAIL
+SERVICE  STATE              UPTIME[..]  ADDRESSES               DETAIL
 api      running (healthy)  [..]  http://localhost:49153
 db       running            [..]
 
