@@ -21,13 +21,11 @@
 //! | [`workspace`] | where the workspace and its compose file are |
 //! | [`suggest`] | what may have been meant |
 //! | [`shell`] | the terminal, and the CI service in its place |
+//! | `os` | which operating system this is |
 //! | [`message`] | what programs get to read |
 //! | [`exit`] | the exit codes |
 //!
 //! The library serves the program of the same name; its interface follows the program's needs.
-
-#[cfg(not(target_os = "linux"))]
-compile_error!("cargo-stagecraft runs on Linux only, so far");
 
 pub mod cargo;
 pub mod cli;
@@ -39,6 +37,7 @@ pub mod exit;
 pub mod manifest;
 pub mod message;
 pub mod ops;
+mod os;
 pub mod ports;
 pub mod process;
 pub mod readiness;
@@ -62,6 +61,7 @@ use shell::{MessageFormat, Shell, ShellOptions};
 
 /// Runs the program with these arguments and returns its exit code. Whatever there is to say has been said then.
 pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    os::prepare_terminal();
     let args: Vec<OsString> = args.into_iter().collect();
     if process::is_guard(&args) {
         let shell = Shell::stdio(&ShellOptions::default());

@@ -9,13 +9,11 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket};
 use std::ops::RangeInclusive;
 
-use procfs::net::{TcpState, tcp, tcp6, udp, udp6};
-use procfs::process::{FDTarget, all_processes};
-
 use crate::compose::{ProjectName, Service, Stack};
 use crate::engine::{Container, running_containers};
 use crate::exit::Failure;
-use crate::process::Executor;
+use crate::os;
+use crate::process::{Executor, Invocation};
 use crate::workspace::checkout_of;
 
 /// A port of this machine's that a service asks for.
@@ -109,7 +107,7 @@ pub fn taken<'a>(
     }
     let containers = running_containers(executor)?;
     for wanted in busy {
-        if let Some(holder) = holder_of(wanted, &containers, &stack.project) {
+        if let Some(holder) = holder_of(executor, wanted, &containers, &stack.project) {
             taken.push(Taken { service: wanted.service.clone(), port: wanted.to_string(), holder });
         }
     }
@@ -120,7 +118,7 @@ pub fn taken<'a>(
 pub fn holder(executor: &dyn Executor, project: &ProjectName, port: u16) -> Holder {
     let wanted = Wanted { service: String::new(), ip: None, ports: port..=port, protocol: "tcp".to_string() };
     let containers = running_containers(executor).unwrap_or_default();
-    holder_of(&wanted, &containers, project).unwrap_or(Holder::Unknown)
+    holder_of(executor, &wanted, &containers, project).unwrap_or(Holder::Unknown)
 }
 
 fn wanted_by(stack: &Stack, service: &str, replicas: u32) -> Vec<(Wanted, u32)> {
@@ -190,7 +188,12 @@ fn is_taken(address: SocketAddr, protocol: &str) -> bool {
 }
 
 /// None if it is a container of this project.
-fn holder_of(wanted: &Wanted, containers: &[Container], project: &ProjectName) -> Option<Holder> {
+fn holder_of(
+    executor: &dyn Executor,
+    wanted: &Wanted,
+    containers: &[Container],
+    project: &ProjectName,
+) -> Option<Holder> {
     match containers.iter().find(|container| publishes(container, wanted)) {
         Some(container) if container.project == project.as_str() => None,
         Some(container) => Some(Holder::Container {
@@ -198,7 +201,7 @@ fn holder_of(wanted: &Wanted, containers: &[Container], project: &ProjectName) -
             project: container.project.clone(),
             checkout: checkout_of(container.working_dir.as_ref()).display().to_string(),
         }),
-        None => Some(process_at(wanted).unwrap_or(Holder::Unknown)),
+        None => Some(process_at(executor, wanted).unwrap_or(Holder::Unknown)),
     }
 }
 
@@ -223,29 +226,20 @@ fn published(ports: &str) -> impl Iterator<Item = (IpAddr, RangeInclusive<u16>, 
 }
 
 /// The process that listens there, as far as this user may see.
-fn process_at(wanted: &Wanted) -> Option<Holder> {
+fn process_at(executor: &dyn Executor, wanted: &Wanted) -> Option<Holder> {
     let meets = |address: &SocketAddr| {
         let ip = address.ip();
         wanted.ports.contains(&address.port()) && (ip.is_unspecified() || wanted.ip.is_none_or(|wanted| wanted == ip))
     };
-    let inodes: Vec<u64> = if wanted.protocol == "udp" {
-        let all = [udp(), udp6()].into_iter().filter_map(Result::ok).flatten();
-        all.filter(|entry| meets(&entry.local_address)).map(|entry| entry.inode).collect()
-    } else {
-        let all = [tcp(), tcp6()].into_iter().filter_map(Result::ok).flatten();
-        let listens = all.filter(|entry| entry.state == TcpState::Listen && meets(&entry.local_address));
-        listens.map(|entry| entry.inode).collect()
-    };
-    let has_it = |target: &FDTarget| matches!(target, FDTarget::Socket(inode) if inodes.contains(inode));
-    all_processes().ok()?.filter_map(Result::ok).find_map(|process| {
-        process.fd().ok()?.filter_map(Result::ok).find(|fd| has_it(&fd.target))?;
-        Some(Holder::Process { name: process.stat().ok()?.comm, pid: process.pid })
-    })
+    let ask = |command| executor.output(&Invocation::from(command));
+    let (name, pid) = os::port_holder(&ask, &wanted.protocol, &meets)?;
+    Some(Holder::Process { name, pid })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::process::System;
 
     fn wanted(service: &str, ip: &str, first: u16, last: u16) -> Wanted {
         let (service, protocol) = (service.to_string(), "tcp".to_string());
@@ -266,7 +260,9 @@ mod tests {
         for ip in ["127.0.0.1", "any"] {
             let wanted = wanted("web", ip, port, port);
             assert!(is_busy(&wanted), "{wanted}");
-            let Some(Holder::Process { pid, name }) = process_at(&wanted) else { panic!("nobody is seen at {wanted}") };
+            let Some(Holder::Process { pid, name }) = process_at(&System, &wanted) else {
+                panic!("nobody is seen at {wanted}")
+            };
             assert_eq!(Holder::Process { name: String::new(), pid }, ours);
             assert!(!name.is_empty());
         }
@@ -305,7 +301,7 @@ mod tests {
         let ports = "127.0.0.1:8080-8082->80-82/tcp, :::53->53/udp, 9000/tcp, [::]:443->443/tcp";
         let containers = [container("other-web-1", "other", ports)];
         let project = ProjectName::new("mine").unwrap();
-        let holder = |wanted: &Wanted| holder_of(wanted, &containers, &project);
+        let holder = |wanted: &Wanted| holder_of(&System, wanted, &containers, &project);
         let said = "held by container other-web-1 of project other (/w/shop)";
         for (ip, port) in [("any", 8080), ("127.0.0.1", 8082), ("any", 443), ("127.0.0.1", 443)] {
             assert_eq!(holder(&wanted("web", ip, port, port)).unwrap().to_string(), said, "{ip} {port}");
@@ -314,7 +310,7 @@ mod tests {
             assert!(!matches!(holder(&wanted("web", "any", port, port)), Some(Holder::Container { .. })), "{port}");
         }
         let ours = [container("mine-web-1", "mine", ports)];
-        assert_eq!(holder_of(&wanted("web", "any", 8080, 8080), &ours, &project), None);
+        assert_eq!(holder_of(&System, &wanted("web", "any", 8080, 8080), &ours, &project), None);
     }
 
     #[test]

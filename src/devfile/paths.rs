@@ -30,10 +30,10 @@ impl Folder {
         Folder(std::iter::repeat_n(Component::ParentDir, up).chain(folder).collect())
     }
 
-    /// A path of this folder, from the dev dir. What is not relative stays as it is: what begins with `/`, with `~`, or with a
-    /// variable, of which nobody knows here what it holds.
+    /// A path of this folder, from the dev dir; the same on every system. What is not relative stays as it is: what begins with
+    /// `/`, with `~`, or with a variable, of which nobody knows here what it holds.
     fn reach(&self, path: &str) -> String {
-        if path.is_empty() || path.starts_with(['/', '~', '$', '\\']) {
+        if path.is_empty() || path.starts_with(['/', '~', '$', '\\']) || Path::new(path).is_absolute() {
             return path.to_string();
         }
         let mut reached = self.0.clone();
@@ -46,7 +46,8 @@ impl Folder {
                 other => reached.push(other),
             }
         }
-        reached.to_string_lossy().into_owned()
+        let names: Vec<_> = reached.iter().map(|name| name.to_string_lossy()).collect();
+        names.join("/")
     }
 
     fn reach_in(&self, value: &mut Value) {

@@ -8,6 +8,7 @@ use serde::Deserialize;
 use super::{Published, ask, docker};
 use crate::compose::Stack;
 use crate::exit::Failure;
+use crate::os;
 use crate::process::Executor;
 
 /// Where the engine is.
@@ -113,7 +114,7 @@ pub fn is_on_this_host(executor: &dyn Executor) -> Result<bool, Failure> {
 
 /// Whether this is what the host that we run on is called.
 pub fn is_our_host(name: &str) -> bool {
-    name == fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default().trim()
+    name == os::host_name()
 }
 
 /// What the engine calls the host that it runs on.
@@ -140,7 +141,7 @@ fn configured_context() -> Option<String> {
 pub(super) fn config_folder() -> Option<PathBuf> {
     match env::var_os("DOCKER_CONFIG").filter(|folder| !folder.is_empty()) {
         Some(folder) => Some(PathBuf::from(folder)),
-        None => Some(PathBuf::from(env::var_os("HOME")?).join(".docker")),
+        None => Some(env::home_dir()?.join(".docker")),
     }
 }
 

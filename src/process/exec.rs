@@ -5,11 +5,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::fmt;
-use std::fs::{self, OpenOptions};
 use std::io::{self, BufRead, BufReader, PipeReader, Read, Write};
-use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::Arc;
@@ -17,9 +13,7 @@ use std::sync::mpsc::{self, Receiver};
 use std::thread;
 use std::time::Duration;
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, kill_process_group, pidfd_open, waitid};
-
+use crate::os::{self, Group};
 use crate::shell::Logger;
 
 /// Where the output of a spawned command goes.
@@ -60,17 +54,6 @@ enum Errors {
     WithOutput,
     /// To our own.
     Shown,
-}
-
-/// The process group that a command runs in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Group {
-    /// Ours: the terminal's Ctrl+C reaches it as it does us.
-    Ours,
-    /// One of its own.
-    Own,
-    /// That of another command.
-    Of(u32),
 }
 
 impl From<Command> for Invocation {
@@ -174,7 +157,7 @@ impl Invocation {
 
     /// Program and arguments, as the system shows them of the process.
     pub(super) fn argv(&self) -> Vec<Vec<u8>> {
-        [&self.program].into_iter().chain(&self.args).map(|word| word.as_bytes().to_vec()).collect()
+        [&self.program].into_iter().chain(&self.args).map(|word| word.as_encoded_bytes().to_vec()).collect()
     }
 
     /// The command as a line for a POSIX shell: pasted there, in [`Invocation::cwd`], it runs the same thing.
@@ -188,20 +171,20 @@ impl Invocation {
             line.extend_from_slice(b" | ");
         }
         for (key, value) in &self.env {
-            line.extend_from_slice(key.as_bytes());
+            line.extend_from_slice(key.as_encoded_bytes());
             line.push(b'=');
-            push_quoted(&mut line, value.as_bytes());
+            push_quoted(&mut line, value.as_encoded_bytes());
             line.push(b' ');
         }
-        push_quoted(&mut line, self.program.as_bytes());
+        push_quoted(&mut line, self.program.as_encoded_bytes());
         for arg in &self.args {
             line.push(b' ');
-            push_argument(&mut line, arg.as_bytes());
+            push_argument(&mut line, arg.as_encoded_bytes());
         }
         if self.errors == Errors::WithOutput {
             line.extend_from_slice(b" 2>&1");
         }
-        OsString::from_vec(line)
+        os::text(line)
     }
 
     fn command(&self) -> Command {
@@ -211,16 +194,7 @@ impl Invocation {
         if let Some(cwd) = &self.cwd {
             command.current_dir(cwd);
         }
-        match self.group {
-            Group::Ours => {}
-            Group::Own => {
-                command.process_group(0);
-            }
-            Group::Of(leader) => {
-                // A number that is none makes the start fail, as the group that is gone does.
-                command.process_group(i32::try_from(leader).unwrap_or(i32::MAX));
-            }
-        }
+        os::join(&mut command, self.group);
         command
     }
 }
@@ -367,15 +341,11 @@ impl Executor for System {
                 pipe = Some(reader);
             }
         }
-        let child = command.spawn()?;
-        drop(command); // and with it our copies of the pipe, so that reading it comes to an end
-        let mut process = Process::new(child, invocation);
+        let mut process = Process::start(command, invocation)?;
         process.kept = pipe.map(|reader| keep(reader, invocation.show));
-        let pid = Pid::from_child(&process.child);
+        let end = os::end_of(&process.child)?;
         thread::spawn(move || {
-            // Waited for, but not reaped: until `wait` does that, the pid cannot become somebody else's.
-            let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
-            while let Err(rustix::io::Errno::INTR) = waitid(WaitId::Pid(pid), options) {}
+            end();
             on_exit();
         });
         Ok(Box::new(process))
@@ -384,19 +354,20 @@ impl Executor for System {
     fn listen(&self, invocation: &Invocation, mut on_line: OnLine) -> io::Result<Box<dyn Running>> {
         let mut command = invocation.command();
         let errors = if invocation.errors == Errors::Shown { Stdio::inherit() } else { Stdio::null() };
-        let mut child = command.stdout(Stdio::piped()).stderr(errors).spawn()?;
-        if let Some(stdout) = child.stdout.take() {
+        command.stdout(Stdio::piped()).stderr(errors);
+        let mut process = Process::start(command, invocation)?;
+        if let Some(stdout) = process.child.stdout.take() {
             thread::spawn(move || {
                 for line in BufReader::new(stdout).lines().map_while(Result::ok) {
                     on_line(&line);
                 }
             });
         }
-        Ok(Box::new(Process::new(child, invocation)))
+        Ok(Box::new(process))
     }
 
     fn become_it(&self, invocation: &Invocation) -> io::Error {
-        invocation.command().exec()
+        os::become_it(&mut invocation.command())
     }
 }
 
@@ -429,26 +400,27 @@ fn keep(mut reader: PipeReader, show: Show) -> Receiver<Vec<u8>> {
 
 struct Process {
     child: Child,
-    group: Option<Pid>,
+    tree: Option<os::Tree>,
     kept: Option<Receiver<Vec<u8>>>,
 }
 
 impl Process {
-    fn new(child: Child, invocation: &Invocation) -> Process {
-        let group = (invocation.group == Group::Own).then(|| Pid::from_child(&child));
-        Process { child, group, kept: None }
+    /// Takes the command, and with it our copies of its pipes, so that reading them comes to an end.
+    fn start(mut command: Command, invocation: &Invocation) -> io::Result<Process> {
+        let (child, tree) = os::spawn(&mut command, invocation.group)?;
+        Ok(Process { child, tree, kept: None })
     }
 }
 
 impl Running for Process {
     fn wait(&mut self) -> io::Result<Ended> {
-        let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
-        // Until it is reaped, the group's number is its own.
-        if let Ok(Some(status)) = waitid(WaitId::Pid(Pid::from_child(&self.child)), options)
-            && self.group.is_some()
-            && status.exit_status() != Some(0)
-        {
-            self.cut_off();
+        if let Some(tree) = &self.tree {
+            // Until it is reaped, the group's number is its own.
+            if os::has_failed(&mut self.child) {
+                let _ = tree.kill();
+            } else {
+                tree.let_go();
+            }
         }
         let status = self.child.wait()?;
         let kept = self.kept.take().and_then(|kept| kept.recv_timeout(LAST_BREATH).ok());
@@ -457,8 +429,8 @@ impl Running for Process {
 
     fn cut_off(&mut self) {
         // An error means that it is gone already, which is what was wanted.
-        let _ = match self.group {
-            Some(group) => kill_process_group(group, Signal::KILL).map_err(io::Error::from),
+        let _ = match &self.tree {
+            Some(tree) => tree.kill(),
             None => self.child.kill(),
         };
     }
@@ -468,82 +440,33 @@ impl Running for Process {
     }
 }
 
-/// Leaves the session, and with it the terminal and the process group, for one of our own.
-pub(super) fn own_session() -> io::Result<()> {
-    rustix::process::setsid()?;
-    Ok(())
-}
-
-/// Takes standard output away from us and from what we start, and returns it.
-pub(super) fn take_stdout() -> io::Result<OwnedFd> {
-    let stdout = io::stdout().as_fd().try_clone_to_owned()?;
-    rustix::stdio::dup2_stdout(OpenOptions::new().write(true).open("/dev/null")?)?;
-    Ok(stdout)
-}
-
-/// A shielded command with these arguments, in this folder and with this variable, that was started by a process that has died
-/// since before it could say so.
-pub(super) fn find(argv: &[Vec<u8>], cwd: &Path, variable: &str, value: &str) -> Option<u32> {
-    let set = format!("{variable}={value}");
-    let cwd = fs::canonicalize(cwd).ok()?;
-    let words = |path: PathBuf| -> Option<Vec<Vec<u8>>> {
-        let bytes = fs::read(path).ok()?;
-        Some(bytes.strip_suffix(&[0])?.split(|byte| *byte == 0).map(<[u8]>::to_vec).collect())
-    };
-    let is_it = |process: &Path| {
-        words(process.join("cmdline")).as_deref() == Some(argv)
-            && fs::read_link(process.join("cwd")).is_ok_and(|folder| folder == cwd)
-            && words(process.join("environ")).is_some_and(|all| all.iter().any(|it| it == set.as_bytes()))
-    };
-    // It may not have come further than to its fork yet.
-    (0..FIND_TRIES).find_map(|tried| {
-        thread::sleep(FIND_PAUSE * tried);
-        let processes = fs::read_dir("/proc").ok()?.filter_map(|entry| Some(entry.ok()?.path()));
-        let pids = processes.filter(|process| is_it(process)).filter_map(|process| {
-            let pid = process.file_name()?.to_str()?.parse().ok()?;
-            let group = rustix::process::getpgid(Pid::from_raw(pid)).ok()?;
-            (group.as_raw_nonzero().get() == pid).then(|| u32::try_from(pid).ok())?
-        });
-        pids.last()
-    })
-}
-
-/// How often and after which pause a process is looked for that may be about to be started.
-const FIND_TRIES: u32 = 3;
-const FIND_PAUSE: Duration = Duration::from_millis(20);
-
 /// A shielded command that was started by a process that has died since; None if it is over.
 pub(super) fn adopt(pid: u32, on_exit: OnExit) -> Option<Box<dyn Running>> {
-    let pid = Pid::from_raw(i32::try_from(pid).ok()?)?;
-    // The descriptor stands for this very process, whoever gets its number later.
-    let process = Arc::new(pidfd_open(pid, PidfdFlags::empty()).ok()?);
-    let orphan = Orphan { pid, process: Arc::clone(&process) };
+    let orphan = Arc::new(os::Orphan::of(pid)?);
+    let adopted = Adopted { pid, orphan: Arc::clone(&orphan) };
     thread::spawn(move || {
-        while let Err(rustix::io::Errno::INTR) = poll(&mut [PollFd::new(&process, PollFlags::IN)], None) {}
+        orphan.wait();
         on_exit();
     });
-    Some(Box::new(orphan))
+    Some(Box::new(adopted))
 }
 
-struct Orphan {
-    pid: Pid,
-    process: Arc<OwnedFd>,
+struct Adopted {
+    pid: u32,
+    orphan: Arc<os::Orphan>,
 }
 
-impl Running for Orphan {
+impl Running for Adopted {
     fn wait(&mut self) -> io::Result<Ended> {
         Err(io::Error::other("it was started by another process"))
     }
 
     fn cut_off(&mut self) {
-        let over = poll(&mut [PollFd::new(&self.process, PollFlags::IN)], Some(&Timespec::default()));
-        if over == Ok(0) {
-            let _ = kill_process_group(self.pid, Signal::KILL);
-        }
+        self.orphan.kill();
     }
 
     fn id(&self) -> u32 {
-        self.pid.as_raw_nonzero().get().unsigned_abs()
+        self.pid
     }
 }
 
@@ -618,6 +541,8 @@ impl Executor for Shield {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::ffi::OsStringExt;
+
     use proptest::prelude::*;
     use xshell::{Shell, cmd};
 
@@ -659,7 +584,7 @@ mod tests {
             expected.extend_from_slice(stdin.as_bytes());
             expected.extend_from_slice(b".\0");
             for arg in args {
-                expected.extend_from_slice(arg.as_bytes());
+                expected.extend_from_slice(arg.as_encoded_bytes());
                 expected.push(0);
             }
             prop_assert_eq!(System.output(&invocation).unwrap().stdout, expected.clone());
@@ -673,7 +598,7 @@ mod tests {
         let shell = Shell::new().unwrap();
         shell.change_dir(temp.path());
         let invocation = Invocation::from(cmd!(shell, "sleep 1000").env("MARK", "a b")).shielded();
-        let found = |value: &str| find(&invocation.argv(), temp.path(), "MARK", value);
+        let found = |value: &str| os::find(&invocation.argv(), temp.path(), "MARK", value);
         assert_eq!(found("a b"), None);
         let (over, is_over) = mpsc::channel();
         let mut running = System.spawn(&invocation, Box::new(move || over.send(()).unwrap())).unwrap();

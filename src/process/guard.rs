@@ -11,20 +11,17 @@
 
 use std::ffi::OsStr;
 use std::io::{self, BufRead, Read, Write};
-use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::net::UnixStream;
-use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::Child;
 
 use anyhow::Context;
 use serde::{Deserialize, Serialize};
 
-use super::exec;
 use super::expected::Expected;
 use super::lifecycle::{Force, Undo};
 use super::lock::ProjectLock;
 use crate::compose::{ProjectName, Volumes};
+use crate::os::{self, Wire};
 
 /// The hidden subcommand that a guard is started with.
 pub const SUBCOMMAND: &str = "__guard";
@@ -44,7 +41,7 @@ pub struct Charge {
 
 /// Our end of a guard. Dropped without [`Guard::disarm`], it lets the guard act: also in a panic.
 #[derive(Debug, Default)]
-pub struct Guard(Option<(UnixStream, Child)>);
+pub struct Guard(Option<(Wire, Child)>);
 
 impl Guard {
     /// No guard at all.
@@ -57,14 +54,10 @@ impl Guard {
     /// # Errors
     /// If our own binary cannot be started, or does not become a guard.
     pub fn arm(charge: &Charge, lock: &ProjectLock) -> anyhow::Result<Guard> {
-        let (mut ours, theirs) = UnixStream::pair()?;
-        let mut command = Command::new(OWN_BINARY);
-        command.arg0(env!("CARGO_PKG_NAME")).arg(SUBCOMMAND).current_dir("/");
-        command.stdin(OwnedFd::from(theirs)).stdout(lock.to_share()?.map_or_else(Stdio::null, Stdio::from));
+        let mut command = os::guard_command()?;
         // GitHub's runner ends every process that carries this at the end of a job, the guard's work undone.
-        command.env_remove("RUNNER_TRACKING_ID");
-        let child = command.spawn().context("cannot start the guard")?;
-        drop(command); // and with it our copy of the socket's other end
+        command.arg(SUBCOMMAND).env_remove("RUNNER_TRACKING_ID");
+        let (child, mut ours) = os::start_guard(command, lock.to_share()?).context("cannot start the guard")?;
         serde_json::to_writer(&mut ours, charge)?;
         ours.write_all(b"\n")?;
         ours.read_exact(&mut [0]).context("the guard did not become ready")?;
@@ -106,14 +99,11 @@ impl Guard {
 
     fn say(&mut self, line: &str) {
         // If it was killed, nobody listens, and we do without.
-        if let Some((socket, _)) = &mut self.0 {
-            let _ = socket.write_all(format!("{line}\n").as_bytes());
+        if let Some((wire, _)) = &mut self.0 {
+            let _ = wire.write_all(format!("{line}\n").as_bytes());
         }
     }
 }
-
-/// Starts this very binary, also if the file has been replaced or removed since.
-const OWN_BINARY: &str = "/proc/self/exe";
 
 /// Whether these arguments ask for a guard.
 pub fn is_guard(args: &[impl AsRef<OsStr>]) -> bool {
@@ -137,14 +127,13 @@ pub struct Orphaned {
 /// # Errors
 /// If it cannot get a session of its own, or if what it is told makes no sense.
 pub fn listen() -> anyhow::Result<Option<(Orphaned, ProjectLock)>> {
-    exec::own_session().context("cannot get a session of its own")?;
-    let lock = exec::take_stdout().context("cannot keep the lock")?;
-    let mut socket = UnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);
+    let (mut wire, lock) = os::stand_guard()?;
     // The word for `arm`: from now on nothing that is aimed at its group or its terminal reaches us.
-    socket.write_all(b".")?;
-    let Some(orphaned) = hear(io::BufReader::new(socket))? else { return Ok(None) };
-    let lock = ProjectLock::inherited(orphaned.charge.project.as_str(), lock).unwrap_or_else(|_| ProjectLock::none());
-    Ok(Some((orphaned, lock)))
+    wire.write_all(b".")?;
+    let Some(orphaned) = hear(io::BufReader::new(wire))? else { return Ok(None) };
+    let project = orphaned.charge.project.as_str();
+    let lock = lock.map_or_else(|| ProjectLock::open(project), |lock| ProjectLock::inherited(project, lock));
+    Ok(Some((orphaned, lock.unwrap_or_else(|_| ProjectLock::none()))))
 }
 
 fn hear(told: impl BufRead) -> anyhow::Result<Option<Orphaned>> {

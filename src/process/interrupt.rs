@@ -1,12 +1,13 @@
 //! Signals become values: INT, TERM and HUP are sent on, nothing else happens in a handler.
 //!
-//! ctrlc hears INT. It cannot tell TERM from HUP and would overwrite a HUP that `nohup` ignores, so signal-hook hears
-//! those two. A signal that was ignored when we were started stays ignored, and QUIT is nobody's: it ends us.
+//! ctrlc hears INT, on every system; the others are the system's own. A signal that was ignored when we were started stays
+//! ignored, and QUIT is nobody's: it ends us.
 
 use std::sync::{Mutex, PoisonError};
-use std::thread;
 
 use anyhow::Context;
+
+use crate::os;
 
 /// A request to end, by the signal that carried it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -60,7 +61,7 @@ pub fn hook(send: impl Fn(Interrupt) + Send + 'static) -> anyhow::Result<()> {
 
 /// Does what the signal would have done, had nobody hooked it: ends us by it.
 pub fn end_by(interrupt: Interrupt) {
-    let _ = signal_hook::low_level::emulate_default_handler(i32::from(interrupt.number()));
+    os::end_by(interrupt.number());
 }
 
 fn pass_on(interrupt: Interrupt) {
@@ -70,29 +71,13 @@ fn pass_on(interrupt: Interrupt) {
 }
 
 fn listen() -> anyhow::Result<()> {
-    if !is_ignored(libc::SIGINT) {
+    let is_heard = |interrupt: &Interrupt| !os::ignores(interrupt.number());
+    if is_heard(&Interrupt::Int) {
         ctrlc::set_handler(|| pass_on(Interrupt::Int)).context("cannot listen for Ctrl+C")?;
     }
-    let wanted = [(libc::SIGTERM, Interrupt::Term), (libc::SIGHUP, Interrupt::Hup)];
-    let heard: Vec<_> = wanted.into_iter().filter(|(signal, _)| !is_ignored(*signal)).collect();
-    let numbers = heard.iter().map(|(signal, _)| *signal);
-    let mut signals = signal_hook::iterator::Signals::new(numbers).context("cannot listen for signals")?;
-    thread::spawn(move || {
-        for number in signals.forever() {
-            if let Some((_, interrupt)) = heard.iter().find(|(signal, _)| *signal == number) {
-                pass_on(*interrupt);
-            }
-        }
-    });
-    Ok(())
-}
-
-#[allow(unsafe_code)]
-fn is_ignored(signal: libc::c_int) -> bool {
-    // SAFETY: with a null second argument sigaction(2) changes nothing and only fills the third, which is ours; all
-    // zeroes are a valid `struct sigaction`.
-    unsafe {
-        let mut current: libc::sigaction = std::mem::zeroed();
-        libc::sigaction(signal, std::ptr::null(), &raw mut current) == 0 && current.sa_sigaction == libc::SIG_IGN
-    }
+    // ctrlc cannot tell these apart and would overwrite a HUP that `nohup` ignores.
+    let others: Vec<Interrupt> = [Interrupt::Term, Interrupt::Hup].into_iter().filter(is_heard).collect();
+    let numbers: Vec<u8> = others.iter().map(|interrupt| interrupt.number()).collect();
+    let on_signal = move |number| others.iter().filter(|it| it.number() == number).for_each(|it| pass_on(*it));
+    os::hear(numbers, on_signal).context("cannot listen for signals")
 }

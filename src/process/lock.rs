@@ -12,14 +12,13 @@
 //! open file, not of the process: the guard shares the first one, so that it does not fall free when the process that
 //! took it is killed.
 
-use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
+use std::fs::{self, File, TryLockError};
 use std::io::{self, Read, Seek, SeekFrom, Write};
-use std::os::fd::OwnedFd;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc;
 
 use super::exec;
+use crate::os;
 
 /// The lock of one project. Dropped, it is given back and its files are removed.
 #[derive(Debug)]
@@ -45,8 +44,8 @@ impl ProjectLock {
     /// # Errors
     /// If there is no folder for it that is the user's own.
     pub fn open(project: &str) -> io::Result<ProjectLock> {
-        let path = folder()?.join(project);
-        let change = open(&change_file(&path))?;
+        let path = os::own_folder()?.join(project);
+        let change = os::open_private(&change_file(&path))?;
         Ok(ProjectLock(Some(Files { path, change, is_held: false, owner: None })))
     }
 
@@ -54,9 +53,9 @@ impl ProjectLock {
     ///
     /// # Errors
     /// As [`ProjectLock::open`].
-    pub(super) fn inherited(project: &str, change: OwnedFd) -> io::Result<ProjectLock> {
-        let path = folder()?.join(project);
-        Ok(ProjectLock(Some(Files { path, change: change.into(), is_held: false, owner: None })))
+    pub(super) fn inherited(project: &str, change: File) -> io::Result<ProjectLock> {
+        let path = os::own_folder()?.join(project);
+        Ok(ProjectLock(Some(Files { path, change, is_held: false, owner: None })))
     }
 
     /// Takes it if nobody else holds it; whether it is held now.
@@ -89,11 +88,11 @@ impl ProjectLock {
                 Err(error) => return Err(error),
             }
             let path = change_file(&files.path);
-            if is_at(&files.change, &path) {
+            if os::is_at(&files.change, &path) {
                 files.is_held = true;
             } else {
                 // Whoever held it has removed the file meanwhile: this lock keeps nobody away.
-                files.change = open(&path)?;
+                files.change = os::open_private(&path)?;
             }
         }
         Ok(true)
@@ -119,7 +118,7 @@ impl ProjectLock {
     /// If the system cannot lock files there.
     pub fn own(&mut self) -> io::Result<bool> {
         let Some(files) = &mut self.0 else { return Ok(true) };
-        let owner = open(&owner_file(&files.path))?;
+        let owner = os::open_private(&owner_file(&files.path))?;
         match owner.try_lock() {
             Ok(()) => files.owner = Some(owner),
             Err(TryLockError::WouldBlock) => return Ok(false),
@@ -152,7 +151,7 @@ impl ProjectLock {
 
     /// Writes down a command that we have started.
     pub(super) fn note(&self, change: Change, pid: u32) {
-        if let (Some(files), Some(start)) = (&self.0, start_of(pid)) {
+        if let (Some(files), Some(start)) = (&self.0, os::start_of(pid)) {
             let mut file = files.owner.as_ref().unwrap_or(&files.change);
             // If it cannot be written, `dev down` is still there.
             let _ = file.seek(SeekFrom::End(0)).and_then(|_| writeln!(file, "{} {pid} {start}", change.word()));
@@ -178,7 +177,7 @@ impl ProjectLock {
             });
             // The number may be somebody else's by now, the number and the time are not.
             if let Some(mut orphan) = exec::adopt(pid, on_exit)
-                && start_of(pid) == Some(start)
+                && os::start_of(pid) == Some(start)
             {
                 say();
                 if change == Change::Start {
@@ -198,8 +197,8 @@ impl ProjectLock {
     }
 
     /// What the guard has to inherit.
-    pub(super) fn to_share(&self) -> io::Result<Option<OwnedFd>> {
-        self.0.as_ref().map(|files| files.change.try_clone().map(OwnedFd::from)).transpose()
+    pub(super) fn to_share(&self) -> io::Result<Option<File>> {
+        self.0.as_ref().map(|files| files.change.try_clone()).transpose()
     }
 }
 
@@ -228,10 +227,6 @@ fn with_extension(path: &Path, extension: &str) -> PathBuf {
     let mut path = path.as_os_str().to_owned();
     path.push(extension);
     path.into()
-}
-
-fn open(path: &Path) -> io::Result<File> {
-    OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)
 }
 
 /// What a command does to the project.
@@ -270,36 +265,4 @@ fn noted_in(mut file: &File) -> Vec<Noted> {
         Some(Noted { change, pid: words.next()?.parse().ok()?, start: words.next()?.parse().ok()? })
     };
     text.lines().filter_map(read).collect()
-}
-
-/// When a process was started, in the kernel's ticks since boot: see proc(5).
-fn start_of(pid: u32) -> Option<u64> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // The name before it is in parentheses and may hold anything.
-    stat.rsplit_once(") ")?.1.split(' ').nth(19)?.parse().ok()
-}
-
-/// Whether this open file is the one that the path leads to.
-fn is_at(file: &File, path: &Path) -> bool {
-    let identity = |metadata: fs::Metadata| (metadata.dev(), metadata.ino());
-    file.metadata().is_ok_and(|ours| fs::metadata(path).is_ok_and(|theirs| identity(ours) == identity(theirs)))
-}
-
-/// The user's own folder for what lives as long as a session: every program of one user has to find the same one,
-/// whether it has the variable or not.
-fn folder() -> io::Result<PathBuf> {
-    let user = fs::metadata("/proc/self")?.uid();
-    let is_ours = |folder: &Path| fs::symlink_metadata(folder).is_ok_and(|it| it.is_dir() && it.uid() == user);
-    let runtime = [std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from), Some(format!("/run/user/{user}").into())];
-    let runtime = runtime.into_iter().flatten().find(|folder| folder.is_absolute() && is_ours(folder));
-    let folder = match runtime {
-        Some(runtime) => runtime.join("cargo-stagecraft"),
-        // Not TMPDIR, which differs from shell to shell.
-        None => format!("/tmp/cargo-stagecraft-{user}").into(),
-    };
-    match DirBuilder::new().mode(0o700).create(&folder) {
-        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
-        _ if is_ours(&folder) => Ok(folder),
-        _ => Err(io::Error::other(format!("{} is no folder of this user's", folder.display()))),
-    }
 }

@@ -2,9 +2,8 @@
 
 use std::io::{self, IsTerminal};
 
-use rustix::termios::tcgetwinsize;
-
 use super::{ColorChoice, ShellOptions};
+use crate::os;
 
 /// A standard stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,12 +58,11 @@ impl Screen {
 
     /// How many columns and rows it has now, if that is known.
     pub(super) fn size(self) -> Option<(usize, usize)> {
-        let size = match self.stream? {
-            Stream::Stdout => tcgetwinsize(io::stdout()),
-            Stream::Stderr => tcgetwinsize(io::stderr()),
-        };
-        let size = size.ok()?;
-        (size.ws_col > 0).then(|| (size.ws_col.into(), size.ws_row.into()))
+        let (columns, rows) = match self.stream? {
+            Stream::Stdout => os::window_size(io::stdout()),
+            Stream::Stderr => os::window_size(io::stderr()),
+        }?;
+        (columns > 0).then(|| (columns.into(), rows.into()))
     }
 }
 

@@ -289,18 +289,16 @@ fn each_outside_crate_appears_in_its_one_room() {
         ("clap", "src/cli.rs"),
         ("cargo_metadata", "src/workspace.rs"),
         ("owo_colors", "src/shell/mod.rs"),
-        ("procfs", "src/ports.rs"),
+        ("procfs", "src/os/linux.rs"),
         ("serde_saphyr", "src/devfile/render.rs"),
         ("strsim", "src/suggest.rs"),
         ("unicode_width", "src/shell/table.rs"),
         ("toml_edit", "src/devfile/edit.rs"),
         ("ctrlc", "src/process/interrupt.rs"),
-        ("signal_hook", "src/process/interrupt.rs"),
-        ("libc", "src/process/interrupt.rs"),
-        ("rustix::event", "src/process/exec.rs"),
-        ("rustix::process", "src/process/exec.rs"),
-        ("rustix::stdio", "src/process/exec.rs"),
-        ("rustix::termios", "src/shell/screen.rs"),
+        ("signal_hook", "src/os/unix.rs"),
+        ("rustix::stdio", "src/os/unix.rs"),
+        ("rustix::termios", "src/os/unix.rs"),
+        ("windows_sys", "src/os/windows.rs"),
         ("shlex", "src/process/exec.rs"),
     ];
     for file in files(&root().join("src"), "rs") {
@@ -311,6 +309,38 @@ fn each_outside_crate_appears_in_its_one_room() {
             assert!(!used || name == Path::new(room), "{outside} is used in {}", name.display());
             assert!(used || name != Path::new(room), "{outside} is not used in {room}: mend this table");
         }
+    }
+}
+
+#[test]
+fn only_the_rooms_of_the_operating_systems_know_which_one_it_is() {
+    let words =
+        ["cfg(unix", "cfg(windows", "cfg(target_os", "cfg!(", "std::os::", "libc::", "rustix::", "\"/proc/", "\"/dev/"];
+    for file in files(&root().join("src"), "rs").iter().filter(|file| !file.ends_with("tests.rs")) {
+        let name = file.strip_prefix(root()).unwrap();
+        let text = fs::read_to_string(file).unwrap();
+        let program = text.split("#[cfg(test)]").next().unwrap();
+        let code = program.lines().filter(|line| !line.trim_start().starts_with("//"));
+        let knows = words.iter().any(|word| code.clone().any(|line| line.contains(word)));
+        assert!(!knows || name.starts_with("src/os"), "{} knows what os is for", name.display());
+    }
+}
+
+#[test]
+fn every_operating_system_offers_the_same() {
+    let offers = |files: &[&str]| -> BTreeSet<String> {
+        let text: String = files.iter().map(|file| read(format!("src/os/{file}.rs"))).collect();
+        let kinds = ["pub fn ", "pub struct ", "pub enum ", "pub type ", "    pub fn "];
+        let items = text.lines().filter_map(|line| kinds.iter().find_map(|kind| line.strip_prefix(kind)));
+        items.map(|item| item.split(|c: char| !c.is_alphanumeric() && c != '_').next().unwrap().to_string()).collect()
+    };
+    let linux = offers(&["unix", "linux"]);
+    assert!(linux.contains("Tree") && linux.contains("port_holder"), "{linux:?}");
+    assert_eq!(linux, offers(&["unix", "macos"]));
+    assert_eq!(linux, offers(&["windows"]));
+    let page = read("src/os/mod.rs");
+    for name in linux {
+        assert!(page.contains(&format!("`{name}`")), "{name} is not described");
     }
 }
 

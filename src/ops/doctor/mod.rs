@@ -12,7 +12,6 @@ mod site;
 use std::collections::BTreeMap;
 use std::env;
 use std::io;
-use std::os::unix::net::UnixStream;
 use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
 use std::process::Output;
@@ -27,6 +26,7 @@ use crate::compose::{self, ProjectName, Stack};
 use crate::engine::{self, Address, Container, Endpoint, Info, Server, Versions};
 use crate::exit::Code;
 use crate::message::{CheckState, Message};
+use crate::os;
 use crate::process::Executor;
 use crate::workspace::Workspace;
 
@@ -165,7 +165,7 @@ fn places<'a>(workspace: Option<&'a Workspace>, engine: Option<&'a Engine<'_>>) 
 fn surroundings() -> Surroundings {
     let variable = |name: &str| env::var(name).ok().filter(|value| !value.is_empty());
     let in_home = [".docker/run", ".docker/desktop", ".colima/default", ".orbstack/run", ".rd"];
-    let home = env::var_os("HOME").map(PathBuf::from);
+    let home = env::home_dir();
     let folders =
         [Some(PathBuf::from("/var/run")), variable("XDG_RUNTIME_DIR").map(PathBuf::from)].into_iter().flatten();
     let folders = folders.chain(home.iter().flat_map(|home| in_home.map(|folder| home.join(folder))));
@@ -173,7 +173,7 @@ fn surroundings() -> Surroundings {
     Surroundings {
         docker_host: variable("DOCKER_HOST"),
         docker_context: variable("DOCKER_CONTEXT"),
-        sockets: sockets.filter(|socket| UnixStream::connect(socket).is_ok()).collect(),
+        sockets: sockets.filter(|socket| os::is_served(socket)).collect(),
         in_container: Path::new("/.dockerenv").exists(),
     }
 }
@@ -219,7 +219,8 @@ impl<'a> Engine<'a> {
             0 => Check::ok(NAME, &format!("{project}, not started")),
             all => Check::ok(NAME, &format!("{project}, {running} of {all} containers run")),
         }];
-        let privileged = lowest_port(stack).filter(|(port, _)| self.info.is_rootless() && *port < first_free_port());
+        let privileged =
+            lowest_port(stack).filter(|(port, _)| self.info.is_rootless() && *port < os::first_free_port());
         checks.extend(privileged.map(|(port, service)| {
             let found = format!("{service} publishes port {port}, which a rootless engine may not");
             Check::warning(NAME, &found, &format!("`sudo sysctl net.ipv4.ip_unprivileged_port_start={port}`"))
@@ -269,10 +270,4 @@ impl<'a> Engine<'a> {
 fn lowest_port(stack: &Stack) -> Option<(u16, &str)> {
     let ports = stack.services.iter().flat_map(|(name, service)| service.ports().iter().map(move |port| (name, port)));
     ports.filter_map(|(name, port)| Some((*port.published()?.start(), name.as_str()))).min()
-}
-
-/// The first port that needs no rights of root's on this machine.
-fn first_free_port() -> u16 {
-    let set = std::fs::read_to_string("/proc/sys/net/ipv4/ip_unprivileged_port_start").ok();
-    set.and_then(|port| port.trim().parse().ok()).unwrap_or(1024)
 }

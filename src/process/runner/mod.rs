@@ -17,6 +17,7 @@ use super::watch::{News, Settled, Watch};
 use crate::compose::{Attach, Compose, Logs, PROJECT_NAME, ProjectName, Reach, Stack, Traefik, Volumes};
 use crate::engine::{self, Container, Endpoint, Remains};
 use crate::exit::{Code, Failure};
+use crate::os;
 use crate::shell::{Logger, Verbosity};
 use crate::workspace::Workspace;
 
@@ -267,7 +268,7 @@ impl<'a> Runner<'a> {
             let _ = sender.send(Arrival::UpExited);
         });
         // It may have died between the start of `up` and the word that tells which process that is.
-        let up = up.or_else(|| exec::find(charge.start.as_ref()?, &compose.root(), PROJECT_NAME, project.as_str()));
+        let up = up.or_else(|| os::find(charge.start.as_ref()?, &compose.root(), PROJECT_NAME, project.as_str()));
         match up.and_then(|pid| exec::adopt(pid, on_exit)) {
             Some(up) => run.up = Some(up),
             None => run.state.up = Up::CutOff,

@@ -1,0 +1,69 @@
+//! What operating systems do differently, each in files of its own; nobody else knows which one it is.
+//!
+//! All of them offer the same, which is described here once:
+//!
+//! | name | what it is |
+//! |---|---|
+//! | `text` | bytes of this system's as a text of it |
+//! | `join` | puts a command that has not run yet into a [`Group`] |
+//! | `spawn` | starts a command that has been put into one, with the [`Tree`] that can be ended with it |
+//! | `Tree` | a command with all that it has started; `kill` ends it, `let_go` leaves what is still there to itself |
+//! | `end_of` | a function that blocks until a child has ended; the child's number stays its own meanwhile |
+//! | `has_failed` | blocks until a child has ended, and says how |
+//! | `become_it` | lets a command take the place of this process |
+//! | `find` | a process by its command line, its folder and a variable |
+//! | `start_of` | when a process was started, in a unit of the system's own |
+//! | `Orphan` | a process that somebody else has started: found with `of`, it can be waited for (`wait`) and ended (`kill`) |
+//! | `port_holder` | name and number of the process that listens at an address |
+//! | `first_free_port` | the lowest port that everybody may have |
+//! | `is_served` | whether somebody listens at a socket |
+//! | `host_name` | what this host is called |
+//! | `Wire` | one end of what a guard and we tell each other: to be written to, and read from |
+//! | `guard_command`, `start_guard` | this very program as a guard |
+//! | `stand_guard` | makes a guard of this process: out of reach of what ends the one that started it |
+//! | `ignores` | whether a signal was ignored when we were started |
+//! | `hear` | calls a function for each of these signals from now on, from a thread of its own; where there are none it does nothing |
+//! | `end_by` | ends us as this signal would have, had nobody listened for it |
+//! | `open_private`, `is_at`, `own_folder` | the files of the locks |
+//! | `prepare_terminal` | lets the terminal understand colours |
+//! | `window_size` | how many columns and rows a terminal shows |
+
+use std::io;
+use std::process::{Command, Output};
+
+#[cfg(any(target_os = "macos", test))]
+mod answers;
+#[cfg(target_os = "linux")]
+mod linux;
+#[cfg(target_os = "macos")]
+mod macos;
+#[cfg(unix)]
+mod unix;
+#[cfg(windows)]
+mod windows;
+
+#[cfg(target_os = "linux")]
+pub use linux::*;
+#[cfg(target_os = "macos")]
+pub use macos::*;
+#[cfg(unix)]
+pub use unix::*;
+#[cfg(windows)]
+pub use windows::*;
+
+#[cfg(not(any(target_os = "linux", target_os = "macos", windows)))]
+compile_error!("cargo-stagecraft is for Linux, macOS and Windows; on any other system add a file here");
+
+/// Runs a command to its end, for a system where only a command knows.
+pub type Ask<'a> = &'a dyn Fn(Command) -> io::Result<Output>;
+
+/// The process group that a command runs in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Group {
+    /// Ours: the terminal's Ctrl+C reaches it as it does us.
+    Ours,
+    /// One of its own.
+    Own,
+    /// That of another command.
+    Of(u32),
+}

@@ -1,0 +1,175 @@
+//! What Linux and macOS have in common: signals, process groups, sessions, inherited file descriptors.
+
+use std::ffi::OsString;
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStringExt;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::Duration;
+
+use anyhow::Context;
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
+
+use super::{Group, lock_folder, own_binary, process_with};
+
+pub type Wire = UnixStream;
+
+pub fn text(bytes: Vec<u8>) -> OsString {
+    OsString::from_vec(bytes)
+}
+
+/// Here it understands them.
+pub fn prepare_terminal() {}
+
+pub fn window_size(stream: impl AsFd) -> Option<(u16, u16)> {
+    let size = rustix::termios::tcgetwinsize(stream).ok()?;
+    Some((size.ws_col, size.ws_row))
+}
+
+pub fn is_served(socket: &Path) -> bool {
+    UnixStream::connect(socket).is_ok()
+}
+
+pub fn join(command: &mut Command, group: Group) {
+    match group {
+        Group::Ours => {}
+        Group::Own => {
+            command.process_group(0);
+        }
+        Group::Of(leader) => {
+            // A number that is none makes the start fail, as the group that is gone does.
+            command.process_group(i32::try_from(leader).unwrap_or(i32::MAX));
+        }
+    }
+}
+
+pub fn spawn(command: &mut Command, group: Group) -> io::Result<(Child, Option<Tree>)> {
+    let child = command.spawn()?;
+    let tree = (group == Group::Own).then(|| Tree(Pid::from_child(&child)));
+    Ok((child, tree))
+}
+
+/// A process group of its own.
+pub struct Tree(Pid);
+
+impl Tree {
+    pub fn kill(&self) -> io::Result<()> {
+        Ok(kill_process_group(self.0, Signal::KILL)?)
+    }
+
+    /// It is nobody's as it is.
+    pub fn let_go(&self) {}
+}
+
+/// Waited for, but not reaped: until that is done, the pid cannot become somebody else's.
+const LOOK: WaitIdOptions = WaitIdOptions::EXITED.union(WaitIdOptions::NOWAIT);
+
+pub fn end_of(child: &Child) -> io::Result<impl FnOnce() + Send + 'static> {
+    let pid = Pid::from_child(child);
+    Ok(move || while let Err(rustix::io::Errno::INTR) = waitid(WaitId::Pid(pid), LOOK) {})
+}
+
+pub fn has_failed(child: &mut Child) -> bool {
+    let status = waitid(WaitId::Pid(Pid::from_child(child)), LOOK);
+    matches!(status, Ok(Some(status)) if status.exit_status() != Some(0))
+}
+
+pub fn become_it(command: &mut Command) -> io::Error {
+    command.exec()
+}
+
+pub fn find(argv: &[Vec<u8>], cwd: &Path, variable: &str, value: &str) -> Option<u32> {
+    let set = format!("{variable}={value}").into_bytes();
+    let cwd = fs::canonicalize(cwd).ok()?;
+    // It may not have come further than to its fork yet.
+    (0..FIND_TRIES).find_map(|tried| {
+        thread::sleep(FIND_PAUSE * tried);
+        process_with(argv, &cwd, &set)
+    })
+}
+
+/// How often and after which pause a process is looked for that may be about to be started.
+const FIND_TRIES: u32 = 3;
+const FIND_PAUSE: Duration = Duration::from_millis(20);
+
+/// Whether a process leads its group.
+pub(super) fn leads(pid: i32) -> bool {
+    rustix::process::getpgid(Pid::from_raw(pid)).is_ok_and(|group| group.as_raw_nonzero().get() == pid)
+}
+
+pub fn guard_command() -> io::Result<Command> {
+    let mut command = Command::new(own_binary()?);
+    command.arg0(env!("CARGO_PKG_NAME")).current_dir("/");
+    Ok(command)
+}
+
+/// Its standard output is the open file of the lock, which so does not fall free when we are killed.
+pub fn start_guard(mut command: Command, lock: Option<File>) -> io::Result<(Child, Wire)> {
+    let (ours, theirs) = UnixStream::pair()?;
+    let child = command.stdin(OwnedFd::from(theirs)).stdout(lock.map_or_else(Stdio::null, Stdio::from)).spawn()?;
+    Ok((child, ours))
+}
+
+/// The other end of the wire, and the lock.
+pub fn stand_guard() -> anyhow::Result<(Wire, Option<File>)> {
+    // With the session it leaves the terminal and the process group.
+    rustix::process::setsid().context("cannot get a session of its own")?;
+    let lock = take_stdout().context("cannot keep the lock")?;
+    let wire = UnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);
+    Ok((wire, Some(lock.into())))
+}
+
+/// Takes standard output away from us and from what we start, and returns it.
+fn take_stdout() -> io::Result<OwnedFd> {
+    let stdout = io::stdout().as_fd().try_clone_to_owned()?;
+    rustix::stdio::dup2_stdout(OpenOptions::new().write(true).open("/dev/null")?)?;
+    Ok(stdout)
+}
+
+#[allow(unsafe_code)]
+pub fn ignores(signal: u8) -> bool {
+    // SAFETY: with a null second argument sigaction(2) changes nothing and only fills the third, which is ours; all
+    // zeroes are a valid `struct sigaction`.
+    unsafe {
+        let mut current: libc::sigaction = std::mem::zeroed();
+        let asked = libc::sigaction(signal.into(), std::ptr::null(), &raw mut current);
+        asked == 0 && current.sa_sigaction == libc::SIG_IGN
+    }
+}
+
+pub fn hear(signals: impl IntoIterator<Item = u8>, on_signal: impl Fn(u8) + Send + 'static) -> io::Result<()> {
+    let mut signals = signal_hook::iterator::Signals::new(signals.into_iter().map(i32::from))?;
+    thread::spawn(move || signals.forever().filter_map(|signal| u8::try_from(signal).ok()).for_each(on_signal));
+    Ok(())
+}
+
+pub fn end_by(signal: u8) {
+    let _ = signal_hook::low_level::emulate_default_handler(signal.into());
+}
+
+pub fn open_private(path: &Path) -> io::Result<File> {
+    OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)
+}
+
+pub fn is_at(file: &File, path: &Path) -> bool {
+    let identity = |metadata: fs::Metadata| (metadata.dev(), metadata.ino());
+    file.metadata().is_ok_and(|ours| fs::metadata(path).is_ok_and(|theirs| identity(ours) == identity(theirs)))
+}
+
+/// It must be the user's own, and nobody else's to write to.
+pub fn own_folder() -> io::Result<PathBuf> {
+    let user = rustix::process::geteuid().as_raw();
+    let is_ours = |folder: &Path| fs::symlink_metadata(folder).is_ok_and(|it| it.is_dir() && it.uid() == user);
+    let folder = lock_folder(user, is_ours)?;
+    match DirBuilder::new().mode(0o700).create(&folder) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
+        _ if is_ours(&folder) => Ok(folder),
+        _ => Err(io::Error::other(format!("{} is no folder of this user's", folder.display()))),
+    }
+}
