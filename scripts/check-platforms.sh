@@ -32,7 +32,10 @@ cargo_for() {
 if [[ ! -e $root/set-up ]]; then
     step "Debian unstable in $root"
     command -v debootstrap >/dev/null || { apt-get update && apt-get install --yes --no-install-recommends debootstrap; } >/dev/null
-    debootstrap --variant=minbase --include=ca-certificates sid "$root" http://deb.debian.org/debian >/dev/null
+    # From where this machine gets its own packages.
+    mirror=$(apt-get indextargets --format "\$(ORIGIN)|\$(LABEL)|\$(COMPONENT)|\$(REPO_URI)" 'Created-By: Packages' |
+        awk -F'|' '$1 == "Debian" && $2 == "Debian" && $3 == "main" { print $4; exit }')
+    debootstrap --variant=minbase --include=ca-certificates sid "$root" "$mirror" >/dev/null
     inside apt-get install --quiet --quiet --yes --no-install-recommends \
         cargo rust-clippy rust-src libc6-dev gcc-mingw-w64-x86-64-win32 wine wine64 >/dev/null
     touch "$root/set-up"

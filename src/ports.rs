@@ -1,7 +1,6 @@
 //! Whether the ports that a stack publishes are free on this machine, and who has those that are not.
 //!
-//! The engine finds out one port at a time, with half of the stack running, and does not say who it is. The only room that
-//! knows procfs.
+//! The engine finds out one port at a time, with half of the stack running, and does not say who it is.
 
 use std::collections::BTreeMap;
 use std::fmt;

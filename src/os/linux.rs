@@ -1,13 +1,11 @@
-//! Linux: procfs and pidfds.
+//! Linux: `/proc` and pidfds.
 
 use std::fs;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
-use procfs::net::{TcpState, tcp, tcp6, udp, udp6};
-use procfs::process::{FDTarget, all_processes};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
 
@@ -74,18 +72,48 @@ impl Orphan {
 
 /// As far as this user may see.
 pub fn port_holder(_: Ask<'_>, protocol: &str, is_it: &dyn Fn(&SocketAddr) -> bool) -> Option<(String, i32)> {
-    let inodes: Vec<u64> = if protocol == "udp" {
-        let all = [udp(), udp6()].into_iter().filter_map(Result::ok).flatten();
-        all.filter(|entry| is_it(&entry.local_address)).map(|entry| entry.inode).collect()
-    } else {
-        let all = [tcp(), tcp6()].into_iter().filter_map(Result::ok).flatten();
-        let listens = all.filter(|entry| entry.state == TcpState::Listen && is_it(&entry.local_address));
-        listens.map(|entry| entry.inode).collect()
+    let tables = [format!("/proc/net/{protocol}"), format!("/proc/net/{protocol}6")];
+    let tables = tables.iter().filter_map(|table| fs::read_to_string(table).ok());
+    let sockets: Vec<Socket> = tables.flat_map(|table| table.lines().filter_map(socket).collect::<Vec<_>>()).collect();
+    let has_it = |socket: &&Socket| (protocol == "udp" || socket.listens) && is_it(&socket.address);
+    let links: Vec<String> = sockets.iter().filter(has_it).map(|socket| format!("socket:[{}]", socket.inode)).collect();
+    let holds = |process: &Path| {
+        let open = fs::read_dir(process.join("fd")).into_iter().flatten().flatten();
+        let mut links_to = open.filter_map(|file| fs::read_link(file.path()).ok());
+        links_to.any(|target| links.iter().any(|link| target.as_os_str() == link.as_str()))
     };
-    let has_it = |target: &FDTarget| matches!(target, FDTarget::Socket(inode) if inodes.contains(inode));
-    all_processes().ok()?.filter_map(Result::ok).find_map(|process| {
-        process.fd().ok()?.filter_map(Result::ok).find(|fd| has_it(&fd.target))?;
-        Some((process.stat().ok()?.comm, process.pid))
+    if links.is_empty() {
+        return None;
+    }
+    fs::read_dir("/proc").ok()?.flatten().find_map(|entry| {
+        let pid = entry.file_name().to_str()?.parse().ok()?;
+        let process = entry.path();
+        holds(&process).then(|| Some((fs::read_to_string(process.join("comm")).ok()?.trim_end().to_string(), pid)))?
+    })
+}
+
+/// A line of a table of sockets: see proc_pid_net(5).
+struct Socket {
+    address: SocketAddr,
+    listens: bool,
+    inode: u64,
+}
+
+fn socket(line: &str) -> Option<Socket> {
+    const LISTENS: &str = "0A";
+    let words: Vec<&str> = line.split_ascii_whitespace().collect();
+    let (ip, port) = words.get(1)?.split_once(':')?;
+    // Each group of eight digits is a number of this machine's, whose bytes are those of the address.
+    let groups = ip.as_bytes().chunks(8).map(|digits| u32::from_str_radix(str::from_utf8(digits).ok()?, 16).ok());
+    let bytes: Vec<u8> = groups.collect::<Option<Vec<u32>>>()?.into_iter().flat_map(u32::to_ne_bytes).collect();
+    let ip = match bytes.len() {
+        4 => IpAddr::from(<[u8; 4]>::try_from(bytes).ok()?),
+        _ => IpAddr::from(<[u8; 16]>::try_from(bytes).ok()?),
+    };
+    Some(Socket {
+        address: SocketAddr::new(ip, u16::from_str_radix(port, 16).ok()?),
+        listens: *words.get(3)? == LISTENS,
+        inode: words.get(9)?.parse().ok()?,
     })
 }
 
@@ -108,4 +136,34 @@ pub(super) fn lock_folder(user: u32, is_ours: impl Fn(&Path) -> bool) -> io::Res
         // Not TMPDIR, which differs from shell to shell.
         None => format!("/tmp/cargo-stagecraft-{user}").into(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    #[cfg(target_endian = "little")]
+    fn a_line_of_a_table_is_a_socket() {
+        let head = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode";
+        assert!(socket(head).is_none());
+        let rest = "00000000:00000000 00:00000000 00000000     0        0 24601 1 0000000000000000 100 0 0 10 0";
+        let v4 = socket(&format!("   0: 0100007F:1F90 00000000:0000 0A {rest}")).unwrap();
+        assert_eq!((v4.address, v4.listens, v4.inode), ("127.0.0.1:8080".parse().unwrap(), true, 24601));
+        let zeros = "0".repeat(32);
+        let v6 =
+            socket(&format!("   1: 000000000000000000000000{:08X}:0035 {zeros}:0000 07 {rest}", 1u32.to_be())).unwrap();
+        assert_eq!((v6.address, v6.listens), ("[::1]:53".parse().unwrap(), false));
+    }
+
+    #[test]
+    fn the_holder_of_a_port_is_found() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let ours = listener.local_addr().unwrap();
+        let ask = |_: std::process::Command| Err(io::ErrorKind::Unsupported.into());
+        let (_, pid) = port_holder(&ask, "tcp", &|address| *address == ours).unwrap();
+        assert_eq!(u32::try_from(pid).unwrap(), std::process::id());
+        drop(listener);
+        assert!(port_holder(&ask, "tcp", &|address| *address == ours).is_none());
+    }
 }

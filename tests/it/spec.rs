@@ -289,7 +289,6 @@ fn each_outside_crate_appears_in_its_one_room() {
         ("clap", "src/cli.rs"),
         ("cargo_metadata", "src/workspace.rs"),
         ("owo_colors", "src/shell/mod.rs"),
-        ("procfs", "src/os/linux.rs"),
         ("serde_saphyr", "src/devfile/render.rs"),
         ("strsim", "src/suggest.rs"),
         ("unicode_width", "src/shell/table.rs"),
