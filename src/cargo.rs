@@ -164,7 +164,9 @@ pub fn binaries(workspace: &Workspace, crates: &BTreeMap<&str, &Crate>, printed:
     }
     let mut found = BTreeMap::new();
     for line in printed.lines() {
-        let Ok(Artifact { manifest_path, target, executable: Some(executable) }) = serde_json::from_str(line) else {
+        let Ok(Artifact { manifest_path, target, executable: Some(executable) }) =
+            serde_json::from_slice(line.as_bytes())
+        else {
             continue;
         };
         let is_it = |krate: &Crate| krate.bin == target.name && manifest_of(workspace, krate) == Some(&manifest_path);

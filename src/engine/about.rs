@@ -142,7 +142,7 @@ pub fn versions(executor: &dyn Executor, limit: Duration) -> io::Result<Versions
         asked.cut_off();
     }
     let said = String::from_utf8_lossy(&asked.wait()?.kept).into_owned();
-    let answer = said.lines().find_map(|line| serde_json::from_str::<Answer>(line).ok());
+    let answer = said.lines().find_map(|line| serde_json::from_slice::<Answer>(line.as_bytes()).ok());
     let (client, server) = answer.map_or((None, None), |answer| (answer.client, answer.server));
     let words: Vec<&str> = said.lines().filter(|line| !line.starts_with('{')).collect();
     let words = || match words.join("\n").trim() {

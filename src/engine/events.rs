@@ -26,7 +26,7 @@ pub struct Happening {
 impl Happening {
     /// Reads a line of what [`happenings`] answers. None if it is none.
     pub fn parse(line: &str) -> Option<Happening> {
-        serde_json::from_str(line).ok()
+        serde_json::from_slice(line.as_bytes()).ok()
     }
 }
 

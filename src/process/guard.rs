@@ -140,7 +140,7 @@ fn hear(told: impl BufRead) -> anyhow::Result<Option<Orphaned>> {
     let mut lines = told.lines();
     // It died before it could say what to guard, and so before it started anything.
     let Some(charge) = lines.next().transpose()? else { return Ok(None) };
-    let Ok(charge) = serde_json::from_str(&charge) else { return Ok(None) };
+    let Ok(charge) = serde_json::from_slice(charge.as_bytes()) else { return Ok(None) };
     let mut orphaned = Orphaned { charge, up: None, listener: None, force: Force::Graceful };
     for line in lines {
         match line?.as_str() {
