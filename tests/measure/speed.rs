@@ -25,20 +25,22 @@ const END: &[u8] = b"THE END";
 pub fn measure(request: &Request) {
     let rounds = request.rounds.unwrap_or(ROUNDS);
     println!("| figure | target | pair | measured |\n|---|---|---|---|");
+    alone(request.engines[0]);
     for engine in &request.engines {
         let row = |figure: &str, target: &str, measured: &str| {
             println!("| {figure} | {target} | {} | {measured} |", engine.name);
         };
         for (services, up, down) in [(1, "≤ 1.25", "≤ 1.15"), (5, "≤ 1.10", "–"), (20, "≤ 1.05", "≤ 1.05")]
         {
-            eprintln!("{}: {services} services", engine.name);
+            let what = if services == 1 { "1 service".to_string() } else { format!("{services} services") };
+            eprintln!("{}: {what}", engine.name);
             let rounds = if services == 20 { rounds.min(5) } else { rounds };
             let times = in_turn(&ground(engine, services), &[RAW, OURS], rounds);
-            row(&format!("`dev --detach` from nothing, {services} services"), up, &ratio(&times, |times| times.up));
+            row(&format!("`dev --detach` from nothing, {what}"), up, &ratio(&times, |times| times.up));
             if services == 1 {
                 row("`dev --detach`, already running, 1 service", "≤ +150 ms", &surplus(&times, |times| times.again));
             }
-            row(&format!("`dev down`, {services} services"), down, &ratio(&times, |times| times.down));
+            row(&format!("`dev down`, {what}"), down, &ratio(&times, |times| times.down));
         }
         eprintln!("{}: beside others", engine.name);
         for (name, tool) in [("`just`", JUST), ("`cargo make`", MAKE)] {
@@ -66,9 +68,13 @@ pub fn measure(request: &Request) {
             row(&format!("what a question costs: {what}"), "–", &format!("{:.0} ms", time * 1000.0));
         }
     }
+}
+
+/// What is ours alone, whatever the engine.
+fn alone(engine: &'static Engine) {
     for (crates, target) in [(2, "≤ 40 ms"), (300, "≤ 120 ms")] {
         eprintln!("{crates} crates");
-        let own = own_time(request.engines[0], crates);
+        let own = own_time(engine, crates);
         println!(
             "| own time of `dev --detach` with a docker that answers at once, {crates} crates | {target} | – | {:.0} ms, \
              `cargo metadata --no-deps` alone {:.0} ms |",
@@ -275,8 +281,9 @@ fn main() {
     if has("ps") && words.last().is_some_and(|format| format == "{{json .ID}}") {
         println!("\"0123\"");
     } else if has("inspect") {
-        println!(r#"{"id":"0123","name":"/web-1","service":"web","number":"1","restarts":0,"ports":{},
-            "state":{"Status":"running","ExitCode":0,"StartedAt":"2026-01-01T00:00:00Z"}}"#);
+        let running = r#"{"Status":"running","ExitCode":0,"StartedAt":"2026-01-01T00:00:00Z"}"#;
+        let web = r#""id":"0123","name":"/web-1","service":"web","number":"1","restarts":0,"ports":{}"#;
+        println!("{{{web},\"state\":{running}}}");
     }
 }
 "##;
