@@ -8,12 +8,14 @@
 # For root on a Debian machine, with some 4 GB to spare and half an hour the first time. Debian unstable, which has the sources,
 # goes into a folder of its own: $STAGECRAFT_PLATFORMS, or target/platforms. Remove that to be rid of everything.
 set -euo pipefail
+((EUID == 0)) || { echo "only root can set up another system in a folder" >&2 && exit 1; }
+# What is mounted below is seen by nobody else, and gone at the end.
+[[ -n ${MOUNTS_ARE_OURS:-} ]] || MOUNTS_ARE_OURS=1 exec unshare --mount -- "$0" "$@"
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 root=${STAGECRAFT_PLATFORMS:-$PWD/target/platforms}
 windows=x86_64-pc-windows-gnu
 targets=(x86_64-apple-darwin aarch64-apple-darwin x86_64-unknown-linux-musl aarch64-unknown-linux-gnu "$windows")
-((EUID == 0)) || { echo "only root can set up another system in $root" >&2 && exit 1; }
 
 step() { printf '\n==> %s\n' "$*"; }
 
@@ -48,14 +50,9 @@ rm -rf "$root/src" && mkdir "$root/src"
 git ls-files -z --cached --others --exclude-standard | tar --create --null --files-from=- | tar --extract --directory="$root/src"
 
 # Wine finds its own files through /proc, and goes on for a while when the last program has ended.
-clean_up() {
-    inside sh -c '/usr/lib/*/wine/wineserver --kill' || true
-    umount "$root/proc" "$root/dev/pts" "$root/dev"
-}
 mount -t proc proc "$root/proc"
-mount --bind /dev "$root/dev"
-mount --bind /dev/pts "$root/dev/pts"
-trap clean_up EXIT
+mount --rbind /dev "$root/dev"
+trap 'inside sh -c "/usr/lib/*/wine/wineserver --kill" || true' EXIT
 
 (($#)) || set -- "${targets[@]}"
 for target in "$@"; do
