@@ -192,11 +192,12 @@ impl Model<'_> {
         Some((mount, text(long.get("target")?).filter(|target| is_target(target))?))
     }
 
-    /// A file or folder of the host.
+    /// A file or folder of the host. Compose takes an absolute path as it is written and cleans the others.
     fn bind(&self, source: &str) -> Option<Mount> {
-        let is_path = source.starts_with('/') || source == "." || source.starts_with("./") || source.starts_with("../");
-        let path = clean(&self.dev_dir.join(Some(source).filter(|source| is_path && is_literal(source))?));
-        Some(Mount { kind: "bind".to_string(), source: Some(path) })
+        let is_absolute = source.starts_with('/');
+        let is_path = is_absolute || source == "." || source.starts_with("./") || source.starts_with("../");
+        let path = self.dev_dir.join(Some(source).filter(|source| is_path && is_literal(source))?);
+        Some(Mount { kind: "bind".to_string(), source: Some(if is_absolute { path } else { clean(&path) }) })
     }
 }
 

@@ -10,17 +10,21 @@ use fastrand::Rng;
 
 use crate::stage::Stage;
 
-on_both_pairs![what_is_usual_is_what_compose_says, most_fixtures_are_usual];
+on_both_pairs![what_is_usual_is_what_compose_says, each_usual_value_is_what_compose_says, most_fixtures_are_usual];
 
 /// How many files Compose is asked about; `STAGECRAFT_TRIALS` makes it more.
-const TRIALS: usize = 120;
+const TRIALS: usize = 60;
+
+/// From which files are made; `STAGECRAFT_SEED` makes others. Fixed, so that a change is judged by what it changes.
+const SEED: u64 = 1;
 
 // A long run says how many there were.
 #[allow(clippy::print_stdout)]
 fn what_is_usual_is_what_compose_says(stage: &Stage) {
-    let trials = std::env::var("STAGECRAFT_TRIALS").ok().and_then(|trials| trials.parse().ok()).unwrap_or(TRIALS);
-    let seed =
-        std::env::var("STAGECRAFT_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or_else(|| fastrand::u64(..));
+    let given = |variable| std::env::var(variable).ok().and_then(|value| value.parse::<u64>().ok());
+    let trials =
+        given("STAGECRAFT_TRIALS").map_or(TRIALS, |trials| usize::try_from(trials).expect("a number of files"));
+    let seed = given("STAGECRAFT_SEED").unwrap_or(SEED);
     let mut rng = Rng::with_seed(seed);
     let fixtures = fixtures();
     let mut asked = 0;
@@ -39,6 +43,27 @@ fn what_is_usual_is_what_compose_says(stage: &Stage) {
         asked += usize::from(agree(stage, &text, seed));
     }
     println!("{asked} of {made} files are usual: seed {seed}");
+}
+
+/// Every value by itself, of a service of its own: one question for all of those that are usual.
+fn each_usual_value_is_what_compose_says(stage: &Stage) {
+    const HEAD: &str =
+        "volumes: {data: {}}\nnetworks: {front: {}}\nservices:\n  db:\n    image: x\n  cache:\n    image: x\n";
+    let dev_dir = stage.root().join(".stagecraft/dev");
+    let default = ProjectName::new(&stage.project).expect("a name");
+    let mut text = HEAD.to_string();
+    let mut usual = 0;
+    for (key, value) in VALUES.iter().flat_map(|(key, values)| values.iter().map(move |value| (key, value))) {
+        let image = if *key == "image" { "" } else { "    image: x\n" };
+        let space = if value.starts_with('\n') { "" } else { " " };
+        let service = format!("  s{usual}:\n{image}    {key}:{space}{value}\n");
+        if compose::read(&format!("{HEAD}{service}"), &dev_dir, NameChoice::Default(&default)).is_some() {
+            text += &service;
+            usual += 1;
+        }
+    }
+    assert!(usual > 100, "{usual} values are usual");
+    assert!(agree(stage, &text, 0), "together they are not usual:\n{text}");
 }
 
 /// What the fixtures of this repository hold, and what is made of its Cargo.toml files.
