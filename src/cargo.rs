@@ -63,12 +63,15 @@ pub fn target(sysroot: &Path, asked_for: Option<&str>, engines: &str) -> Result<
     Err(Code::NothingToRun.because(error).help(format!("rustup target add {}", candidates[0])))
 }
 
-/// Where the toolchain is installed.
+/// Where the toolchain is installed. Only where cargo's place does not tell, by these variables, rustc is asked.
 ///
 /// # Errors
 /// [`Code::NothingToRun`] if rustc does not tell.
-pub fn sysroot(executor: &dyn Executor) -> Result<PathBuf, Failure> {
-    let rustc = std::env::var_os("RUSTC").unwrap_or_else(|| OsString::from("rustc"));
+pub fn sysroot(executor: &dyn Executor, variable: &Variable<'_>) -> Result<PathBuf, Failure> {
+    if let Some(sysroot) = rustups_sysroot(variable) {
+        return Ok(sysroot);
+    }
+    let rustc = variable("RUSTC").unwrap_or_else(|| OsString::from("rustc"));
     let ask = || -> anyhow::Result<PathBuf> {
         let sh = Shell::new()?;
         let output = executor.output(&Invocation::from(cmd!(sh, "{rustc} --print sysroot")))?;
@@ -78,6 +81,20 @@ pub fn sysroot(executor: &dyn Executor) -> Result<PathBuf, Failure> {
         Ok(PathBuf::from(String::from_utf8(output.stdout)?.trim_end()))
     };
     ask().context("cannot ask rustc which targets it has").map_err(|error| Code::NothingToRun.because(error))
+}
+
+/// The value of a variable of the environment.
+pub type Variable<'a> = dyn Fn(&str) -> Option<OsString> + 'a;
+
+/// The toolchain that rustup has chosen, where cargo, which has started us, is its cargo: both say so in variables, and `rustc` is
+/// the one beside it then. Source: <https://rust-lang.github.io/rustup/environment-variables.html>.
+fn rustups_sysroot(variable: &Variable<'_>) -> Option<PathBuf> {
+    let (cargo, toolchain) = (PathBuf::from(variable("CARGO")?), PathBuf::from(variable("RUSTUP_TOOLCHAIN")?));
+    let sysroot = cargo.parent()?.parent()?;
+    // It is a name, or a path.
+    let is_it = sysroot == toolchain || sysroot.file_name() == Some(toolchain.as_os_str());
+    let rustc = sysroot.join("bin").join(format!("rustc{}", std::env::consts::EXE_SUFFIX));
+    (is_it && variable("RUSTC").is_none() && rustc.is_file()).then(|| sysroot.to_owned())
 }
 
 /// The commands that build these crates for this target: one, or one for each profile. Cargo speaks as `shell` does.
@@ -220,11 +237,35 @@ mod tests {
         // A component that has its folder there and is no target.
         fs::create_dir_all(sysroot.path().join("lib/rustlib/src")).unwrap();
         let rustc = Says(0, format!("{}\n", sysroot.path().display()));
-        let sysroot = super::sysroot(&rustc).unwrap();
+        let sysroot = super::sysroot(&rustc, &|_| None).unwrap();
         target(&sysroot, asked_for, engines).map_err(|failure| {
             assert_eq!(failure.code(), Code::NothingToRun);
             format!("{failure}\nhelp: {}", failure.next_step().unwrap())
         })
+    }
+
+    #[test]
+    fn cargos_place_tells_the_sysroot_where_rustup_has_chosen_it() {
+        let temp = tempfile::tempdir().unwrap();
+        let toolchain = temp.path().join("toolchains/stable");
+        fs::create_dir_all(toolchain.join("bin")).unwrap();
+        fs::write(toolchain.join("bin").join(format!("rustc{}", std::env::consts::EXE_SUFFIX)), "").unwrap();
+        let cargo = toolchain.join("bin/cargo");
+        let (cargo, path) = (cargo.to_str().unwrap(), toolchain.to_str().unwrap());
+        let sysroot = |variables: &[(&str, &str)]| {
+            let value = |name: &str| variables.iter().find(|(set, _)| *set == name).map(|(_, value)| value.into());
+            rustups_sysroot(&value)
+        };
+        let found = Some(toolchain.clone());
+        assert_eq!(sysroot(&[("CARGO", cargo), ("RUSTUP_TOOLCHAIN", "stable")]), found);
+        assert_eq!(sysroot(&[("CARGO", cargo), ("RUSTUP_TOOLCHAIN", path)]), found);
+        assert_eq!(sysroot(&[("CARGO", cargo), ("RUSTUP_TOOLCHAIN", "nightly")]), None);
+        assert_eq!(sysroot(&[("CARGO", cargo), ("RUSTUP_TOOLCHAIN", "stable"), ("RUSTC", "x")]), None);
+        assert_eq!(sysroot(&[("CARGO", "cargo"), ("RUSTUP_TOOLCHAIN", "stable")]), None);
+        assert_eq!(sysroot(&[("CARGO", "/usr/bin/cargo"), ("RUSTUP_TOOLCHAIN", "stable")]), None);
+        assert_eq!(sysroot(&[("CARGO", cargo)]), None);
+        fs::remove_file(toolchain.join("bin").join(format!("rustc{}", std::env::consts::EXE_SUFFIX))).unwrap();
+        assert_eq!(sysroot(&[("CARGO", cargo), ("RUSTUP_TOOLCHAIN", "stable")]), None);
     }
 
     #[test]
@@ -267,7 +308,7 @@ mod tests {
 
     #[test]
     fn a_rustc_that_fails_has_its_own_words() {
-        let failure = sysroot(&Says(1, String::new())).unwrap_err();
+        let failure = sysroot(&Says(1, String::new()), &|_| None).unwrap_err();
         assert_eq!(failure.code(), Code::NothingToRun);
         let error = anyhow::Error::from(failure);
         assert_eq!(format!("{error:#}"), "cannot ask rustc which targets it has: rustc: no luck");

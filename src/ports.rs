@@ -206,21 +206,10 @@ fn holder_of(
 
 /// Whether a container has one of the ports.
 fn publishes(container: &Container, wanted: &Wanted) -> bool {
-    published(&container.ports).any(|(ip, ports, protocol)| {
+    container.ports.iter().any(|port| {
+        let Ok(ip) = port.host_ip.parse::<IpAddr>() else { return false };
         let meets = ip.is_unspecified() || wanted.ip.is_none_or(|wanted| wanted == ip);
-        meets && protocol == wanted.protocol && ports.clone().any(|port| wanted.ports.contains(&port))
-    })
-}
-
-/// What `docker ps` says of a container's ports, as in `0.0.0.0:8080-8081->80-81/tcp, [::]:53->53/udp, 9000/tcp`.
-fn published(ports: &str) -> impl Iterator<Item = (IpAddr, RangeInclusive<u16>, &str)> {
-    ports.split(", ").filter_map(|port| {
-        let (host, target) = port.split_once("->")?;
-        let (ip, range) = host.rsplit_once(':')?;
-        // Engine 20.10 leaves out the brackets.
-        let ip = ip.trim_start_matches('[').trim_end_matches(']').parse().ok()?;
-        let (first, last) = range.split_once('-').unwrap_or((range, range));
-        Some((ip, first.parse().ok()?..=last.parse().ok()?, target.rsplit_once('/')?.1))
+        meets && port.protocol == wanted.protocol && wanted.ports.contains(&port.host_port)
     })
 }
 
@@ -238,6 +227,7 @@ fn process_at(executor: &dyn Executor, wanted: &Wanted) -> Option<Holder> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::Published;
     use crate::process::System;
 
     fn wanted(service: &str, ip: &str, first: u16, last: u16) -> Wanted {
@@ -289,16 +279,21 @@ mod tests {
         assert!(!is_busy(&Wanted { protocol: "udp".to_string(), ..wanted("web", "127.0.0.1", port, port) }));
     }
 
-    fn container(name: &str, project: &str, ports: &str) -> Container {
-        let [name, project, ports] = [name, project, ports].map(str::to_string);
+    fn container(name: &str, project: &str, ports: &[Published]) -> Container {
+        let ([name, project], ports) = ([name, project].map(str::to_string), ports.to_vec());
         let working_dir = "/w/shop/.stagecraft/dev".to_string();
         Container { name, project, ports, working_dir, ..Container::default() }
     }
 
     #[test]
     fn a_container_that_holds_a_port_is_named_with_its_checkout_unless_it_is_ours() {
-        let ports = "127.0.0.1:8080-8082->80-82/tcp, :::53->53/udp, 9000/tcp, [::]:443->443/tcp";
-        let containers = [container("other-web-1", "other", ports)];
+        let published = |host_ip: &str, host_port, protocol: &str| {
+            let [host_ip, protocol] = [host_ip, protocol].map(str::to_string);
+            Published { target: 80, protocol, host_ip, host_port }
+        };
+        let ports = [("127.0.0.1", 8080, "tcp"), ("127.0.0.1", 8082, "tcp"), ("::", 53, "udp"), ("::", 443, "tcp")];
+        let ports = ports.map(|(ip, port, protocol)| published(ip, port, protocol));
+        let containers = [container("other-web-1", "other", &ports)];
         let project = ProjectName::new("mine").unwrap();
         let holder = |wanted: &Wanted| holder_of(&System, wanted, &containers, &project);
         let said = "held by container other-web-1 of project other (/w/shop)";
@@ -308,7 +303,7 @@ mod tests {
         for port in [53, 9000] {
             assert!(!matches!(holder(&wanted("web", "any", port, port)), Some(Holder::Container { .. })), "{port}");
         }
-        let ours = [container("mine-web-1", "mine", ports)];
+        let ours = [container("mine-web-1", "mine", &ports)];
         assert_eq!(holder_of(&System, &wanted("web", "any", 8080, 8080), &ours, &project), None);
     }
 

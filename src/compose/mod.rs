@@ -14,13 +14,13 @@ use xshell::{Shell, cmd};
 use crate::process::Invocation;
 use crate::workspace::{COMPOSE_FILE, DEV_DIR, Workspace};
 
+mod docker;
 mod model;
-mod plugin;
 mod usual;
 mod yaml;
 
+pub use docker::{config_folder, is_installed, is_program_on_path};
 pub use model::{Dependency, Port, Service, Stack};
-pub use plugin::is_installed;
 pub use usual::{is_usual_environment, read};
 
 /// The service that `--no-traefik` leaves out.

@@ -11,8 +11,8 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
-use super::endpoint::config_folder;
 use super::{PROJECT_LABEL, ask, docker};
+use crate::compose::config_folder;
 use crate::exit::Failure;
 use crate::process::{Executor, Show};
 

@@ -1,12 +1,13 @@
 //! Where the engine is: on this machine, or on another one whose ports are not ours.
 
-use std::path::PathBuf;
-use std::{env, fs};
+use std::path::{Path, PathBuf};
+use std::{env, fs, io};
 
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 
 use super::{Published, ask, docker};
-use crate::compose::Stack;
+use crate::compose::{Stack, config_folder, is_program_on_path};
 use crate::exit::Failure;
 use crate::os;
 use crate::process::Executor;
@@ -21,17 +22,12 @@ pub enum Endpoint {
 }
 
 impl Endpoint {
-    /// The engine that the docker CLI talks to, by its own rules: `DOCKER_HOST`, then `DOCKER_CONTEXT`, then the current
-    /// context of its configuration. Only for a context other than the default one docker is asked.
+    /// The engine that the docker CLI talks to. Only for a context that does not tell where it is docker is asked.
     pub fn current(executor: &dyn Executor) -> Endpoint {
-        let variable = |name: &str| env::var(name).ok().filter(|value| !value.is_empty());
-        if let Some(host) = variable("DOCKER_HOST") {
-            return Endpoint::of(&host);
-        }
-        match variable("DOCKER_CONTEXT").or_else(configured_context) {
-            None => Endpoint::Local,
-            Some(context) if context == "default" => Endpoint::Local,
-            Some(context) => Endpoint::of_context(executor, &context),
+        match Choice::of(&variable, config_folder()) {
+            Choice::Default => Endpoint::Local,
+            Choice::Host(host) => Endpoint::of(&host),
+            Choice::Context(context) => Endpoint::of_context(executor, &context),
         }
     }
 
@@ -126,23 +122,103 @@ pub fn host_name(executor: &dyn Executor) -> Result<String, Failure> {
     Ok(names.into_iter().next().unwrap_or_default())
 }
 
-/// The `currentContext` of the docker CLI's configuration, if there is one.
-fn configured_context() -> Option<String> {
-    #[derive(Deserialize)]
-    struct Config {
-        #[serde(rename = "currentContext")]
-        current_context: Option<String>,
-    }
-    let config: Config = serde_json::from_slice(&fs::read(config_folder()?.join("config.json")).ok()?).ok()?;
-    config.current_context.filter(|context| !context.is_empty())
+/// The socket behind which the docker CLI asks the engine, where it does so without anything that only the CLI knows of:
+/// certificates, headers, another version of the API.
+pub(super) fn socket() -> Option<PathBuf> {
+    socket_of(&variable, config_folder()).filter(|_| is_program_on_path())
 }
 
-/// Where the docker CLI's configuration is.
-pub(super) fn config_folder() -> Option<PathBuf> {
-    match env::var_os("DOCKER_CONFIG").filter(|folder| !folder.is_empty()) {
-        Some(folder) => Some(PathBuf::from(folder)),
-        None => Some(env::home_dir()?.join(".docker")),
+fn socket_of(variable: &Variable<'_>, config: Option<PathBuf>) -> Option<PathBuf> {
+    /// What changes how the CLI asks. Source: <https://docs.docker.com/reference/cli/docker/#environment-variables>.
+    const HOW: [&str; 4] = ["DOCKER_API_VERSION", "DOCKER_CUSTOM_HEADERS", "DOCKER_TLS", "DOCKER_TLS_VERIFY"];
+    let config = config?;
+    let text = fs::read(config.join("config.json"));
+    // One that cannot be read is for docker to complain about.
+    let has_headers = match text {
+        Ok(text) => serde_json::from_slice::<Config>(&text).ok()?.headers.is_some(),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => false,
+        Err(_) => return None,
+    };
+    if has_headers || HOW.iter().any(|name| variable(name).is_some()) {
+        return None;
     }
+    let host = match Choice::of(variable, Some(config)) {
+        Choice::Default => "unix:///var/run/docker.sock".to_string(),
+        Choice::Host(host) => host,
+        Choice::Context(_) => return None,
+    };
+    host.strip_prefix("unix://").filter(|path| path.starts_with('/')).map(PathBuf::from)
+}
+
+/// The value of a variable, if it has one.
+type Variable<'a> = dyn Fn(&str) -> Option<String> + 'a;
+
+fn variable(name: &str) -> Option<String> {
+    env::var(name).ok().filter(|value| !value.is_empty())
+}
+
+/// What the docker CLI has been told about where its engine is.
+enum Choice {
+    /// Nothing.
+    Default,
+    /// An address, by `DOCKER_HOST` or in a context.
+    Host(String),
+    /// A context that does not tell in the usual way where it is.
+    Context(String),
+}
+
+impl Choice {
+    /// By the CLI's own rules: `DOCKER_HOST`, then `DOCKER_CONTEXT`, then the current context of its configuration.
+    fn of(variable: &Variable<'_>, config: Option<PathBuf>) -> Choice {
+        if let Some(host) = variable("DOCKER_HOST") {
+            return Choice::Host(host);
+        }
+        let configured = || {
+            let text = fs::read(config.as_ref()?.join("config.json")).ok()?;
+            serde_json::from_slice::<Config>(&text).ok()?.current_context.filter(|context| !context.is_empty())
+        };
+        match variable("DOCKER_CONTEXT").or_else(configured) {
+            Some(context) if context != "default" => {
+                let host = config.as_deref().and_then(|config| host_of_context(config, &context));
+                host.map_or(Choice::Context(context), Choice::Host)
+            }
+            _ => Choice::Default,
+        }
+    }
+}
+
+/// What of the docker CLI's configuration matters here.
+#[derive(Deserialize)]
+struct Config {
+    #[serde(rename = "currentContext")]
+    current_context: Option<String>,
+    #[serde(rename = "HttpHeaders")]
+    headers: Option<IgnoredAny>,
+}
+
+/// Where the engine of a context is, by the file that `docker context create` writes. Certificates, which lie elsewhere, do not
+/// matter for a socket.
+fn host_of_context(config: &Path, context: &str) -> Option<String> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "PascalCase")]
+    struct Meta {
+        name: String,
+        endpoints: Endpoints,
+    }
+    #[derive(Deserialize)]
+    struct Endpoints {
+        docker: Docker,
+    }
+    #[derive(Deserialize)]
+    #[serde(rename_all = "PascalCase")]
+    struct Docker {
+        host: String,
+    }
+    // The folders are called after a hash of the name.
+    let folders = fs::read_dir(config.join("contexts/meta")).ok()?;
+    let texts = folders.filter_map(|folder| fs::read(folder.ok()?.path().join("meta.json")).ok());
+    let mut found = texts.filter_map(|text| serde_json::from_slice::<Meta>(&text).ok());
+    Some(found.find(|meta| meta.name == context)?.endpoints.docker.host).filter(|host| !host.is_empty())
 }
 
 #[cfg(test)]
@@ -167,6 +243,48 @@ mod tests {
         ] {
             assert_eq!(Endpoint::of(host), endpoint, "{host}");
         }
+    }
+
+    #[test]
+    fn the_engine_is_asked_behind_a_socket_only_where_docker_would_ask_it_there_in_the_same_way() {
+        let temp = tempfile::tempdir().unwrap();
+        let meta = temp.path().join("contexts/meta/0123");
+        fs::create_dir_all(&meta).unwrap();
+        let describe = |name: &str, host: &str| {
+            let text = format!(r#"{{"Name":"{name}","Metadata":{{}},"Endpoints":{{"docker":{{"Host":"{host}"}}}}}}"#);
+            fs::write(meta.join("meta.json"), text).unwrap();
+        };
+        describe("rootless", "unix:///run/user/1000/docker.sock");
+        let socket = |config: &str, variables: &[(&str, &str)]| {
+            let file = temp.path().join("config.json");
+            if config.is_empty() {
+                drop(fs::remove_file(file))
+            } else {
+                fs::write(file, config).unwrap()
+            }
+            let variable =
+                |name: &str| variables.iter().find(|(set, _)| *set == name).map(|(_, value)| value.to_string());
+            let socket = socket_of(&variable, Some(temp.path().to_owned()));
+            socket.map(|socket| socket.to_str().unwrap().to_string())
+        };
+        let (default, rootless) = (Some("/var/run/docker.sock".to_string()), "/run/user/1000/docker.sock".to_string());
+        assert_eq!(socket("", &[]), default);
+        assert_eq!(socket(r#"{"auths": {}, "credsStore": "x"}"#, &[]), default);
+        assert_eq!(socket("", &[("DOCKER_HOST", "unix:///x")]), Some("/x".to_string()));
+        assert_eq!(socket(r#"{"currentContext": "rootless"}"#, &[]), Some(rootless.clone()));
+        assert_eq!(socket(r#"{"currentContext": "rootless"}"#, &[("DOCKER_CONTEXT", "default")]), default);
+        assert_eq!(socket("", &[("DOCKER_CONTEXT", "rootless")]), Some(rootless));
+        for host in ["tcp://127.0.0.1:2375", "ssh://x", "fd://", "unix://", "npipe:////./pipe/x", "x"] {
+            assert_eq!(socket("", &[("DOCKER_HOST", host)]), None, "{host}");
+        }
+        for (name, value) in [("DOCKER_CONTEXT", "other"), ("DOCKER_TLS_VERIFY", "1"), ("DOCKER_API_VERSION", "1.41")] {
+            assert_eq!(socket("", &[(name, value)]), None, "{name}");
+        }
+        for config in [r#"{"HttpHeaders": {"A": "b"}}"#, "{broken", r#"{"currentContext": "other"}"#] {
+            assert_eq!(socket(config, &[]), None, "{config}");
+        }
+        describe("rootless", "ssh://build.example");
+        assert_eq!(socket(r#"{"currentContext": "rootless"}"#, &[]), None);
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::thread;
 use anyhow::anyhow;
 use serde::Deserialize;
 
-use super::{NOT_ONE_OFF, ask, docker, no_docker, of_project};
+use super::{NOT_ONE_OFF, api, ask, docker, no_docker, of_project};
 use crate::compose::ProjectName;
 use crate::exit::{Code, Failure};
 use crate::process::Executor;
@@ -70,22 +70,27 @@ pub struct Published {
     pub host_port: u16,
 }
 
-const FORMAT: &str = concat!(
-    r#"{"id":{{json .Id}},"name":{{json .Name}},"#,
-    r#""service":{{json (index .Config.Labels "com.docker.compose.service")}},"#,
-    r#""number":{{json (index .Config.Labels "com.docker.compose.container-number")}},"#,
-    r#""state":{{json .State}},"restarts":{{json .RestartCount}},"ports":{{json .NetworkSettings.Ports}}}"#
-);
-
-/// The answer, as docker gives it.
+/// The answer, as the engine gives it.
 #[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
 struct Answer {
     id: String,
     name: String,
-    service: String,
-    number: String,
+    config: Config,
     state: State,
-    restarts: u32,
+    restart_count: u32,
+    network_settings: NetworkSettings,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Config {
+    labels: BTreeMap<String, String>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct NetworkSettings {
     ports: Option<BTreeMap<String, Option<Vec<Binding>>>>,
 }
 
@@ -127,20 +132,21 @@ struct Binding {
 
 impl From<Answer> for Inspected {
     fn from(answer: Answer) -> Inspected {
-        let Answer { id, name, service, number, state, restarts, ports } = answer;
-        let mut ports: Vec<Published> = ports.into_iter().flatten().flat_map(published).collect();
+        let Answer { id, name, mut config, state, restart_count, network_settings } = answer;
+        let mut label = |name: &str| config.labels.remove(&format!("com.docker.compose.{name}")).unwrap_or_default();
+        let mut ports: Vec<Published> = network_settings.ports.into_iter().flatten().flat_map(published).collect();
         ports.sort();
         Inspected {
             id,
             name: name.trim_start_matches('/').to_string(),
-            service,
-            number: number.parse().unwrap_or(1),
+            service: label("service"),
+            number: label("container-number").parse().unwrap_or(1),
             state: state.status,
             exit_code: state.exit_code,
             out_of_memory: state.out_of_memory,
             error: state.error,
             started_at: state.started_at,
-            restarts,
+            restarts: restart_count,
             // Podman says that a container without a healthcheck has an empty one.
             health: state.health.filter(|health| !["", "none"].contains(&health.status.as_str())).map(Health::from),
             ports,
@@ -177,13 +183,23 @@ pub fn inspect(
     project: &ProjectName,
     known: &BTreeSet<String>,
 ) -> Result<Vec<Inspected>, Failure> {
-    let question = ["ps", "--all", "--no-trunc", "--filter", &of_project(project), "--filter", NOT_ONE_OFF];
-    let question = docker(&[&question[..], &["--format", "{{json .ID}}"]].concat());
-    let ids = || ask::<String>(executor, &question).map(BTreeSet::from_iter);
+    #[derive(Deserialize)]
+    #[serde(rename_all = "PascalCase")]
+    struct Listed {
+        id: String,
+    }
+    let labels = [&of_project(project), NOT_ONE_OFF];
+    let ids = || -> Result<BTreeSet<String>, Failure> {
+        let command = ["ps", "--all", "--no-trunc", "--filter", labels[0], "--filter", labels[1]];
+        let command = docker(&[&command[..], &["--format", r#"{"Id":{{json .ID}}}"#]].concat());
+        let listed: Vec<Listed> = api::ask_or(executor, &[api::containers(true, &labels)], &command)?;
+        Ok(listed.into_iter().map(|listed| listed.id).collect())
+    };
     let inspected = |ids: &BTreeSet<String>| {
-        let words: Vec<&str> =
-            ["container", "inspect", "--format", FORMAT].into_iter().chain(ids.iter().map(String::as_str)).collect();
-        let answers = ask::<Answer>(executor, &docker(&words))?;
+        let command = ["container", "inspect", "--format", "{{json .}}"].into_iter();
+        let command: Vec<&str> = command.chain(ids.iter().map(String::as_str)).collect();
+        let questions: Vec<String> = ids.iter().map(|id| api::container(id)).collect();
+        let answers: Vec<Answer> = api::ask_or(executor, &questions, &docker(&command))?;
         let mut all: Vec<Inspected> = answers.into_iter().map(Inspected::from).collect();
         all.sort_by(|a, b| (&a.service, a.number, &a.name).cmp(&(&b.service, b.number, &b.name)));
         Result::<_, Failure>::Ok(all)
@@ -272,10 +288,9 @@ pub fn architectures(executor: &dyn Executor, container: &str) -> Result<(String
         answer.into_iter().next().ok_or_else(|| Code::EngineUnavailable.because(anyhow!("docker said nothing")))
     };
     let image = word(&["container", "inspect", "--format", "{{json .Image}}", container])?;
-    Ok((
-        word(&["image", "inspect", "--format", r#"{{json (print .Os "/" .Architecture)}}"#, &image])?,
-        word(&["version", "--format", r#"{{json (print .Server.Os "/" .Server.Arch)}}"#])?,
-    ))
+    let image = word(&["image", "inspect", "--format", r#"{{json (print .Os "/" .Architecture)}}"#, &image])?;
+    let Platform { os, arch } = platform(executor)?;
+    Ok((image, format!("{os}/{arch}")))
 }
 
 /// The architecture that the engine runs programs for, as Docker names it: `amd64`.
@@ -283,18 +298,27 @@ pub fn architectures(executor: &dyn Executor, container: &str) -> Result<(String
 /// # Errors
 /// [`Code::EngineUnavailable`] if the engine does not answer; [`Code::NothingToRun`] if it runs no Linux programs.
 pub fn architecture(executor: &dyn Executor) -> Result<String, Failure> {
-    let question = docker(&["version", "--format", r#"{{json (print .Server.Os "/" .Server.Arch)}}"#]);
-    let answer: Vec<String> = ask(executor, &question)?;
-    match answer.first().and_then(|answer| answer.split_once('/')) {
-        Some(("linux", architecture)) => Ok(architecture.to_string()),
-        other => Err(Code::NothingToRun.because(anyhow!(
-            "the engine runs programs for {}",
-            match other {
-                Some((system, _)) => system,
-                None => "nobody knows what",
-            }
-        ))),
+    match platform(executor)? {
+        Platform { os, arch } if os == "linux" => Ok(arch),
+        Platform { os, .. } => {
+            Err(Code::NothingToRun.because(anyhow!("the engine runs programs for {os}, and not for Linux")))
+        }
     }
+}
+
+/// What an engine runs programs for.
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Platform {
+    os: String,
+    arch: String,
+}
+
+fn platform(executor: &dyn Executor) -> Result<Platform, Failure> {
+    let command = docker(&["version", "--format", r#"{"Os":{{json .Server.Os}},"Arch":{{json .Server.Arch}}}"#]);
+    let answers = api::ask_or(executor, &[api::VERSION.to_string()], &command)?;
+    let answer = answers.into_iter().next();
+    answer.ok_or_else(|| Code::EngineUnavailable.because(anyhow!("docker said nothing of its engine")))
 }
 
 #[cfg(test)]
@@ -309,12 +333,12 @@ mod tests {
 
     #[test]
     fn a_container_is_read_as_docker_describes_it() {
-        let sick = r#"{"id":"1","name":"/x-web-2","service":"web","number":"2","restarts":4,"state":{"Status":"running",
+        let sick = r#"{"Id":"1","Name":"/x-web-2","RestartCount":4,"Config":{"Env":null,"Labels":{"a":"b",
+            "com.docker.compose.service":"web","com.docker.compose.container-number":"2"}},"State":{"Status":"running",
             "ExitCode":0,"OOMKilled":false,"Error":"","StartedAt":"2026-01-02T03:04:05.6Z","Health":{"Status":"unhealthy",
             "Log":[{"ExitCode":0,"Output":"fine"},{"ExitCode":1,"Output":" cannot connect\n"}]}},
-            "ports":{"80/tcp":[{"HostIp":"127.0.0.1","HostPort":"8080"},{"HostIp":"::1","HostPort":"8080"}],
-            "53/udp":[{"HostIp":"","HostPort":"53"}],"9000/tcp":null}}"#;
-        let Answer { .. } = serde_json::from_str(sick).unwrap();
+            "NetworkSettings":{"Ports":{"80/tcp":[{"HostIp":"127.0.0.1","HostPort":"8080"},{"HostIp":"::1","HostPort":"8080"}],
+            "53/udp":[{"HostIp":"","HostPort":"53"}],"9000/tcp":null}}}"#;
         let web = Inspected::from(serde_json::from_str::<Answer>(sick).unwrap());
         assert_eq!((web.name.as_str(), web.number, web.restarts), ("x-web-2", 2, 4));
         let health = web.health.unwrap();
@@ -322,8 +346,8 @@ mod tests {
         let ports: Vec<_> = web.ports.iter().map(|p| (p.target, &*p.protocol, &*p.host_ip, p.host_port)).collect();
         let expected = [(53, "udp", "", 53), (80, "tcp", "127.0.0.1", 8080), (80, "tcp", "::1", 8080)];
         assert_eq!(ports, expected);
-        let dead = r#"{"id":"1","name":"/x","service":"x","number":"1","restarts":0,
-            "state":{"Status":"exited","ExitCode":137,"OOMKilled":true,"Health":{"Status":"none"}},"ports":{}}"#;
+        let dead = r#"{"Id":"1","Name":"/x","RestartCount":0,"Config":{"Labels":{}},"NetworkSettings":{"Ports":{}},
+            "State":{"Status":"exited","ExitCode":137,"OOMKilled":true,"Health":{"Status":"none"}}}"#;
         let dead = Inspected::from(serde_json::from_str::<Answer>(dead).unwrap());
         assert!(dead.out_of_memory && dead.health.is_none() && dead.ports.is_empty());
     }

@@ -9,17 +9,19 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, anyhow};
-use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 
 use crate::compose::ProjectName;
 use crate::exit::{Code, Failure};
 use crate::process::{Executor, Invocation};
 
 mod about;
+mod api;
 mod endpoint;
 mod events;
 mod inspect;
+mod list;
 mod remains;
 
 pub use about::{
@@ -32,79 +34,12 @@ pub use inspect::{
     Health, Inspected, Published, architecture, architectures, inspect, last_words, missing_images,
     remove_replaced_images, replaced_images,
 };
+pub use list::{Container, compose_containers, containers, running_containers};
 pub use remains::{Network, Remains, look_into_networks, remains};
 
 const PROJECT_LABEL: &str = "label=com.docker.compose.project";
 /// Containers that the file asks for, as opposed to those of `docker compose run`.
 const NOT_ONE_OFF: &str = "label=com.docker.compose.oneoff=False";
-
-/// A container as `docker ps` lists it, in whatever state.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(default)]
-pub struct Container {
-    /// The engine's name for it, unique for ever.
-    pub id: String,
-    /// Its name.
-    pub name: String,
-    /// The engine's word: `created`, `running`, `exited` …
-    pub state: String,
-    /// The Compose project that it belongs to; empty if to none.
-    pub project: String,
-    /// The service that it belongs to.
-    pub service: String,
-    /// The folder of the compose file that it was made from; empty if it does not say.
-    pub working_dir: String,
-    /// The version of the Compose that made it; empty if it does not say.
-    pub made_by: String,
-    /// Its ports, as in `0.0.0.0:8080->80/tcp, 9000/tcp`.
-    pub ports: String,
-}
-
-impl Container {
-    /// Whether it runs, or is about to again.
-    pub fn is_up(&self) -> bool {
-        matches!(self.state.as_str(), "running" | "restarting" | "paused")
-    }
-}
-
-const CONTAINER: &str = concat!(
-    r#"{"id":{{json .ID}},"name":{{json .Names}},"state":{{json .State}},"#,
-    r#""project":{{json (.Label "com.docker.compose.project")}},"#,
-    r#""service":{{json (.Label "com.docker.compose.service")}},"#,
-    r#""working_dir":{{json (.Label "com.docker.compose.project.working_dir")}},"#,
-    r#""made_by":{{json (.Label "com.docker.compose.version")}},"ports":{{json .Ports}}}"#
-);
-
-fn list(executor: &dyn Executor, filter: &[&str]) -> Result<Vec<Container>, Failure> {
-    let words = [&["ps", "--no-trunc"], filter, &["--format", CONTAINER]].concat();
-    let mut containers: Vec<Container> = ask(executor, &docker(&words))?;
-    containers.sort_by(|a, b| a.name.cmp(&b.name));
-    Ok(containers)
-}
-
-/// Every container of a project.
-///
-/// # Errors
-/// [`Code::EngineUnavailable`] if docker is missing or the daemon does not answer.
-pub fn containers(executor: &dyn Executor, project: &ProjectName) -> Result<Vec<Container>, Failure> {
-    list(executor, &["--all", "--filter", &of_project(project)])
-}
-
-/// Every container of any Compose project.
-///
-/// # Errors
-/// [`Code::EngineUnavailable`] if the engine does not answer.
-pub fn compose_containers(executor: &dyn Executor) -> Result<Vec<Container>, Failure> {
-    list(executor, &["--all", "--filter", PROJECT_LABEL])
-}
-
-/// Every container that runs, whoever started it.
-///
-/// # Errors
-/// [`Code::EngineUnavailable`] if the engine does not answer.
-pub fn running_containers(executor: &dyn Executor) -> Result<Vec<Container>, Failure> {
-    list(executor, &[])
-}
 
 /// The projects that have containers made from the compose file in `dev_dir`, by name.
 ///
@@ -166,6 +101,17 @@ fn of_project(project: &ProjectName) -> String {
 
 /// The answer of the engine, one JSON value a line.
 fn ask<T: DeserializeOwned>(executor: &dyn Executor, question: &Invocation) -> Result<Vec<T>, Failure> {
+    understood(docker_says(executor, question)?)
+        .with_context(|| format!("cannot read what `{question}` printed"))
+        .map_err(|error| Code::EngineUnavailable.because(error))
+}
+
+/// What is asked for, as JSON. In two steps, the first of which is the same for all: otherwise each type would bring a parser of its own.
+fn understood<T: DeserializeOwned>(values: Vec<Value>) -> serde_json::Result<Vec<T>> {
+    values.into_iter().map(serde_json::from_value).collect()
+}
+
+fn docker_says(executor: &dyn Executor, question: &Invocation) -> Result<Vec<Value>, Failure> {
     let mut output = executor.output(question).map_err(no_docker)?;
     if output.status.code().is_none() {
         // A signal to our process group may strike a command between its fork and its own group: nobody meant it.
@@ -180,7 +126,7 @@ fn ask<T: DeserializeOwned>(executor: &dyn Executor, question: &Invocation) -> R
     }
     serde_json::Deserializer::from_slice(&output.stdout)
         .into_iter()
-        .collect::<Result<Vec<T>, _>>()
+        .collect::<serde_json::Result<_>>()
         .with_context(|| format!("cannot read what `{question}` printed"))
         .map_err(|error| Code::EngineUnavailable.because(error))
 }
@@ -222,24 +168,8 @@ mod fake {
 
 #[cfg(test)]
 mod tests {
-    use super::fake::{Says, container, project};
+    use super::fake::{Says, container};
     use super::*;
-
-    #[test]
-    fn containers_are_read_a_line_each_and_sorted() {
-        let lines = r#"{"name":"b","state":"exited","service":"s","working_dir":"/a b\"c"}
-            {"name":"a","state":"running","service":"s","working_dir":""}"#;
-        let containers = containers(&Says(0, lines, ""), &project()).unwrap();
-        let names: Vec<_> = containers.iter().map(|c| (c.name.as_str(), c.is_up())).collect();
-        assert_eq!(names, [("a", true), ("b", false)]);
-        assert_eq!(containers[1].working_dir, "/a b\"c");
-    }
-
-    #[test]
-    fn an_answer_that_makes_no_sense_is_exit_code_4() {
-        let failure = containers(&Says(0, "no json", ""), &project()).unwrap_err();
-        assert_eq!(failure.code(), Code::EngineUnavailable);
-    }
 
     #[test]
     fn another_checkout_is_one_that_still_exists_and_is_not_ours_through_symlinks() {
@@ -260,11 +190,16 @@ mod tests {
 
     #[test]
     fn a_project_is_found_by_the_dev_dir_that_it_was_made_from() {
-        let lines = r#"{"project":"b","working_dir":"/gone/dev"} {"project":"a","working_dir":"/gone/dev"}
-            {"project":"a","working_dir":"/gone/dev"} {"project":"c","working_dir":"/also/gone"}
-            {"project":"d","working_dir":"/"}"#;
+        let line = |(project, working_dir): (&str, &str)| {
+            let label = "com.docker.compose.project";
+            let labels = format!(r#""{label}":"{project}","{label}.working_dir":"{working_dir}""#);
+            format!(r#"{{"Id":"1","Names":["x"],"State":"running","Labels":{{{labels}}}}}"#)
+        };
+        let theirs = [("b", "/gone/dev"), ("a", "/gone/dev"), ("a", "/gone/dev"), ("c", "/also/gone"), ("d", "/")];
+        let lines: String = theirs.map(line).concat();
+        let engine = Says(0, lines.leak(), "");
         let names = |dev_dir: &str| {
-            let projects = projects_of(&Says(0, lines, ""), Path::new(dev_dir)).unwrap();
+            let projects = projects_of(&engine, Path::new(dev_dir)).unwrap();
             projects.iter().map(ToString::to_string).collect::<Vec<_>>()
         };
         assert_eq!(names("/gone/dev"), ["a", "b"]);

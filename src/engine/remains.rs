@@ -3,7 +3,9 @@
 use std::fmt;
 use std::thread;
 
-use super::{Container, ask, containers, docker, of_project};
+use serde::Deserialize;
+
+use super::{Container, api, ask, containers, docker, of_project};
 use crate::compose::{ProjectName, Volumes};
 use crate::exit::Failure;
 use crate::process::Executor;
@@ -79,17 +81,27 @@ impl fmt::Display for Remains {
 /// # Errors
 /// [`crate::exit::Code::EngineUnavailable`] if the engine does not answer: then nobody knows.
 pub fn remains(executor: &dyn Executor, project: &ProjectName, volumes: Volumes) -> Result<Remains, Failure> {
-    let names = |kind: &'static str| -> Result<Vec<String>, Failure> {
-        let question = docker(&[kind, "ls", "--filter", &of_project(project), "--format", "{{json .Name}}"]);
-        let mut names: Vec<String> = ask(executor, &question)?;
+    #[derive(Deserialize)]
+    #[serde(rename_all = "PascalCase")]
+    struct Named {
+        name: String,
+    }
+    let label = of_project(project);
+    let names = |kind: &'static str, questions: &[String]| -> Result<Vec<String>, Failure> {
+        let command = docker(&[kind, "ls", "--filter", &label, "--format", r#"{"Name":{{json .Name}}}"#]);
+        let named: Vec<Named> = match questions {
+            [] => ask(executor, &command),
+            questions => api::ask_or(executor, questions, &command),
+        }?;
+        let mut names: Vec<String> = named.into_iter().map(|named| named.name).collect();
         names.sort();
         Ok(names)
     };
     // Side by side: the answers do not depend on each other, and each costs a start of the docker CLI.
     thread::scope(|scope| {
-        let networks = scope.spawn(|| names("network"));
+        let networks = scope.spawn(|| names("network", &[api::networks(&[&label])]));
         let volumes = scope.spawn(|| match volumes {
-            Volumes::Remove => names("volume"),
+            Volumes::Remove => names("volume", &[]),
             Volumes::Keep => Ok(Vec::new()),
         });
         let joined = |handle: thread::ScopedJoinHandle<'_, Result<Vec<String>, Failure>>| {

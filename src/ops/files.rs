@@ -125,7 +125,7 @@ impl DevFiles {
             return Ok(None);
         };
         let (sysroot, engines) = thread::scope(|scope| {
-            let sysroot = scope.spawn(|| cargo::sysroot(executor));
+            let sysroot = scope.spawn(|| cargo::sysroot(executor, &|name| std::env::var_os(name)));
             let engines = match topology.target {
                 Some(_) => Ok(String::new()),
                 None => engine::architecture(executor),

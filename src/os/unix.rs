@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io;
+use std::io::{self, Read as _, Write as _};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
@@ -34,6 +34,14 @@ pub fn window_size(stream: impl AsFd) -> Option<(u16, u16)> {
 
 pub fn is_served(socket: &Path) -> bool {
     UnixStream::connect(socket).is_ok()
+}
+
+pub fn converse(socket: &Path, question: &[u8]) -> io::Result<Vec<u8>> {
+    let mut stream = UnixStream::connect(socket)?;
+    stream.write_all(question)?;
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer)?;
+    Ok(answer)
 }
 
 pub fn join(command: &mut Command, group: Group) {

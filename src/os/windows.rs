@@ -77,6 +77,10 @@ pub fn is_served(_: &Path) -> bool {
     false
 }
 
+pub fn converse(_: &Path, _: &[u8]) -> io::Result<Vec<u8>> {
+    Err(io::ErrorKind::Unsupported.into())
+}
+
 fn flags(group: Group) -> u32 {
     match group {
         Group::Ours => 0,

@@ -13,6 +13,7 @@ use std::sync::mpsc::{self, Receiver};
 use std::thread;
 use std::time::Duration;
 
+use super::get::Get;
 use crate::os::{self, Group};
 use crate::shell::Logger;
 
@@ -262,6 +263,15 @@ pub trait Executor: Send + Sync {
         Err(io::ErrorKind::Unsupported.into())
     }
 
+    /// Asks a server behind a socket and returns the body of its answer.
+    ///
+    /// # Errors
+    /// If there is no answer with status 200, or this executor cannot ask.
+    fn get(&self, question: &Get) -> io::Result<Vec<u8>> {
+        let _ = question;
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
     /// Lets the command take the place of this very process; returns only if that cannot be, and why.
     fn become_it(&self, invocation: &Invocation) -> io::Error {
         let _ = invocation;
@@ -364,6 +374,10 @@ impl Executor for System {
             });
         }
         Ok(Box::new(process))
+    }
+
+    fn get(&self, question: &Get) -> io::Result<Vec<u8>> {
+        question.answer()
     }
 
     fn become_it(&self, invocation: &Invocation) -> io::Error {
@@ -499,6 +513,11 @@ impl Executor for Echo {
         self.executor.listen(invocation, on_line)
     }
 
+    fn get(&self, question: &Get) -> io::Result<Vec<u8>> {
+        self.logger.detail("Asking", &Invocation::from(question.curl()).to_string());
+        self.executor.get(question)
+    }
+
     fn become_it(&self, invocation: &Invocation) -> io::Error {
         self.logger.command(&invocation.line());
         self.executor.become_it(invocation)
@@ -520,6 +539,10 @@ impl Executor for Aside {
     fn listen(&self, invocation: &Invocation, on_line: OnLine) -> io::Result<Box<dyn Running>> {
         self.0.listen(invocation, on_line)
     }
+
+    fn get(&self, question: &Get) -> io::Result<Vec<u8>> {
+        self.0.get(question)
+    }
 }
 
 /// Keeps the terminal's Ctrl+C away from every command that it passes on.
@@ -536,6 +559,10 @@ impl Executor for Shield {
 
     fn listen(&self, invocation: &Invocation, on_line: OnLine) -> io::Result<Box<dyn Running>> {
         self.0.listen(&invocation.clone().shielded(), on_line)
+    }
+
+    fn get(&self, question: &Get) -> io::Result<Vec<u8>> {
+        self.0.get(question)
     }
 }
 
@@ -564,6 +591,13 @@ mod tests {
         let bytes = prop::collection::vec(1..=u8::MAX, 0..12).prop_map(OsString::from_vec);
         let text = "[ -~\n\t\u{e9}\u{1f600}]{0,12}".prop_map(OsString::from);
         prop_oneof![bytes, text]
+    }
+
+    #[test]
+    fn a_question_over_a_socket_is_shown_as_what_curl_would_be_told() {
+        let line = |socket: &str, path: &str| Invocation::from(Get::new(Path::new(socket), path).curl()).to_string();
+        assert_eq!(line("/run/x.sock", "/version"), "curl --unix-socket /run/x.sock http://localhost/version");
+        assert_eq!(line("/a b/c", "/x?y=1&z=2"), "curl --unix-socket '/a b/c' 'http://localhost/x?y=1&z=2'");
     }
 
     proptest! {

@@ -31,6 +31,7 @@
 
 mod exec;
 mod expected;
+mod get;
 mod guard;
 mod interrupt;
 mod lifecycle;
@@ -44,6 +45,7 @@ mod watch;
 pub use crate::shell::Logger;
 pub use exec::{Aside, Echo, Ended, Executor, Invocation, OnExit, OnLine, Running, Show, System};
 pub use expected::Expected;
+pub use get::Get;
 pub use guard::{Charge, Guard, Orphaned, is_guard, listen};
 pub use interrupt::{Interrupt, hook};
 pub use lifecycle::SETTLE;

@@ -36,6 +36,7 @@ mod completions;
 mod crates;
 mod detached;
 mod devfile;
+mod direct;
 mod doctor;
 mod down;
 mod endings;

@@ -229,7 +229,7 @@ fn without_docker_nothing_of_it_is_looked_at() {
 #[test]
 fn a_configuration_that_docker_cannot_read_is_told() {
     let sandbox = sandbox();
-    fs::write(sandbox.outside().join("docker-config/config.json"), "{broken").unwrap();
+    sandbox.configure_docker("{broken");
     let line =
         "     warning docker         [OUTSIDE]/docker-config/config.json is of no use, and docker goes on without it: ";
     finds(&sandbox, doctor(&sandbox, &[]), 0, line);
@@ -400,7 +400,7 @@ fn proxies_are_told_and_their_passwords_are_not() {
     assert!(!printed.contains("secret"), "{printed}");
 
     let config = json!({ "proxies": { "default": { "httpProxy": proxy, "noProxy": "api" } } });
-    fs::write(sandbox.outside().join("docker-config/config.json"), config.to_string()).unwrap();
+    sandbox.configure_docker(&config.to_string());
     let line =
         "     warning proxy          containers ask http://***@proxy:3128 also for each other: its noProxy lacks db\n";
     finds(&sandbox, doctor(&sandbox, &[]), 0, line);

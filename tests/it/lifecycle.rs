@@ -919,7 +919,7 @@ fn containers_that_vanish_while_they_are_asked_for_are_no_failure() {
         // Listed, and gone when it is looked into.
 
         times += 1;
-        (times < 3).then(|| Reply::exit(0).stdout("\"4a29\"\n"))
+        (times < 3).then(|| Reply::exit(0).stdout("{\"Id\":\"4a29\"}\n"))
     });
     sandbox.engine.world(|world| {
         world.stop("shop");
@@ -938,7 +938,7 @@ fn a_network_that_the_engine_has_lost_is_told_once_and_keeps_nobody() {
         world.up_ends = UpEnds::Never;
     });
     sandbox.engine.on(Verb::Networks, |call, _| match call.args.get(1)?.to_str()? {
-        "ls" => Some(Reply::exit(0).stdout("\"shop_default\"\n")),
+        "ls" => Some(Reply::exit(0).stdout("{\"Name\":\"shop_default\"}\n")),
         "inspect" => Some(Reply::exit(0)),
         _ => Some(Reply::exit(1).stderr("Error response from daemon: network shop_default has active endpoints\n")),
     });

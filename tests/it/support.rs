@@ -67,6 +67,7 @@ impl Sandbox {
         sandbox.write("Cargo.toml", "[package]\nname = \"shop\"\nversion = \"0.1.0\"\nedition = \"2024\"\n");
         sandbox.write("src/lib.rs", "");
         sandbox.install_compose("#!/bin/sh\n");
+        sandbox.configure_docker(r#"{"HttpHeaders": {}}"#);
         sandbox.write(COMPOSE_FILE, "services: {}\n");
         sandbox
     }
@@ -87,6 +88,12 @@ impl Sandbox {
         let plugins = self.outside().join("docker-config/cli-plugins");
         fs::create_dir_all(&plugins).expect("a folder for plugins");
         fs::write(plugins.join("docker-compose"), plugin).expect("the plugin can be written");
+    }
+
+    /// Configures the docker CLI. With headers, which only that would send, it is asked itself, and not the engine behind the
+    /// socket of this machine.
+    pub fn configure_docker(&self, config: &str) {
+        fs::write(self.outside().join("docker-config/config.json"), config).expect("the configuration can be written");
     }
 
     /// Writes a file of the workspace.
@@ -695,7 +702,7 @@ fn verb_of(args: &[OsString]) -> Verb {
     let args: Vec<_> = args.iter().map(|arg| arg.to_string_lossy()).collect();
     let mut words = args.iter().map(|arg| &**arg);
     match words.next() {
-        Some("ps") if args.iter().any(|arg| arg == "{{json .ID}}") => return Verb::Ids,
+        Some("ps") if args.iter().any(|arg| arg == "label=com.docker.compose.oneoff=False") => return Verb::Ids,
         Some("ps") => return Verb::Containers,
         Some("container") => return Verb::Inspect,
         Some("logs") => return Verb::LastWords,
@@ -961,7 +968,7 @@ impl World {
         let project = call.project().unwrap_or_default();
         let of_project = |list: &[(String, String)]| {
             let names: Vec<_> =
-                list.iter().filter(|(owner, _)| *owner == project).map(|(_, name)| json!(name)).collect();
+                list.iter().filter(|(owner, _)| *owner == project).map(|(_, name)| json!({ "Name": name })).collect();
             Some(Reply::lines(names))
         };
         let ours = self.containers.iter().filter(|c| project.is_empty() || c.project == project);
@@ -990,7 +997,7 @@ impl World {
                 self.stop(&project);
                 Some(Reply::default())
             }
-            Verb::Ids => Some(Reply::lines(ours.map(|c| json!(c.id)))),
+            Verb::Ids => Some(Reply::lines(ours.map(|c| json!({ "Id": c.id })))),
             Verb::Inspect => {
                 let (there, gone): (Vec<_>, Vec<_>) =
                     call.args[4..].iter().partition(|id| self.containers.iter().any(|c| **id == *c.id));
@@ -1028,17 +1035,19 @@ impl World {
                 let server = json!({ "Version": self.engine, "Os": "linux", "Arch": architecture() });
                 Some(Reply::lines([json!({ "Client": { "Version": "28.2.2" }, "Server": server })]))
             }
-            Verb::Architecture => Some(Reply::lines([json!(format!("linux/{}", architecture()))])),
+            Verb::Architecture => Some(Reply::lines([json!({ "Os": "linux", "Arch": architecture() })])),
             Verb::Containers => Some(Reply::lines(ours.map(|c| {
                 json!({
-                    "id": c.id,
-                    "name": c.name,
-                    "state": c.state,
-                    "project": c.project,
-                    "service": c.service,
-                    "working_dir": c.working_dir,
-                    "made_by": c.made_by,
-                    "ports": c.ports,
+                    "Id": c.id,
+                    "Names": [c.name],
+                    "State": c.state,
+                    "Labels": {
+                        "com.docker.compose.project": c.project,
+                        "com.docker.compose.service": c.service,
+                        "com.docker.compose.project.working_dir": c.working_dir,
+                        "com.docker.compose.version": c.made_by,
+                    },
+                    "PortsInWords": c.ports,
                 })
             }))),
             Verb::Networks if call.has("dangling=true") => {
@@ -1061,19 +1070,23 @@ impl World {
     fn row(&self, container: &Container) -> Value {
         let health = (!container.health.is_empty()).then(|| json!({ "Status": container.health }));
         json!({
-            "id": container.id,
-            "name": format!("/{}", container.name),
-            "service": container.service,
-            "number": "1",
-            "restarts": container.restarts,
-            "state": {
+            "Id": container.id,
+            "Name": format!("/{}", container.name),
+            "Config": { "Labels": {
+                "com.docker.compose.service": container.service,
+                "com.docker.compose.container-number": "1",
+            } },
+            "RestartCount": container.restarts,
+            "State": {
                 "Status": container.state,
                 "ExitCode": container.exit_code,
                 "Error": container.error,
                 "StartedAt": "2026-01-02T03:04:05.6Z",
                 "Health": health,
             },
-            "ports": self.services.get(&container.service).map(|service| service["bindings"].clone()),
+            "NetworkSettings": {
+                "Ports": self.services.get(&container.service).map(|service| service["bindings"].clone()),
+            },
         })
     }
 }

@@ -90,18 +90,24 @@ impl Engine {
             }
             "ps" if self.change(|state| state.runs) => {
                 let container = match words.contains(&"label=com.docker.compose.oneoff=False") {
-                    true => json!("c1"),
+                    true => json!({ "Id": "c1" }),
                     false => json!({
-                        "id": "c1", "name": "shop-web-1", "state": "running", "project": "shop", "service": "web",
-                        "working_dir": self.change(|state| state.dev_dir.clone()), "made_by": "2.26.0", "ports": "",
+                        "Id": "c1", "Names": ["shop-web-1"], "State": "running", "PortsInWords": "", "Labels": {
+                            "com.docker.compose.project": "shop", "com.docker.compose.service": "web",
+                            "com.docker.compose.project.working_dir": self.change(|state| state.dev_dir.clone()),
+                            "com.docker.compose.version": "2.26.0",
+                        },
                     }),
                 };
                 answer(json!({ "says": container.to_string(), "exit": 0 }))
             }
             "inspect" => {
                 let container = json!({
-                    "id": "c1", "name": "/shop-web-1", "service": "web", "number": "1", "restarts": 0, "ports": {},
-                    "state": { "Status": "running", "ExitCode": 0 },
+                    "Id": "c1", "Name": "/shop-web-1", "RestartCount": 0, "NetworkSettings": { "Ports": {} },
+                    "Config": { "Labels": {
+                        "com.docker.compose.service": "web", "com.docker.compose.container-number": "1",
+                    } },
+                    "State": { "Status": "running", "ExitCode": 0 },
                 });
                 answer(json!({ "says": container.to_string(), "exit": 0 }))
             }

@@ -122,7 +122,7 @@ impl Site {
             return Check::ok(NAME, &engines);
         };
         let target = |sysroot: PathBuf| cargo::target(&sysroot, topology.target.as_deref(), &server.arch);
-        match cargo::sysroot(executor).and_then(target) {
+        match cargo::sysroot(executor, &|name| std::env::var_os(name)).and_then(target) {
             Ok(target) => Check::ok(NAME, &format!("{engines}; crates are built for {target}")),
             Err(failure) => {
                 let failure = Check::failed(NAME, &failure.into());

@@ -188,10 +188,10 @@ fn run(mut fake: Fake, options: &Options, press: Option<Interrupt>) -> (Outcome,
 }
 
 fn web_has_crashed(call: &str) -> (i32, &'static str) {
-    const CRASHED: &str = r#"{"id":"1","name":"/x-web-1","service":"web","number":"1","restarts":0,"ports":{},
-        "state":{"Status":"exited","ExitCode":101}}"#;
+    const CRASHED: &str = r#"{"Id":"1","Name":"/x-web-1","RestartCount":0,"NetworkSettings":{"Ports":{}},"Config":
+        {"Labels":{"com.docker.compose.service":"web"}},"State":{"Status":"exited","ExitCode":101}}"#;
     match call {
-        ids if ids.ends_with("{{json .ID}}") => (0, "\"1\""),
+        ids if ids.starts_with("ps --all") => (0, r#"{"Id":"1"}"#),
         inspect if inspect.starts_with("container inspect") => (0, CRASHED),
         logs if logs.starts_with("logs") => (0, "boom\n"),
         _ => (0, ""),
@@ -211,7 +211,8 @@ fn programs_are_told_what_failed_and_that_it_is_gone() {
     assert_eq!((&messages[2]["cause"], &messages[2]["complete"]), (&"failed".into(), &true.into()));
 }
 
-const RUNNING: &str = r#"{"name":"x-web-1","state":"running","service":"web","working_dir":"/"}"#;
+const RUNNING: &str = r#"{"Id":"1","Names":["x-web-1"],"State":"running",
+    "Labels":{"com.docker.compose.service":"web","com.docker.compose.project.working_dir":"/"}}"#;
 
 #[test]
 fn up_comes_before_down_and_down_comes_once() {

@@ -1,5 +1,8 @@
-//! Where the Docker CLI finds Compose, its plugin. Source: `cli-plugins/manager` of docker/cli.
+//! The Docker CLI as it is installed here: its configuration, itself, and Compose, its plugin. Source of where it finds that:
+//! `cli-plugins/manager` of docker/cli.
 
+use std::env;
+use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
@@ -11,12 +14,30 @@ const SYSTEM: [&str; 4] = [
     "/usr/libexec/docker/cli-plugins",
 ];
 
+/// Where the CLI's configuration is.
+pub fn config_folder() -> Option<PathBuf> {
+    match env::var_os("DOCKER_CONFIG").filter(|folder| !folder.is_empty()) {
+        Some(folder) => Some(PathBuf::from(folder)),
+        None => Some(env::home_dir()?.join(".docker")),
+    }
+}
+
+/// Whether the first `docker` on PATH is a program, and no script, of which nobody knows what it does: it may ask another
+/// engine, or ask as somebody else.
+pub fn is_program_on_path() -> bool {
+    env::var_os("PATH").is_some_and(|path| is_program_in(&path))
+}
+
+fn is_program_in(path: &OsStr) -> bool {
+    let name = format!("docker{}", env::consts::EXE_SUFFIX);
+    let docker = env::split_paths(path).map(|folder| folder.join(&name)).find(|docker| docker.is_file());
+    docker.is_some_and(|docker| is_program(&docker))
+}
+
 /// Whether the plugin that the CLI would run is a program that has been installed. Not so where it cannot be seen from here,
-/// or is a script, of which nobody knows what it does.
+/// or is a script.
 pub fn is_installed() -> bool {
-    let config = std::env::var_os("DOCKER_CONFIG").filter(|folder| !folder.is_empty()).map(PathBuf::from);
-    let config = config.or_else(|| Some(std::env::home_dir()?.join(".docker")));
-    config.is_some_and(|config| is_installed_in(&config, &SYSTEM))
+    config_folder().is_some_and(|config| is_installed_in(&config, &SYSTEM))
 }
 
 fn is_installed_in(config: &Path, system: &[&str]) -> bool {
@@ -39,6 +60,23 @@ fn is_program(path: &Path) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_first_docker_on_path_counts() {
+        let temp = tempfile::tempdir().unwrap();
+        let folders = ["empty", "script", "program"].map(|name| temp.path().join(name));
+        for (folder, text) in folders.iter().zip(["", "#!/bin/sh", "\x7fELF"]) {
+            fs::create_dir(folder).unwrap();
+            if !text.is_empty() {
+                fs::write(folder.join(format!("docker{}", env::consts::EXE_SUFFIX)), text).unwrap();
+            }
+        }
+        let [empty, script, program] = &folders;
+        let is_program = |path: &[&PathBuf]| is_program_in(&env::join_paths(path).unwrap());
+        assert!(!is_program(&[empty]));
+        assert!(is_program(&[empty, program, script]));
+        assert!(!is_program(&[empty, script, program]));
+    }
 
     #[test]
     fn the_users_plugin_hides_the_systems_and_a_script_is_none() {
