@@ -324,7 +324,10 @@ impl<'a> Scene<'a> {
     }
 
     fn dev(&self) {
-        succeed(self.ground.command(DEV, &["dev", "--detach"]));
+        let mut dev = self.ground.command(DEV, &["dev", "--detach"]);
+        // As cargo tells those that it starts.
+        dev.env("CARGO", env!("CARGO"));
+        succeed(dev);
     }
 
     fn build_and_start(&self, services: &[&str]) {
