@@ -4,8 +4,6 @@
 //! docker itself would ask the same engine through the same socket, and where anything about the answer is not as it
 //! should be, docker is asked.
 
-use std::fmt::Write as _;
-
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
@@ -18,8 +16,8 @@ pub const VERSION: &str = "/version";
 
 /// The question for containers with all of these labels (`label=…`, as docker is given them); for those that run, or for all.
 pub fn containers(all: bool, labels: &[&str]) -> String {
-    let all = if all { "?all=true&" } else { "?" };
-    format!("/containers/json{all}{}", filters(labels)).trim_end_matches(['?', '&']).to_string()
+    let parameters: Vec<String> = all.then(|| "all=true".to_string()).into_iter().chain(filters(labels)).collect();
+    with("/containers/json", &parameters)
 }
 
 /// The question for all about a container, by id.
@@ -29,26 +27,28 @@ pub fn container(id: &str) -> String {
 
 /// The question for networks with all of these labels.
 pub fn networks(labels: &[&str]) -> String {
-    format!("/networks?{}", filters(labels))
+    with("/networks", &Vec::from_iter(filters(labels)))
 }
 
-fn filters(labels: &[&str]) -> String {
-    let labels: Vec<&str> = labels.iter().map(|label| label.trim_start_matches("label=")).collect();
-    if labels.is_empty() {
-        return String::new();
-    }
+fn with(path: &str, parameters: &[String]) -> String {
+    if parameters.is_empty() { path.to_string() } else { format!("{path}?{}", parameters.join("&")) }
+}
+
+fn filters(labels: &[&str]) -> Option<String> {
+    let labels: Vec<&str> = labels.iter().filter_map(|label| label.strip_prefix("label=")).collect();
     let mut filters = "filters=".to_string();
     for byte in json!({ "label": labels }).to_string().bytes() {
         match byte {
             b'-' | b'.' | b'_' | b'~' => filters.push(byte.into()),
             byte if byte.is_ascii_alphanumeric() => filters.push(byte.into()),
-            byte => write!(filters, "%{byte:02X}").unwrap_or_default(),
+            byte => filters.push_str(&format!("%{byte:02X}")),
         }
     }
-    filters
+    (!labels.is_empty()).then_some(filters)
 }
 
-/// What the engine answers to each of these, or docker to the command: values of the same form, one a line.
+/// What the engine answers to each of these, or docker to the command: values of the same form, one a line. Where there are no
+/// questions for the engine, docker is asked.
 ///
 /// # Errors
 /// [`crate::exit::Code::EngineUnavailable`] if docker does not get an answer either.
@@ -64,7 +64,7 @@ pub fn ask_or<T: DeserializeOwned>(
 }
 
 fn answers(executor: &dyn Executor, questions: &[String]) -> Option<Vec<Value>> {
-    let socket = endpoint::socket()?;
+    let socket = endpoint::socket().filter(|_| !questions.is_empty())?;
     let mut answers = Vec::new();
     for question in questions {
         let answer = executor.get(&Get::new(&socket, question)).ok()?;

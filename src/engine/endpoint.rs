@@ -24,7 +24,9 @@ pub enum Endpoint {
 impl Endpoint {
     /// The engine that the docker CLI talks to. Only for a context that does not tell where it is docker is asked.
     pub fn current(executor: &dyn Executor) -> Endpoint {
-        match Choice::of(&variable, config_folder()) {
+        let folder = config_folder();
+        let config = folder.as_deref().and_then(Config::in_folder).unwrap_or_default();
+        match Choice::of(&variable, folder.as_deref(), config) {
             Choice::Default => Endpoint::Local,
             Choice::Host(host) => Endpoint::of(&host),
             Choice::Context(context) => Endpoint::of_context(executor, &context),
@@ -125,24 +127,18 @@ pub fn host_name(executor: &dyn Executor) -> Result<String, Failure> {
 /// The socket behind which the docker CLI asks the engine, where it does so without anything that only the CLI knows of:
 /// certificates, headers, another version of the API.
 pub(super) fn socket() -> Option<PathBuf> {
-    socket_of(&variable, config_folder()).filter(|_| is_program_on_path())
+    socket_of(&variable, &config_folder()?).filter(|_| is_program_on_path())
 }
 
-fn socket_of(variable: &Variable<'_>, config: Option<PathBuf>) -> Option<PathBuf> {
+fn socket_of(variable: &Variable<'_>, folder: &Path) -> Option<PathBuf> {
     /// What changes how the CLI asks. Source: <https://docs.docker.com/reference/cli/docker/#environment-variables>.
     const HOW: [&str; 4] = ["DOCKER_API_VERSION", "DOCKER_CUSTOM_HEADERS", "DOCKER_TLS", "DOCKER_TLS_VERIFY"];
-    let config = config?;
-    let text = fs::read(config.join("config.json"));
     // One that cannot be read is for docker to complain about.
-    let has_headers = match text {
-        Ok(text) => serde_json::from_slice::<Config>(&text).ok()?.headers.is_some(),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => false,
-        Err(_) => return None,
-    };
-    if has_headers || HOW.iter().any(|name| variable(name).is_some()) {
+    let config = Config::in_folder(folder)?;
+    if config.headers.is_some() || HOW.iter().any(|name| variable(name).is_some()) {
         return None;
     }
-    let host = match Choice::of(variable, Some(config)) {
+    let host = match Choice::of(variable, Some(folder), config) {
         Choice::Default => "unix:///var/run/docker.sock".to_string(),
         Choice::Host(host) => host,
         Choice::Context(_) => return None,
@@ -154,7 +150,8 @@ fn socket_of(variable: &Variable<'_>, config: Option<PathBuf>) -> Option<PathBuf
 type Variable<'a> = dyn Fn(&str) -> Option<String> + 'a;
 
 fn variable(name: &str) -> Option<String> {
-    env::var(name).ok().filter(|value| !value.is_empty())
+    // One that is no text is set all the same.
+    env::var_os(name).filter(|value| !value.is_empty()).map(|value| value.to_string_lossy().into_owned())
 }
 
 /// What the docker CLI has been told about where its engine is.
@@ -169,17 +166,14 @@ enum Choice {
 
 impl Choice {
     /// By the CLI's own rules: `DOCKER_HOST`, then `DOCKER_CONTEXT`, then the current context of its configuration.
-    fn of(variable: &Variable<'_>, config: Option<PathBuf>) -> Choice {
+    fn of(variable: &Variable<'_>, folder: Option<&Path>, config: Config) -> Choice {
         if let Some(host) = variable("DOCKER_HOST") {
             return Choice::Host(host);
         }
-        let configured = || {
-            let text = fs::read(config.as_ref()?.join("config.json")).ok()?;
-            serde_json::from_slice::<Config>(&text).ok()?.current_context.filter(|context| !context.is_empty())
-        };
-        match variable("DOCKER_CONTEXT").or_else(configured) {
+        let configured = config.current_context.filter(|context| !context.is_empty());
+        match variable("DOCKER_CONTEXT").or(configured) {
             Some(context) if context != "default" => {
-                let host = config.as_deref().and_then(|config| host_of_context(config, &context));
+                let host = folder.and_then(|folder| host_of_context(folder, &context));
                 host.map_or(Choice::Context(context), Choice::Host)
             }
             _ => Choice::Default,
@@ -188,7 +182,7 @@ impl Choice {
 }
 
 /// What of the docker CLI's configuration matters here.
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 struct Config {
     #[serde(rename = "currentContext")]
     current_context: Option<String>,
@@ -196,9 +190,20 @@ struct Config {
     headers: Option<IgnoredAny>,
 }
 
+impl Config {
+    /// That in the CLI's folder, which need not be there. None of one that cannot be read.
+    fn in_folder(folder: &Path) -> Option<Config> {
+        match fs::read(folder.join("config.json")) {
+            Ok(text) => serde_json::from_slice(&text).ok(),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Some(Config::default()),
+            Err(_) => None,
+        }
+    }
+}
+
 /// Where the engine of a context is, by the file that `docker context create` writes. Certificates, which lie elsewhere, do not
 /// matter for a socket.
-fn host_of_context(config: &Path, context: &str) -> Option<String> {
+fn host_of_context(folder: &Path, context: &str) -> Option<String> {
     #[derive(Deserialize)]
     #[serde(rename_all = "PascalCase")]
     struct Meta {
@@ -215,7 +220,7 @@ fn host_of_context(config: &Path, context: &str) -> Option<String> {
         host: String,
     }
     // The folders are called after a hash of the name.
-    let folders = fs::read_dir(config.join("contexts/meta")).ok()?;
+    let folders = fs::read_dir(folder.join("contexts/meta")).ok()?;
     let texts = folders.filter_map(|folder| fs::read(folder.ok()?.path().join("meta.json")).ok());
     let mut found = texts.filter_map(|text| serde_json::from_slice::<Meta>(&text).ok());
     Some(found.find(|meta| meta.name == context)?.endpoints.docker.host).filter(|host| !host.is_empty())
@@ -264,7 +269,7 @@ mod tests {
             }
             let variable =
                 |name: &str| variables.iter().find(|(set, _)| *set == name).map(|(_, value)| value.to_string());
-            let socket = socket_of(&variable, Some(temp.path().to_owned()));
+            let socket = socket_of(&variable, temp.path());
             socket.map(|socket| socket.to_str().unwrap().to_string())
         };
         let (default, rootless) = (Some("/var/run/docker.sock".to_string()), "/run/user/1000/docker.sock".to_string());

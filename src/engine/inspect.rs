@@ -7,7 +7,8 @@ use std::thread;
 use anyhow::anyhow;
 use serde::Deserialize;
 
-use super::{NOT_ONE_OFF, api, ask, docker, no_docker, of_project};
+use super::list::containers_of_file;
+use super::{api, ask, docker, no_docker, of_project};
 use crate::compose::ProjectName;
 use crate::exit::{Code, Failure};
 use crate::process::Executor;
@@ -183,17 +184,8 @@ pub fn inspect(
     project: &ProjectName,
     known: &BTreeSet<String>,
 ) -> Result<Vec<Inspected>, Failure> {
-    #[derive(Deserialize)]
-    #[serde(rename_all = "PascalCase")]
-    struct Listed {
-        id: String,
-    }
-    let labels = [&of_project(project), NOT_ONE_OFF];
     let ids = || -> Result<BTreeSet<String>, Failure> {
-        let command = ["ps", "--all", "--no-trunc", "--filter", labels[0], "--filter", labels[1]];
-        let command = docker(&[&command[..], &["--format", r#"{"Id":{{json .ID}}}"#]].concat());
-        let listed: Vec<Listed> = api::ask_or(executor, &[api::containers(true, &labels)], &command)?;
-        Ok(listed.into_iter().map(|listed| listed.id).collect())
+        Ok(containers_of_file(executor, project)?.into_iter().map(|container| container.id).collect())
     };
     let inspected = |ids: &BTreeSet<String>| {
         let command = ["container", "inspect", "--format", "{{json .}}"].into_iter();

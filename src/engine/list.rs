@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use serde::Deserialize;
 
-use super::{PROJECT_LABEL, Published, api, docker, of_project};
+use super::{NOT_ONE_OFF, PROJECT_LABEL, Published, api, docker, of_project};
 use crate::compose::ProjectName;
 use crate::exit::Failure;
 use crate::process::Executor;
@@ -142,6 +142,14 @@ fn list(executor: &dyn Executor, all: bool, labels: &[&str]) -> Result<Vec<Conta
 /// [`crate::exit::Code::EngineUnavailable`] if docker is missing or the daemon does not answer.
 pub fn containers(executor: &dyn Executor, project: &ProjectName) -> Result<Vec<Container>, Failure> {
     list(executor, true, &[&of_project(project)])
+}
+
+/// Every container of a project that its file asks for, as opposed to those of `docker compose run`.
+///
+/// # Errors
+/// [`crate::exit::Code::EngineUnavailable`] if the engine does not answer.
+pub(super) fn containers_of_file(executor: &dyn Executor, project: &ProjectName) -> Result<Vec<Container>, Failure> {
+    list(executor, true, &[&of_project(project), NOT_ONE_OFF])
 }
 
 /// Every container of any Compose project.

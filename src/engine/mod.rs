@@ -101,34 +101,33 @@ fn of_project(project: &ProjectName) -> String {
 
 /// The answer of the engine, one JSON value a line.
 fn ask<T: DeserializeOwned>(executor: &dyn Executor, question: &Invocation) -> Result<Vec<T>, Failure> {
-    understood(docker_says(executor, question)?)
+    let said = docker_says(executor, question)?;
+    let values: serde_json::Result<Vec<Value>> = serde_json::Deserializer::from_slice(&said).into_iter().collect();
+    values
+        .and_then(understood)
         .with_context(|| format!("cannot read what `{question}` printed"))
         .map_err(|error| Code::EngineUnavailable.because(error))
 }
 
-/// What is asked for, as JSON. In two steps, the first of which is the same for all: otherwise each type would bring a parser of its own.
+/// What is asked for, out of JSON that has been read: read at once, each type would bring a reader of its own.
 fn understood<T: DeserializeOwned>(values: Vec<Value>) -> serde_json::Result<Vec<T>> {
     values.into_iter().map(serde_json::from_value).collect()
 }
 
-fn docker_says(executor: &dyn Executor, question: &Invocation) -> Result<Vec<Value>, Failure> {
+fn docker_says(executor: &dyn Executor, question: &Invocation) -> Result<Vec<u8>, Failure> {
     let mut output = executor.output(question).map_err(no_docker)?;
     if output.status.code().is_none() {
         // A signal to our process group may strike a command between its fork and its own group: nobody meant it.
         output = executor.output(question).map_err(no_docker)?;
     }
-    if !output.status.success() {
-        let words = String::from_utf8_lossy(&output.stderr);
-        let error = anyhow!("{}", words.trim()).context("the docker engine does not answer");
-        let help = "start the engine, or look at DOCKER_HOST and `docker context ls`; \
-                    `cargo stagecraft doctor` looks for the cause";
-        return Err(Code::EngineUnavailable.because(error).help(help));
+    if output.status.success() {
+        return Ok(output.stdout);
     }
-    serde_json::Deserializer::from_slice(&output.stdout)
-        .into_iter()
-        .collect::<serde_json::Result<_>>()
-        .with_context(|| format!("cannot read what `{question}` printed"))
-        .map_err(|error| Code::EngineUnavailable.because(error))
+    let words = String::from_utf8_lossy(&output.stderr);
+    let error = anyhow!("{}", words.trim()).context("the docker engine does not answer");
+    let help = "start the engine, or look at DOCKER_HOST and `docker context ls`; \
+                `cargo stagecraft doctor` looks for the cause";
+    Err(Code::EngineUnavailable.because(error).help(help))
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use std::thread;
 
 use serde::Deserialize;
 
-use super::{Container, api, ask, containers, docker, of_project};
+use super::{Container, api, containers, docker, of_project};
 use crate::compose::{ProjectName, Volumes};
 use crate::exit::Failure;
 use crate::process::Executor;
@@ -89,10 +89,7 @@ pub fn remains(executor: &dyn Executor, project: &ProjectName, volumes: Volumes)
     let label = of_project(project);
     let names = |kind: &'static str, questions: &[String]| -> Result<Vec<String>, Failure> {
         let command = docker(&[kind, "ls", "--filter", &label, "--format", r#"{"Name":{{json .Name}}}"#]);
-        let named: Vec<Named> = match questions {
-            [] => ask(executor, &command),
-            questions => api::ask_or(executor, questions, &command),
-        }?;
+        let named: Vec<Named> = api::ask_or(executor, questions, &command)?;
         let mut names: Vec<String> = named.into_iter().map(|named| named.name).collect();
         names.sort();
         Ok(names)

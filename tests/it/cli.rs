@@ -38,6 +38,16 @@ fn args_of(line: &str) -> impl Iterator<Item = String> {
 const UP: &str = "COMPOSE_MENU=0 COMPOSE_PROJECT_NAME=shop docker compose -f .stagecraft/dev/compose.yaml up";
 const DOWN: &str = "COMPOSE_PROJECT_NAME=shop docker compose -f .stagecraft/dev/compose.yaml down";
 
+/// It is set all the same, so the engine of this machine is not meant; nobody is behind it, so docker has the word.
+#[test]
+fn an_address_that_is_no_text_is_not_taken_for_none() {
+    let sandbox = Sandbox::new();
+    sandbox.configure_docker("{}");
+    let host = OsStr::from_bytes(b"unix:///nobody\xff.sock");
+    let run = sandbox.stagecraft(["dev", "list", "--verbose"]).env("DOCKER_HOST", host).run().exits(0);
+    run.says("Asking curl --unix-socket '/nobody\u{fffd}.sock' ").says("Running docker ps ");
+}
+
 #[test]
 fn every_option_becomes_exactly_these_commands() {
     let table: [(&str, &[&str]); 17] = [

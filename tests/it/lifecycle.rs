@@ -919,7 +919,7 @@ fn containers_that_vanish_while_they_are_asked_for_are_no_failure() {
         // Listed, and gone when it is looked into.
 
         times += 1;
-        (times < 3).then(|| Reply::exit(0).stdout("{\"Id\":\"4a29\"}\n"))
+        (times < 3).then(|| Reply::exit(0).stdout(r#"{"Id":"4a29","Names":["x"],"State":"exited","Labels":{}}"#))
     });
     sandbox.engine.world(|world| {
         world.stop("shop");

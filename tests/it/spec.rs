@@ -119,7 +119,9 @@ impl Executor for Recorder {
     fn output(&self, invocation: &Invocation) -> io::Result<Output> {
         let line = invocation.to_string();
         let stdout = match line.as_str() {
-            ids if ids.contains("oneoff=False") && ids.contains(" ps ") => r#"{"Id":"0123456789ab"}"#,
+            ids if ids.contains("oneoff=False") && ids.contains(" ps ") => {
+                r#"{"Id":"0123456789ab","Names":["hello-web-1"],"State":"running","Labels":{}}"#
+            }
             ids if ids.contains("image ls") => "0123456789ab\n",
             image if image.contains("{{json .Image}}") => "\"sha256:0123\"",
             version if version.contains(".Server.Os") => r#"{"Os":"linux","Arch":"amd64"}"#,

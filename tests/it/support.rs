@@ -997,7 +997,6 @@ impl World {
                 self.stop(&project);
                 Some(Reply::default())
             }
-            Verb::Ids => Some(Reply::lines(ours.map(|c| json!({ "Id": c.id })))),
             Verb::Inspect => {
                 let (there, gone): (Vec<_>, Vec<_>) =
                     call.args[4..].iter().partition(|id| self.containers.iter().any(|c| **id == *c.id));
@@ -1036,7 +1035,7 @@ impl World {
                 Some(Reply::lines([json!({ "Client": { "Version": "28.2.2" }, "Server": server })]))
             }
             Verb::Architecture => Some(Reply::lines([json!({ "Os": "linux", "Arch": architecture() })])),
-            Verb::Containers => Some(Reply::lines(ours.map(|c| {
+            Verb::Ids | Verb::Containers => Some(Reply::lines(ours.map(|c| {
                 json!({
                     "Id": c.id,
                     "Names": [c.name],

@@ -279,7 +279,7 @@ fn main() {
     let words: Vec<String> = std::env::args().skip(1).collect();
     let has = |word: &str| words.iter().any(|it| it == word);
     if has("label=com.docker.compose.oneoff=False") {
-        println!("{}", r#"{"Id":"0123"}"#);
+        println!("{}", r#"{"Id":"0123","Names":["web-1"],"State":"running","Labels":{}}"#);
     } else if has("inspect") {
         let state = r#""State":{"Status":"running","ExitCode":0,"StartedAt":"2026-01-01T00:00:00Z"}"#;
         let labels = r#""Config":{"Labels":{"com.docker.compose.service":"web"}}"#;

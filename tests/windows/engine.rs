@@ -89,16 +89,13 @@ impl Engine {
                 answer(json!({ "says": json!({ "name": "shop", "services": { "web": web } }).to_string(), "exit": 0 }))
             }
             "ps" if self.change(|state| state.runs) => {
-                let container = match words.contains(&"label=com.docker.compose.oneoff=False") {
-                    true => json!({ "Id": "c1" }),
-                    false => json!({
-                        "Id": "c1", "Names": ["shop-web-1"], "State": "running", "PortsInWords": "", "Labels": {
-                            "com.docker.compose.project": "shop", "com.docker.compose.service": "web",
-                            "com.docker.compose.project.working_dir": self.change(|state| state.dev_dir.clone()),
-                            "com.docker.compose.version": "2.26.0",
-                        },
-                    }),
-                };
+                let container = json!({
+                    "Id": "c1", "Names": ["shop-web-1"], "State": "running", "PortsInWords": "", "Labels": {
+                        "com.docker.compose.project": "shop", "com.docker.compose.service": "web",
+                        "com.docker.compose.project.working_dir": self.change(|state| state.dev_dir.clone()),
+                        "com.docker.compose.version": "2.26.0",
+                    },
+                });
                 answer(json!({ "says": container.to_string(), "exit": 0 }))
             }
             "inspect" => {

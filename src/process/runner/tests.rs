@@ -191,7 +191,7 @@ fn web_has_crashed(call: &str) -> (i32, &'static str) {
     const CRASHED: &str = r#"{"Id":"1","Name":"/x-web-1","RestartCount":0,"NetworkSettings":{"Ports":{}},"Config":
         {"Labels":{"com.docker.compose.service":"web"}},"State":{"Status":"exited","ExitCode":101}}"#;
     match call {
-        ids if ids.starts_with("ps --all") => (0, r#"{"Id":"1"}"#),
+        ids if ids.contains("oneoff=False") => (0, RUNNING),
         inspect if inspect.starts_with("container inspect") => (0, CRASHED),
         logs if logs.starts_with("logs") => (0, "boom\n"),
         _ => (0, ""),
