@@ -20,6 +20,7 @@
 //! | [`manifest`] | what a table of Cargo.toml may hold |
 //! | [`workspace`] | where the workspace and its compose file are |
 //! | [`suggest`] | what may have been meant |
+//! | `sorted` | order, in few bytes |
 //! | [`shell`] | the terminal, and the CI service in its place |
 //! | `os` | which operating system this is |
 //! | [`message`] | what programs get to read |
@@ -44,6 +45,7 @@ pub mod readiness;
 pub mod report;
 pub mod settings;
 pub mod shell;
+mod sorted;
 pub mod suggest;
 pub mod workspace;
 

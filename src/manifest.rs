@@ -7,6 +7,7 @@ use anyhow::anyhow;
 use serde_json::{Map, Value};
 
 use crate::exit::{Code, Failure};
+use crate::sorted;
 use crate::suggest::suggestion;
 use crate::workspace::Workspace;
 
@@ -115,7 +116,9 @@ pub fn without_dates(value: &Value) -> Value {
     match value {
         Value::Object(table) => match table.get("$__toml_private_datetime") {
             Some(date) => date.clone(),
-            None => table.iter().map(|(key, value)| (key.clone(), without_dates(value))).collect(),
+            None => {
+                Value::Object(sorted::collect(table.iter().map(|(key, value)| (key.clone(), without_dates(value)))))
+            }
         },
         Value::Array(all) => all.iter().map(without_dates).collect(),
         other => other.clone(),

@@ -16,6 +16,7 @@ use xshell::cmd;
 
 use crate::exit::{Code, Failure};
 use crate::process::{Executor, Invocation};
+use crate::sorted;
 
 /// The dev dir, relative to the workspace root.
 pub const DEV_DIR: &str = ".stagecraft/dev";
@@ -148,7 +149,7 @@ impl Workspace {
             let is_binary = |target: &MetadataTarget| target.kind.iter().any(|kind| kind == "bin");
             let mut binaries: Vec<String> =
                 package.targets.into_iter().filter(is_binary).map(|target| target.name).collect();
-            binaries.sort();
+            sorted::sort(&mut binaries);
             Package {
                 name: package.name,
                 manifest_path: package.manifest_path,
@@ -160,7 +161,7 @@ impl Workspace {
             }
         };
         let mut packages: Vec<Package> = metadata.packages.into_iter().map(package).collect();
-        packages.sort_by(|a, b| a.name.cmp(&b.name));
+        sorted::sort_by(&mut packages, |a, b| a.name.cmp(&b.name));
         let (workspace_metadata, settings) = ours(&metadata.metadata);
         Workspace {
             root: metadata.workspace_root,

@@ -15,6 +15,7 @@ use serde_json::{Map, Value};
 
 use super::model::{Deploy, Healthcheck, Mount};
 use super::{Dependency, NameChoice, Port, ProjectName, Service, Stack, yaml};
+use crate::sorted;
 
 /// The variables of Compose's that change nothing about what a file means.
 const HARMLESS: [&str; 8] = [
@@ -399,14 +400,15 @@ fn dependencies(value: &Value) -> Option<BTreeMap<String, Dependency>> {
         Value::Array(_) => {
             let names = distinct(value, text)?.into_iter();
             let started = |name: &str| (name.to_string(), Dependency { condition: "service_started".to_string() });
-            Some(names.map(started).collect())
+            Some(sorted::collect(names.map(started)))
         }
         Value::Object(table) => {
-            let entries = table.iter().map(|(name, dependency)| {
+            let mut dependencies = BTreeMap::new();
+            for (name, dependency) in table {
                 let condition = text(only(dependency, "condition")?).filter(|it| conditions.contains(it))?;
-                Some((name.clone(), Dependency { condition: condition.to_string() }))
-            });
-            entries.collect()
+                dependencies.insert(name.clone(), Dependency { condition: condition.to_string() });
+            }
+            Some(dependencies)
         }
         _ => None,
     }
@@ -450,29 +452,27 @@ fn healthcheck(value: &Value) -> Option<Healthcheck> {
 }
 
 fn labels(value: &Value) -> Option<BTreeMap<String, String>> {
-    let is_label = |label: &str| is_literal(label);
+    let mut labels = BTreeMap::new();
     match value {
         Value::Object(table) => {
-            let entries = table.iter().map(|(label, value)| {
+            for (label, value) in table {
                 let value = match value {
                     Value::Number(number) => number.to_string(),
                     value => text(value)?.to_string(),
                 };
-                is_label(label).then(|| (label.clone(), value))
-            });
-            entries.collect()
+                is_literal(label).then(|| labels.insert(label.clone(), value))?;
+            }
         }
         Value::Array(entries) => {
-            let mut labels = BTreeMap::new();
             for entry in entries {
                 let (label, value) = text(entry)?.split_once('=')?;
-                let is_new = is_label(label) && labels.insert(label.to_string(), value.to_string()).is_none();
+                let is_new = is_literal(label) && labels.insert(label.to_string(), value.to_string()).is_none();
                 is_new.then_some(())?;
             }
-            Some(labels)
         }
-        _ => None,
+        _ => return None,
     }
+    Some(labels)
 }
 
 fn are_networks(value: &Value, networks: &HashSet<&str>) -> bool {

@@ -9,6 +9,7 @@ use serde_json::{Map, Value, json};
 use super::plan::{Base, Crate, Keys, Topology};
 use super::{HEADER, IMAGES};
 use crate::compose::{ROUTE_LABEL, TRAEFIK};
+use crate::sorted;
 
 /// Where a binary stands in its image; a folder of the PATH that every engine gives.
 const BIN: &str = "/usr/local/bin";
@@ -53,7 +54,7 @@ impl Serialize for Sorted<'_> {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self.0 {
             Value::Object(table) => {
-                let sorted: BTreeMap<&String, &Value> = table.iter().collect();
+                let sorted: BTreeMap<&String, &Value> = sorted::collect(table);
                 serializer.collect_map(sorted.into_iter().map(|(key, it)| (Text(key), Sorted(it))))
             }
             Value::Array(all) => serializer.collect_seq(all.iter().map(Sorted)),
@@ -99,7 +100,7 @@ fn compose(topology: &Topology) -> Value {
         }
         (name.clone(), json!(keys))
     });
-    let mut services: Map<String, Value> = services.collect();
+    let mut services: Map<String, Value> = sorted::collect(services);
     if !topology.routes.is_empty() {
         services.insert(TRAEFIK.to_string(), traefik(topology));
     }
@@ -146,7 +147,7 @@ pub fn contexts(topology: &Topology) -> BTreeMap<&str, bool> {
     let needs_empty = |name: &String, krate: &Crate| {
         krate.base == Base::Scratch && topology.services.get(name).is_some_and(|keys| writable(keys).next().is_some())
     };
-    topology.crates.iter().map(|(name, krate)| (name.as_str(), needs_empty(name, krate))).collect()
+    sorted::collect(topology.crates.iter().map(|(name, krate)| (name.as_str(), needs_empty(name, krate))))
 }
 
 /// The user that the service is to run as, if that is one by number.
@@ -158,7 +159,8 @@ fn owner(keys: &Keys) -> Option<&str> {
 
 /// Where volumes are mounted that the program is to be able to write to.
 fn writable(keys: &Keys) -> impl Iterator<Item = String> {
-    let targets: BTreeSet<String> = mounts(keys).filter(|(kind, _)| *kind == Mount::Volume).map(|it| it.1).collect();
+    let volumes = mounts(keys).filter(|(kind, _)| *kind == Mount::Volume);
+    let targets: BTreeSet<String> = sorted::collect(volumes.map(|it| it.1));
     // What holds a variable or a space stays the engine's.
     targets.into_iter().filter(|target| target.starts_with('/') && !target.contains(['$', ' ', '"', '\\']))
 }
@@ -207,8 +209,8 @@ fn traefik(topology: &Topology) -> Value {
         "volumes": [{"type": "bind", "source": "./traefik", "target": "/etc/traefik", "read_only": true}],
     });
     let networks: BTreeSet<&str> =
-        topology.routes.iter().flat_map(|route| networks(topology, &route.service)).collect();
-    if networks != BTreeSet::from(["default"]) {
+        sorted::collect(topology.routes.iter().flat_map(|route| networks(topology, &route.service)));
+    if !networks.iter().eq(&["default"]) {
         service["networks"] = json!(networks);
     }
     service

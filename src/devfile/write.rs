@@ -11,6 +11,7 @@ use super::plan::Topology;
 use super::render::{EMPTY, contexts};
 use super::{HEADER, IMAGES};
 use crate::exit::{Code, Failure};
+use crate::sorted;
 use crate::workspace::{DEV_DIR, Workspace};
 
 /// The files of which we may have written any, by their path in the dev dir.
@@ -163,14 +164,14 @@ pub fn place(workspace: &Workspace, topology: &Topology, binaries: &BTreeMap<Str
             replace(&placed, |new| copy(binary, new))?;
             changed = true;
         }
-        let mut wanted = BTreeSet::from([krate.bin.as_str()]);
+        let mut wanted: BTreeSet<&str> = sorted::collect([krate.bin.as_str()]);
         if needs_empty {
             wanted.insert(EMPTY);
             fs::create_dir_all(context.join(EMPTY)).with_context(|| format!("cannot write {}", context.display()))?;
         }
         remove_others(&context, &wanted)?;
     }
-    let mut wanted: BTreeSet<&str> = topology.crates.keys().map(String::as_str).collect();
+    let mut wanted: BTreeSet<&str> = sorted::collect(topology.crates.keys().map(String::as_str));
     wanted.insert(".gitignore");
     remove_others(&images, &wanted)?;
     Ok(changed)

@@ -12,6 +12,7 @@ use super::{api, ask, docker, no_docker, of_project};
 use crate::compose::ProjectName;
 use crate::exit::{Code, Failure};
 use crate::process::Executor;
+use crate::sorted;
 
 /// A container as `docker inspect` describes it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -136,7 +137,7 @@ impl From<Answer> for Inspected {
         let Answer { id, name, mut config, state, restart_count, network_settings } = answer;
         let mut label = |name: &str| config.labels.remove(&format!("com.docker.compose.{name}")).unwrap_or_default();
         let mut ports: Vec<Published> = network_settings.ports.into_iter().flatten().flat_map(published).collect();
-        ports.sort();
+        sorted::sort(&mut ports);
         Inspected {
             id,
             name: name.trim_start_matches('/').to_string(),
@@ -185,7 +186,7 @@ pub fn inspect(
     known: &BTreeSet<String>,
 ) -> Result<Vec<Inspected>, Failure> {
     let ids = || -> Result<BTreeSet<String>, Failure> {
-        Ok(containers_of_file(executor, project)?.into_iter().map(|container| container.id).collect())
+        Ok(sorted::collect(containers_of_file(executor, project)?.into_iter().map(|container| container.id)))
     };
     let inspected = |ids: &BTreeSet<String>| {
         let command = ["container", "inspect", "--format", "{{json .}}"].into_iter();
@@ -193,7 +194,7 @@ pub fn inspect(
         let questions: Vec<String> = ids.iter().map(|id| api::container(id)).collect();
         let answers: Vec<Answer> = api::ask_or(executor, &questions, &docker(&command))?;
         let mut all: Vec<Inspected> = answers.into_iter().map(Inspected::from).collect();
-        all.sort_by(|a, b| (&a.service, a.number, &a.name).cmp(&(&b.service, b.number, &b.name)));
+        sorted::sort_by(&mut all, |a, b| (&a.service, a.number, &a.name).cmp(&(&b.service, b.number, &b.name)));
         Result::<_, Failure>::Ok(all)
     };
     let mut there = if known.is_empty() {

@@ -9,6 +9,7 @@ use super::{NOT_ONE_OFF, PROJECT_LABEL, Published, api, docker, of_project};
 use crate::compose::ProjectName;
 use crate::exit::Failure;
 use crate::process::Executor;
+use crate::sorted;
 
 /// A container as `docker ps` lists it, in whatever state.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -83,7 +84,7 @@ impl From<Listed> for Container {
         let mut ports: Vec<Published> =
             ports.into_iter().filter(|port| port.public_port > 0).map(Published::from).collect();
         ports.extend(published(&ports_in_words));
-        ports.sort();
+        sorted::sort(&mut ports);
         Container {
             id,
             name: name.unwrap_or_default().to_string(),
@@ -132,7 +133,7 @@ fn list(executor: &dyn Executor, all: bool, labels: &[&str]) -> Result<Vec<Conta
     let filters = labels.iter().flat_map(|label| ["--filter", label]).collect::<Vec<_>>();
     let words = [&["ps", "--no-trunc"], all_words, &filters, &["--format", FORMAT]].concat();
     let mut containers: Vec<Container> = api::ask_or(executor, &[api::containers(all, labels)], &docker(&words))?;
-    containers.sort_by(|a, b| a.name.cmp(&b.name));
+    sorted::sort_by(&mut containers, |a, b| a.name.cmp(&b.name));
     Ok(containers)
 }
 

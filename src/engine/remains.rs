@@ -9,6 +9,7 @@ use super::{Container, api, containers, docker, of_project};
 use crate::compose::{ProjectName, Volumes};
 use crate::exit::Failure;
 use crate::process::Executor;
+use crate::sorted;
 
 /// A network of a project.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -91,7 +92,7 @@ pub fn remains(executor: &dyn Executor, project: &ProjectName, volumes: Volumes)
         let command = docker(&[kind, "ls", "--filter", &label, "--format", r#"{"Name":{{json .Name}}}"#]);
         let named: Vec<Named> = api::ask_or(executor, questions, &command)?;
         let mut names: Vec<String> = named.into_iter().map(|named| named.name).collect();
-        names.sort();
+        sorted::sort(&mut names);
         Ok(names)
     };
     // Side by side: the answers do not depend on each other, and each costs a start of the docker CLI.
@@ -125,7 +126,7 @@ pub fn look_into_networks(executor: &dyn Executor, mut remains: Remains) -> Rema
         let Ok(users) = run(&["network", "inspect", "--format", format, &network.name]) else { return true };
         let users = serde_json::Deserializer::from_slice(&users.stdout).into_iter();
         network.used_by = users.collect::<Result<Vec<String>, _>>().unwrap_or_default();
-        network.used_by.sort();
+        sorted::sort(&mut network.used_by);
         if !network.used_by.is_empty() {
             return true;
         }

@@ -13,6 +13,7 @@ use crate::message::Message;
 use crate::process::Logger;
 use crate::readiness::{Standing, role, standing};
 use crate::report;
+use crate::sorted;
 use crate::workspace::{BrokenMember, Workspace};
 
 /// How long a container that has been restarted has to run before it counts as running: the engine itself takes as long to
@@ -58,7 +59,7 @@ pub fn status(options: &StatusOptions, cx: &Context<'_>) -> anyhow::Result<Code>
 pub(super) fn findings(cx: &Context<'_>, workspace: &Workspace, stack: &Stack) -> anyhow::Result<Vec<Finding>> {
     // Whose they are is asked first: another checkout's stack is none of ours.
     let there = own_containers(cx, workspace, &stack.project)?;
-    let there = there.into_iter().map(|container| container.id).collect();
+    let there = sorted::collect(there.into_iter().map(|container| container.id));
     let containers = engine::inspect(cx.executor.as_ref(), &stack.project, &there)?;
     if containers.is_empty() {
         let error = anyhow!("nothing of {} has been started", stack.project);

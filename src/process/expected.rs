@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::compose::{Stack, TRAEFIK, Traefik};
 use crate::engine::Container;
+use crate::sorted;
 
 /// How many containers of each service a start asks for.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -73,12 +74,12 @@ impl Expected {
         let named = named(stack, args);
         let wanted: BTreeSet<&str> = match &named {
             Some((services, true)) if !services.is_empty() => stack.with_dependencies(services.iter().copied()),
-            Some((services, false)) if !services.is_empty() => services.iter().copied().collect(),
-            _ => stack.services.keys().map(String::as_str).collect(),
+            Some((services, false)) if !services.is_empty() => sorted::collect(services.iter().copied()),
+            _ => sorted::collect(stack.services.keys().map(String::as_str)),
         };
         let wanted = wanted.into_iter().filter(|name| *name != TRAEFIK || traefik == Traefik::On);
         Expected {
-            containers: wanted.map(|name| (name.to_string(), stack.services[name].replicas())).collect(),
+            containers: sorted::collect(wanted.map(|name| (name.to_string(), stack.services[name].replicas()))),
             perhaps_others: named.is_none(),
         }
     }

@@ -9,6 +9,7 @@ use super::expected::Expected;
 use crate::compose::Stack;
 use crate::engine::{Container, Happening, Health, Inspected};
 use crate::readiness::{Role, Standing, role, standing, summary};
+use crate::sorted;
 
 /// How long a container without a healthcheck has to run before it is believed to.
 pub(super) const STEADY: Duration = Duration::from_secs(3);
@@ -74,8 +75,8 @@ impl Tracker {
         let known = before.iter().map(|container| (container.id.clone(), container.state == "running"));
         Tracker {
             expected,
-            roles: roles.collect(),
-            known: known.collect(),
+            roles: sorted::collect(roles),
+            known: sorted::collect(known),
             containers: BTreeMap::new(),
             has_seen_all: false,
         }
@@ -184,7 +185,7 @@ impl Tracker {
             if missing > 0 && self.expected.is_certain() {
                 all.push((Standing::Pending, "not created".to_string(), None));
             }
-            all.sort();
+            sorted::sort(&mut all);
             let (standing, summary, exit_code) = all.pop()?;
             Some(ServiceStanding { service: name.to_string(), standing, summary, exit_code })
         };

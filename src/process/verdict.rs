@@ -16,6 +16,7 @@ use crate::engine::{self, Endpoint, Inspected};
 use crate::exit::Failure;
 use crate::ports;
 use crate::readiness::{Standing, role, standing};
+use crate::sorted;
 
 /// How many lines of the log of a container that failed are shown.
 pub(super) const LAST_WORDS: u32 = 50;
@@ -70,7 +71,7 @@ impl Question {
         if verdict.has_failed() || self.up == UpEnd::Badly || (self.waits && verdict.unready().next().is_some()) {
             self.look_into(executor, &mut verdict);
         }
-        verdict.findings.sort_by(|a, b| a.service.cmp(&b.service));
+        sorted::sort_by(&mut verdict.findings, |a, b| a.service.cmp(&b.service));
         Ok(verdict)
     }
 
@@ -125,7 +126,7 @@ impl Question {
             self.look_for_the_missing(executor, verdict);
         }
         let project = &self.stack.project;
-        let failed: BTreeSet<String> = verdict.failed().map(|finding| finding.service.clone()).collect();
+        let failed: BTreeSet<String> = sorted::collect(verdict.failed().map(|finding| finding.service.clone()));
         thread::scope(|scope| {
             for finding in &mut verdict.findings {
                 let Some(container) = finding.container.clone() else { continue };
@@ -158,11 +159,11 @@ impl Question {
 
     /// The services without a container, and what is known to stand in their way.
     fn look_for_the_missing(&self, executor: &dyn Executor, verdict: &mut Verdict) {
-        let there: BTreeSet<String> = verdict.findings.iter().map(|finding| finding.service.clone()).collect();
+        let there: BTreeSet<String> = sorted::collect(verdict.findings.iter().map(|finding| finding.service.clone()));
         let missing = self.expected.services().filter(|(name, wanted)| *wanted > 0 && !there.contains(*name));
         let missing: Vec<&str> = missing.map(|(name, _)| name).collect();
         let image = |name: &str| self.stack.services.get(name).map(|it| it.image(&self.stack.project, name));
-        let images = missing.iter().filter_map(|name| Some(image(name)?.0)).collect();
+        let images = sorted::collect(missing.iter().filter_map(|name| Some(image(name)?.0)));
         let gone = engine::missing_images(executor, &images).unwrap_or_default();
         let is_local = Endpoint::current(executor).is_local();
         for name in missing {

@@ -324,10 +324,7 @@ impl<'a> Scene<'a> {
     }
 
     fn dev(&self) {
-        let mut dev = self.ground.command(DEV, &["dev", "--detach"]);
-        // As cargo tells those that it starts.
-        dev.env("CARGO", env!("CARGO"));
-        succeed(dev);
+        succeed(self.ground.command(DEV, &["dev", "--detach"]));
     }
 
     fn build_and_start(&self, services: &[&str]) {

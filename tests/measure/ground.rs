@@ -104,6 +104,8 @@ impl Ground {
         // Compose that is killed in the middle of a build leaves its temporary Dockerfile in TMPDIR.
         command.args(args).current_dir(self.root()).env("TMPDIR", self.temp.path()).env("TERM", "xterm-256color");
         command.env("COMPOSE_PROJECT_NAME", &self.project).env("COMPOSE_MENU", "0");
+        // As cargo tells the subcommands that it starts.
+        command.env("CARGO", env!("CARGO"));
         command
     }
 

@@ -25,6 +25,7 @@ use crate::process::verdict::{Question, UpEnd, Verdict};
 use crate::process::watch::{News, Settled, Wait, Watch};
 use crate::readiness::Standing;
 use crate::shell::{Logger, Verbosity};
+use crate::sorted;
 
 /// How soon after an interrupt the same one counts as its echo: timeout(1) signals the process and then its whole group,
 /// and no finger presses twice so quickly.
@@ -542,7 +543,7 @@ impl<'a> Run<'a> {
             stack: stack.clone(),
             expected: self.expected.clone(),
             attach: options.attach,
-            before: options.before.iter().map(|container| container.id.clone()).collect(),
+            before: sorted::collect(options.before.iter().map(|container| container.id.clone())),
             began: self.began.1,
             up: self.up_end,
             waits: self.waits(),
