@@ -95,6 +95,21 @@ fn with_similar_verb(mut error: clap::Error) -> clap::Error {
     error
 }
 
+/// The manual page, by the name of its file, that shows what `help` was asked for. None for `--help`, which prints also where
+/// there is a manual: as cargo's two do.
+pub fn page(args: &[OsString], error: &clap::Error) -> Option<String> {
+    let is_short = |arg: &[u8]| arg.starts_with(b"-") && !arg.starts_with(b"--") && arg.contains(&b'h');
+    let is_flag = |arg: &[u8]| arg == b"--help" || is_short(arg);
+    if error.kind() != ErrorKind::DisplayHelp || args.iter().any(|arg| is_flag(arg.as_encoded_bytes())) {
+        return None;
+    }
+    // Clap tells only in these words whose help it is.
+    let help = error.render().to_string();
+    let usage = help.lines().find_map(|line| line.strip_prefix("Usage: "))?;
+    let names = usage.split(' ').take_while(|word| word.starts_with(|first: char| first.is_ascii_lowercase()));
+    Some(format!("{}.1", names.collect::<Vec<_>>().join("-")))
+}
+
 /// The exit code of what clap has to say: success for help and version, else wrong usage.
 pub fn exit_code(error: &clap::Error) -> Code {
     match error.kind() {

@@ -70,11 +70,13 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         let code = ops::guard(Arc::new(System), &shell).unwrap_or_else(|error| report(&error, &shell));
         return ExitCode::from(code.number());
     }
-    let request = match cli::parse(args) {
+    let request = match cli::parse(args.iter().cloned()) {
         Ok(request) => request,
         Err(error) => {
-            // The terminal may be gone; the exit code is what counts.
-            let _ = error.print();
+            if !cli::page(&args, &error).is_some_and(|page| ops::show(&page, &System)) {
+                // The terminal may be gone; the exit code is what counts.
+                let _ = error.print();
+            }
             return ExitCode::from(cli::exit_code(&error).number());
         }
     };

@@ -2,12 +2,17 @@
 
 use std::fs;
 use std::path::PathBuf;
+use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::Context as _;
 
 use super::Context;
 use crate::exit::Code;
-use crate::process::Logger;
+use crate::os;
+use crate::process::{Executor, Invocation, Logger, hook};
+use crate::shell;
 
 /// What `man` is asked to do.
 #[derive(Clone, Debug)]
@@ -35,6 +40,24 @@ pub const PAGES: &[(&str, &str)] = pages![
     "cargo-stagecraft-init.1",
     "cargo-stagecraft-man.1",
 ];
+
+/// Shows a page by man, and returns when its reader is done with it. False if it has not been shown: there is no such page,
+/// no man that shows it, or no terminal.
+pub fn show(page: &str, executor: &dyn Executor) -> bool {
+    let Some((_, text)) = PAGES.iter().find(|(name, _)| *name == page) else { return false };
+    let pressed = Arc::new(AtomicBool::new(false));
+    let press = Arc::clone(&pressed);
+    // Ctrl+C means something to a pager, and we would leave it alone with the terminal.
+    if !shell::is_interactive() || hook(move |_| press.store(true, Ordering::SeqCst)).is_err() {
+        return false;
+    }
+    let mut man = Command::new("man");
+    // man-db's name for that is `-l -`; by this one others find it, too.
+    man.arg(os::STDIN);
+    let shown = executor.spawn(&Invocation::from(man).stdin(*text), Box::new(|| {}));
+    // man-db ends with an error when Ctrl+C was pressed, however much has been read by then.
+    shown.and_then(|mut man| man.wait()).is_ok_and(|ended| ended.status.success() || pressed.load(Ordering::SeqCst))
+}
 
 /// Writes the pages into a folder, which is made where it is missing.
 ///

@@ -35,7 +35,7 @@ pub use guard::guard;
 pub use init::{InitOptions, NewService, init};
 pub use list::{ListOptions, list};
 pub use logs::{LogsOptions, logs};
-pub use man::{ManOptions, PAGES, man};
+pub use man::{ManOptions, PAGES, man, show};
 pub use status::{StatusOptions, status};
 
 use crate::compose::{self, NameChoice, ProjectName, Reach, Stack};

@@ -58,6 +58,9 @@ compile_error!("cargo-stagecraft is for Linux, macOS and Windows; on any other s
 /// Runs a command to its end, for a system where only a command knows.
 pub type Ask<'a> = &'a dyn Fn(Command) -> io::Result<Output>;
 
+/// What standard input is called where a program reads files only; on Windows by those that come from Unix.
+pub const STDIN: &str = "/dev/stdin";
+
 /// The process group that a command runs in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Group {

@@ -422,7 +422,14 @@ struct Process {
 impl Process {
     /// Takes the command, and with it our copies of its pipes, so that reading them comes to an end.
     fn start(mut command: Command, invocation: &Invocation) -> io::Result<Process> {
-        let (child, tree) = os::spawn(&mut command, invocation.group)?;
+        if invocation.stdin.is_some() {
+            command.stdin(Stdio::piped());
+        }
+        let (mut child, tree) = os::spawn(&mut command, invocation.group)?;
+        if let (Some(text), Some(mut stdin)) = (invocation.stdin.clone(), child.stdin.take()) {
+            // In a thread of its own, since nobody says that it is read. A child that does not has a reason.
+            thread::spawn(move || stdin.write_all(text.as_bytes()));
+        }
         Ok(Process { child, tree, kept: None })
     }
 }
@@ -623,6 +630,8 @@ mod tests {
                 expected.push(0);
             }
             prop_assert_eq!(System.output(&invocation).unwrap().stdout, expected.clone());
+            let spawned = System.spawn(&invocation.clone().show(Show::IfItFails), Box::new(|| {})).unwrap().wait().unwrap();
+            prop_assert_eq!(spawned.kept, expected.clone());
             prop_assert_eq!(paste(&invocation), expected);
         }
     }

@@ -18,6 +18,7 @@ mod table;
 
 use github::Actions;
 use progress::Progress;
+pub use screen::is_interactive;
 use screen::{Screen, Stream};
 
 /// What standard output is for.

@@ -5,6 +5,11 @@ use std::io::{self, IsTerminal};
 use super::{ColorChoice, ShellOptions};
 use crate::os;
 
+/// Whether somebody sits at standard input and standard output who can turn pages.
+pub fn is_interactive() -> bool {
+    io::stdin().is_terminal() && io::stdout().is_terminal()
+}
+
 /// A standard stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Stream {

@@ -1,11 +1,11 @@
 //! The manual, as man and mandoc read it.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::stage::Stage;
 
-on_both_pairs![pages_are_what_man_understands];
+on_both_pairs![pages_are_what_man_understands, help_is_shown_by_man];
 
 /// Neither formatter has anything to complain of.
 fn pages_are_what_man_understands(stage: &Stage) {
@@ -26,4 +26,14 @@ fn pages_are_what_man_understands(stage: &Stage) {
     // `man cargo-stagecraft-dev` finds it below a folder of MANPATH.
     let found = stage.program("man", &["-w", "cargo-stagecraft-dev"]).env("MANPATH", stage.temp().join("man")).run();
     assert!(found.with(0).stdout.ends_with("man1/cargo-stagecraft-dev.1\n"));
+}
+
+/// As `cargo help build` does, by the man that is there; what cargo itself asks for when it is asked for help prints.
+fn help_is_shown_by_man(stage: &Stage) {
+    let run = stage.tool(&["help", "dev", "down"]).env("MANPAGER", "cat").env("MANWIDTH", "80").start_in_terminal();
+    run.end().with(0).says("CARGO-STAGECRAFT-DEV-DOWN(1)").does_not_say("Usage:");
+    let build = Path::new(env!("CARGO_BIN_EXE_cargo-stagecraft")).parent().expect("a folder");
+    let path = std::env::var("PATH").expect("PATH");
+    let cargo = stage.program("cargo", &["help", "stagecraft"]).env("PATH", format!("{}:{path}", build.display()));
+    cargo.start_in_terminal().end().with(0).says("Usage:").says("cargo stagecraft").does_not_say("(1)");
 }

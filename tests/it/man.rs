@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::io;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use cargo_stagecraft::cli;
@@ -194,4 +195,62 @@ fn a_folder_for_the_pages_that_cannot_be_made_is_exit_1() {
     let sandbox = Sandbox::new();
     let finished = sandbox.run(["man", "src/lib.rs"]).exits(1);
     finished.says("error: cannot make the folder [ROOT]/src/lib.rs\n");
+}
+
+/// Puts a `man` on PATH.
+fn install_man(sandbox: &Sandbox, script: &str) {
+    let man = sandbox.outside().join("bin/man");
+    fs::write(&man, format!("#!/bin/sh\n{script}\n")).unwrap();
+    fs::set_permissions(man, fs::Permissions::from_mode(0o755)).unwrap();
+}
+
+#[test]
+fn help_shows_the_page_at_a_terminal_and_leaves_no_file() {
+    let sandbox = Sandbox::new();
+    let shown = sandbox.outside().join("shown");
+    install_man(&sandbox, &format!("cat \"$@\" > '{}'; echo TURN THE PAGE", shown.display()));
+    for (words, name) in [
+        (&["help"][..], "cargo-stagecraft.1"),
+        (&["stagecraft", "help", "doctor"], "cargo-stagecraft-doctor.1"),
+        (&["help", "dev", "down"], "cargo-stagecraft-dev-down.1"),
+        (&["dev", "help", "down"], "cargo-stagecraft-dev-down.1"),
+        (&["--project-name", "init", "help", "dev"], "cargo-stagecraft-dev.1"),
+    ] {
+        let finished = sandbox.stagecraft(words).in_terminal().wait().exits(0);
+        finished.says("TURN THE PAGE").does_not_say("Usage:");
+        let page = PAGES.iter().find(|(page, _)| *page == name).unwrap().1;
+        assert_eq!(fs::read_to_string(&shown).unwrap(), page, "{words:?}");
+    }
+}
+
+#[test]
+fn what_asks_for_no_page_is_printed() {
+    let sandbox = Sandbox::new();
+    install_man(&sandbox, "echo a page");
+    for words in [&["--help"][..], &["-h"], &["dev", "--help"], &["dev", "-qh"], &["help", "help"]] {
+        sandbox.stagecraft(words).in_terminal().wait().exits(0).says("Usage:").does_not_say("a page");
+    }
+    let (printed, asked) = (sandbox.run(["help", "dev"]).exits(0), sandbox.run(["dev", "--help"]).exits(0));
+    assert_eq!(printed.stdout(), asked.stdout());
+    sandbox.stagecraft(["help", "nothing"]).in_terminal().wait().exits(2).does_not_say("a page");
+}
+
+#[test]
+fn help_is_printed_where_man_does_not_show_the_page() {
+    let sandbox = Sandbox::new();
+    install_man(&sandbox, "echo 'No manual entry' >&2; exit 16");
+    sandbox.stagecraft(["help", "dev"]).in_terminal().wait().exits(0).says("No manual").says("Usage:");
+    let nothing = sandbox.outside().join("nothing");
+    let without_man = sandbox.stagecraft(["help", "dev"]).env("PATH", nothing).in_terminal();
+    without_man.wait().exits(0).says("Usage:");
+}
+
+#[test]
+fn ctrl_c_belongs_to_the_pager() {
+    let sandbox = Sandbox::new();
+    install_man(&sandbox, "trap 'echo to the pager; exit 2' INT; cat > /dev/null; echo turn; read -r key < /dev/tty");
+    let terminal = sandbox.stagecraft(["help"]).in_terminal();
+    terminal.wait_for_text("turn");
+    terminal.press_ctrl_c();
+    terminal.wait().exits(0).says("to the pager").does_not_say("Usage:");
 }
