@@ -3,7 +3,7 @@
 #
 # Compiles and lints the program for the systems that it is not developed on, without a Rust toolchain for them: the standard
 # library is built from its sources, and neither check nor clippy needs a linker. For Windows there is one, so the program
-# is built there and tests/windows played under Wine. spec/dev/platforms.md says what that is worth.
+# is built there and its unit tests and tests/windows are played under Wine. spec/dev/platforms.md says what that is worth.
 #
 # For root on a Debian machine, with some 4 GB to spare and half an hour the first time. Debian unstable, which has the sources,
 # goes into a folder of its own: $STAGECRAFT_PLATFORMS, or target/platforms. Remove that to be rid of everything.
@@ -57,9 +57,10 @@ trap 'inside sh -c "/usr/lib/*/wine/wineserver --kill" || true' EXIT
 (($#)) || set -- "${targets[@]}"
 for target in "$@"; do
     step "$target: lints"
-    cargo_for "$target" clippy --lib --bins -- -D warnings
+    cargo_for "$target" clippy --lib --bins --tests -- -D warnings
     if [[ $target == "$windows" ]]; then
-        step "$target: the scenarios under $(inside wine --version)"
+        step "$target: unit tests and scenarios under $(inside wine --version)"
+        cargo_for "$target" test --no-fail-fast --lib
         cargo_for "$target" test --features e2e --test windows
     fi
 done

@@ -204,13 +204,13 @@ fn manifest_of<'a>(workspace: &'a Workspace, krate: &Crate) -> Option<&'a Path> 
 mod tests {
     use std::fs;
     use std::io;
-    use std::os::unix::process::ExitStatusExt;
-    use std::process::{ExitStatus, Output};
+    use std::process::Output;
 
     use serde_json::json;
 
     use super::*;
     use crate::devfile::Base;
+    use crate::os;
     use crate::process::{OnExit, Running};
     use crate::workspace::Package;
 
@@ -220,7 +220,7 @@ mod tests {
     impl Executor for Says {
         fn output(&self, invocation: &Invocation) -> io::Result<Output> {
             assert!(invocation.to_string().ends_with(" --print sysroot"), "{invocation}");
-            let status = ExitStatus::from_raw(self.0 << 8);
+            let status = os::exited(self.0);
             Ok(Output { status, stdout: self.1.clone().into(), stderr: "rustc: no luck\n".into() })
         }
 
@@ -338,11 +338,12 @@ mod tests {
         workspace
     }
 
-    /// The commands without cargo itself, which the environment may name.
+    /// The commands without cargo itself, which the environment may name, and with paths as Unix has them.
     fn builds(workspace: &Workspace, crates: &[(&str, &Crate)], target: &str, shell: &ShellOptions) -> Vec<String> {
         let crates = crates.iter().copied().collect();
         let lines = build(workspace, &crates, target, shell).unwrap();
-        lines.iter().map(|line| line.to_string().split_once(" build ").unwrap().1.to_string()).collect()
+        let plain = |line: &Invocation| line.to_string().replace(r"\\", "/").replace('"', "");
+        lines.iter().map(|line| plain(line).split_once(" build ").unwrap().1.to_string()).collect()
     }
 
     const TAIL: &str = "--target x86_64-unknown-linux-musl --target-dir target/stagecraft \

@@ -278,9 +278,12 @@ fn timeout_args(seconds: Option<u32>) -> Vec<String> {
 mod tests {
     use super::*;
 
+    /// An absolute path everywhere.
+    const ROOT: &str = if cfg!(windows) { "C:/" } else { "/" };
+
     fn compose() -> Compose {
         let project = ProjectName::new("hello").unwrap();
-        Compose::new(&Workspace::at("/"), project).unwrap()
+        Compose::new(&Workspace::at(ROOT), project).unwrap()
     }
 
     #[test]
@@ -293,7 +296,7 @@ mod tests {
                         "COMPOSE_MENU=0 COMPOSE_PROJECT_NAME=hello docker compose -f .stagecraft/dev/compose.yaml up{detach}{scale}{shown}"
                     );
                     assert_eq!(up.to_string(), expected);
-                    assert_eq!(up.cwd(), Some(Path::new("/")));
+                    assert_eq!(up.cwd(), Some(Path::new(ROOT)));
                 }
             }
         }

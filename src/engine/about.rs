@@ -214,49 +214,58 @@ fn proxies_of(config: &Path, host: &str) -> Result<ContainerProxies, (PathBuf, S
 
 #[cfg(test)]
 mod tests {
-    use std::process::Output;
-
     use super::super::fake::Says;
     use super::*;
-    use crate::process::{Invocation, OnExit, Running, System};
 
-    /// Runs this script in the place of docker.
-    struct Script(&'static str);
+    /// Where there is a shell for them.
+    #[cfg(unix)]
+    mod by_scripts {
+        use std::process::Output;
 
-    impl Executor for Script {
-        fn output(&self, _: &Invocation) -> io::Result<Output> {
-            Err(io::ErrorKind::Unsupported.into())
+        use super::*;
+        use crate::process::{Invocation, OnExit, Running, System};
+
+        /// Runs this script in the place of docker.
+        struct Script(&'static str);
+
+        impl Executor for Script {
+            fn output(&self, _: &Invocation) -> io::Result<Output> {
+                Err(io::ErrorKind::Unsupported.into())
+            }
+
+            fn spawn(&self, _: &Invocation, on_exit: OnExit) -> io::Result<Box<dyn Running>> {
+                let mut command = std::process::Command::new("sh");
+                command.args(["-c", self.0]);
+                System.spawn(&Invocation::from(command).show(Show::IfItFails), on_exit)
+            }
         }
 
-        fn spawn(&self, _: &Invocation, on_exit: OnExit) -> io::Result<Box<dyn Running>> {
-            let mut command = std::process::Command::new("sh");
-            command.args(["-c", self.0]);
-            System.spawn(&Invocation::from(command).show(Show::IfItFails), on_exit)
+        fn seen(script: &'static str) -> Versions {
+            versions(&Script(script), Duration::from_secs(30)).unwrap()
         }
-    }
 
-    fn seen(script: &'static str) -> Versions {
-        versions(&Script(script), Duration::from_secs(30)).unwrap()
-    }
+        #[test]
+        fn both_halves_of_docker_are_told_apart() {
+            let both = seen(
+                r#"echo '{"Client":{"Version":"28.2.2"},"Server":{"Version":"20.10.24","Os":"linux","Arch":"arm64"}}'"#,
+            );
+            let server = ["20.10.24", "linux", "arm64"].map(str::to_string);
+            let [version, os, arch] = server;
+            assert_eq!(both, Versions { client: Some("28.2.2".to_string()), server: Ok(Server { version, os, arch }) });
+            let away = seen(r#"echo Cannot connect >&2; echo '{"Client":{"Version":"28.2.2"},"Server":null}'; exit 1"#);
+            assert_eq!(
+                away,
+                Versions { client: Some("28.2.2".to_string()), server: Err("Cannot connect".to_string()) }
+            );
+            let neither = seen("echo Failed to initialize >&2; exit 1");
+            assert_eq!(neither, Versions { client: None, server: Err("Failed to initialize".to_string()) });
+        }
 
-    #[test]
-    fn both_halves_of_docker_are_told_apart() {
-        let both = seen(
-            r#"echo '{"Client":{"Version":"28.2.2"},"Server":{"Version":"20.10.24","Os":"linux","Arch":"arm64"}}'"#,
-        );
-        let server = ["20.10.24", "linux", "arm64"].map(str::to_string);
-        let [version, os, arch] = server;
-        assert_eq!(both, Versions { client: Some("28.2.2".to_string()), server: Ok(Server { version, os, arch }) });
-        let away = seen(r#"echo Cannot connect >&2; echo '{"Client":{"Version":"28.2.2"},"Server":null}'; exit 1"#);
-        assert_eq!(away, Versions { client: Some("28.2.2".to_string()), server: Err("Cannot connect".to_string()) });
-        let neither = seen("echo Failed to initialize >&2; exit 1");
-        assert_eq!(neither, Versions { client: None, server: Err("Failed to initialize".to_string()) });
-    }
-
-    #[test]
-    fn an_engine_that_does_not_answer_is_not_waited_for() {
-        let away = versions(&Script("exec sleep 1000"), Duration::ZERO).unwrap();
-        assert_eq!(away, Versions { client: None, server: Err("no answer within 0 seconds".to_string()) });
+        #[test]
+        fn an_engine_that_does_not_answer_is_not_waited_for() {
+            let away = versions(&Script("exec sleep 1000"), Duration::ZERO).unwrap();
+            assert_eq!(away, Versions { client: None, server: Err("no answer within 0 seconds".to_string()) });
+        }
     }
 
     #[test]

@@ -134,11 +134,11 @@ fn docker_says(executor: &dyn Executor, question: &Invocation) -> Result<Vec<u8>
 #[cfg(test)]
 mod fake {
     use std::io;
-    use std::os::unix::process::ExitStatusExt;
-    use std::process::{ExitStatus, Output};
+    use std::process::Output;
 
     use super::Container;
     use crate::compose::ProjectName;
+    use crate::os;
     use crate::process::{Executor, Invocation, OnExit, Running};
 
     /// Answers every question with the same exit code and words.
@@ -146,8 +146,7 @@ mod fake {
 
     impl Executor for Says {
         fn output(&self, _: &Invocation) -> io::Result<Output> {
-            let status = ExitStatus::from_raw(self.0 << 8);
-            Ok(Output { status, stdout: self.1.into(), stderr: self.2.into() })
+            Ok(Output { status: os::exited(self.0), stdout: self.1.into(), stderr: self.2.into() })
         }
 
         fn spawn(&self, _: &Invocation, _: OnExit) -> io::Result<Box<dyn Running>> {
@@ -168,11 +167,14 @@ mod fake {
 
 #[cfg(test)]
 mod tests {
-    use super::fake::{Says, container};
+    use super::fake::Says;
     use super::*;
 
     #[test]
+    #[cfg(unix)] // Elsewhere a symlink is not for everybody to make.
     fn another_checkout_is_one_that_still_exists_and_is_not_ours_through_symlinks() {
+        use super::fake::container;
+
         let temp = tempfile::tempdir().unwrap();
         let (ours, theirs, link) = (temp.path().join("ours"), temp.path().join("theirs"), temp.path().join("link"));
         fs::create_dir_all(&ours).unwrap();

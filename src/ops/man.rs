@@ -3,8 +3,8 @@
 use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc;
+use std::time::Duration;
 
 use anyhow::Context as _;
 
@@ -45,18 +45,18 @@ pub const PAGES: &[(&str, &str)] = pages![
 /// no man that shows it, or no terminal.
 pub fn show(page: &str, executor: &dyn Executor) -> bool {
     let Some((_, text)) = PAGES.iter().find(|(name, _)| *name == page) else { return false };
-    let pressed = Arc::new(AtomicBool::new(false));
-    let press = Arc::clone(&pressed);
+    let (press, pressed) = mpsc::channel();
     // Ctrl+C means something to a pager, and we would leave it alone with the terminal.
-    if !shell::is_interactive() || hook(move |_| press.store(true, Ordering::SeqCst)).is_err() {
+    if !shell::is_interactive() || hook(move |_| press.send(()).unwrap_or_default()).is_err() {
         return false;
     }
     let mut man = Command::new("man");
     // man-db's name for that is `-l -`; by this one others find it, too.
     man.arg(os::STDIN);
     let shown = executor.spawn(&Invocation::from(man).stdin(*text), Box::new(|| {}));
-    // man-db ends with an error when Ctrl+C was pressed, however much has been read by then.
-    shown.and_then(|mut man| man.wait()).is_ok_and(|ended| ended.status.success() || pressed.load(Ordering::SeqCst))
+    // man-db ends with an error when Ctrl+C was pressed, however much has been read by then. We hear of it a moment later.
+    let was_read = || pressed.recv_timeout(Duration::from_secs(1)).is_ok();
+    shown.and_then(|mut man| man.wait()).is_ok_and(|ended| ended.status.success() || was_read())
 }
 
 /// Writes the pages into a folder, which is made where it is missing.

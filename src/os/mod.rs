@@ -71,3 +71,12 @@ pub enum Group {
     /// That of another command.
     Of(u32),
 }
+
+/// The end of a command with this exit code, for those that stand in for one.
+#[cfg(test)]
+pub fn exited(code: i32) -> std::process::ExitStatus {
+    #[cfg(unix)]
+    return std::os::unix::process::ExitStatusExt::from_raw(code << 8);
+    #[cfg(windows)]
+    std::os::windows::process::ExitStatusExt::from_raw(code.cast_unsigned())
+}

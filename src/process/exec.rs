@@ -575,6 +575,7 @@ impl Executor for Shield {
 }
 
 #[cfg(test)]
+#[cfg(unix)] // What runs in them is sh.
 mod tests {
     use std::os::unix::ffi::OsStringExt;
 

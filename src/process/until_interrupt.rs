@@ -79,6 +79,7 @@ pub fn output_until_interrupt(executor: &dyn Executor, hook: &Hook, invocation: 
 }
 
 #[cfg(test)]
+#[cfg(unix)] // What runs in them is sh.
 mod tests {
     use std::fs::File;
     use std::io::{self, BufRead, BufReader};

@@ -2,6 +2,8 @@
 
 // unsafe_code: pre_exec, where a child gets its terminal and its signals. A test may panic in its helpers too.
 #![allow(missing_docs, unsafe_code, clippy::unwrap_used)]
+// The fake docker is behind a unix socket, and other programs are scripts. Windows has tests/windows.
+#![cfg(unix)]
 
 mod architecture;
 mod cli;

@@ -101,7 +101,7 @@ fn what_is_left() {
 fn a_run_in_the_foreground_and_its_logs() {
     let sandbox = Sandbox::new();
     let run = sandbox.stagecraft(["dev", "--message-format", "json"]).start();
-    sandbox.engine.wait_gone(Verb::Starts);
+    sandbox.wait_until_unlocked();
     sandbox.engine.world(|world| {
         world.exits("api", 0);
         world.exits("db", 0);

@@ -22,6 +22,8 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use rustix::event::{PollFd, PollFlags, poll};
+use rustix::fs::{Mode, OFlags};
+use rustix::io::{FdFlags, fcntl_setfd};
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, waitid};
 use rustix::pty::OpenptFlags;
 use rustix::termios::{Termios, Winsize};
@@ -157,6 +159,14 @@ impl Sandbox {
         self.stagecraft(args).run()
     }
 
+    /// Blocks until the start of a run in the foreground is over and has been told: as another command would that changes the
+    /// project.
+    pub fn wait_until_unlocked(&self) {
+        self.engine.wait_gone(Verb::Starts);
+        let lock = File::open(self.outside().join("cargo-stagecraft/shop.lock")).expect("the lock is there");
+        lock.lock().expect("it can be taken");
+    }
+
     fn redacted(&self, text: &str) -> String {
         let outside = self.outside();
         text.replace(&*self.root.to_string_lossy(), "[ROOT]").replace(&*outside.to_string_lossy(), "[OUTSIDE]")
@@ -173,6 +183,12 @@ fn fake_docker() -> PathBuf {
 }
 
 // ------------------------------------------------------------------------------------------------ the program
+
+/// How the master of a terminal is opened. Where it cannot be kept from others at once, that comes a moment later.
+#[cfg(target_os = "linux")]
+const OPEN: OpenptFlags = OpenptFlags::RDWR.union(OpenptFlags::NOCTTY).union(OpenptFlags::CLOEXEC);
+#[cfg(not(target_os = "linux"))]
+const OPEN: OpenptFlags = OpenptFlags::RDWR.union(OpenptFlags::NOCTTY);
 
 /// A program that is about to run.
 pub struct Program<'a> {
@@ -245,10 +261,12 @@ impl<'a> Program<'a> {
     pub fn in_terminal(mut self) -> Terminal<'a> {
         // CLOEXEC, since the programs of tests that run at the same moment in other threads would inherit the master:
         // a terminal that somebody else holds open never hangs up, and never comes to its end.
-        let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
-        let master = rustix::pty::openpt(flags).expect("a pseudoterminal");
+        let master = rustix::pty::openpt(OPEN).expect("a pseudoterminal");
+        fcntl_setfd(&master, FdFlags::CLOEXEC).expect("it can be kept to ourselves");
         rustix::pty::unlockpt(&master).expect("it can be unlocked");
-        let slave = rustix::pty::ioctl_tiocgptpeer(&master, flags).expect("its other side can be opened");
+        let other_side = rustix::pty::ptsname(&master, Vec::new()).expect("its other side has a name");
+        let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC;
+        let slave = rustix::fs::open(other_side, flags, Mode::empty()).expect("its other side can be opened");
         let size = Winsize { ws_row: 0, ws_col: self.columns, ws_xpixel: 0, ws_ypixel: 0 };
         rustix::termios::tcsetwinsize(&master, size).expect("it has a size");
         let modes_before = rustix::termios::tcgetattr(&master).expect("it has modes");

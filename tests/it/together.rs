@@ -1,6 +1,6 @@
 //! Several commands on one project at the same time.
 
-use std::fs::{self, File};
+use std::fs;
 
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -19,14 +19,8 @@ fn locks(sandbox: &Sandbox) -> Vec<String> {
 /// A run in the foreground whose start is over.
 fn attached(sandbox: &Sandbox) -> Terminal<'_> {
     let terminal = sandbox.stagecraft(["dev"]).in_terminal();
-    wait_until_unlocked(sandbox);
+    sandbox.wait_until_unlocked();
     terminal
-}
-
-/// Blocks until nobody changes the project, as another command would.
-fn wait_until_unlocked(sandbox: &Sandbox) {
-    sandbox.engine.wait_gone(Verb::Starts);
-    File::open(sandbox.outside().join("cargo-stagecraft/shop.lock")).unwrap().lock().unwrap();
 }
 
 #[test]
@@ -197,7 +191,7 @@ fn the_lock_of_a_killed_start_passes_to_its_guard() {
 fn a_guard_waits_for_whoever_changes_the_stack_when_its_run_is_killed() {
     let sandbox = Sandbox::new();
     let run = sandbox.stagecraft(["dev"]).start();
-    wait_until_unlocked(&sandbox);
+    sandbox.wait_until_unlocked();
     sandbox.engine.hold(Verb::Up);
     let start = sandbox.stagecraft(["dev", "--detach"]).in_terminal();
     start.wait_for_text("Starting");

@@ -2,13 +2,13 @@
 
 use std::ffi::OsStr;
 use std::io;
-use std::os::unix::process::ExitStatusExt;
-use std::process::{ExitStatus, Output};
+use std::process::Output;
 use std::sync::Mutex;
 
 use super::*;
 use crate::exit::Failure;
 use crate::message::Message;
+use crate::os;
 use crate::process::{Echo, Ended, Invocation, OnLine, Running};
 
 type Answers = fn(&str) -> (i32, &'static str);
@@ -40,7 +40,7 @@ struct FakeRunning(i32);
 
 impl Running for FakeRunning {
     fn wait(&mut self) -> io::Result<Ended> {
-        Ok(Ended { status: ExitStatus::from_raw(self.0 << 8), kept: b"held back\n".to_vec() })
+        Ok(Ended { status: os::exited(self.0), kept: b"held back\n".to_vec() })
     }
 
     fn cut_off(&mut self) {}
@@ -57,7 +57,7 @@ fn no_guard(_: &Charge, _: &ProjectLock) -> anyhow::Result<Guard> {
 impl Executor for Fake {
     fn output(&self, invocation: &Invocation) -> io::Result<Output> {
         let (code, stdout) = (self.answers)(&self.call(invocation));
-        Ok(Output { status: ExitStatus::from_raw(code << 8), stdout: stdout.into(), stderr: Vec::new() })
+        Ok(Output { status: os::exited(code), stdout: stdout.into(), stderr: Vec::new() })
     }
 
     fn spawn(&self, invocation: &Invocation, on_exit: OnExit) -> io::Result<Box<dyn Running>> {
@@ -244,7 +244,8 @@ fn a_failure_of_up_names_the_command_and_how_it_ended() {
         assert_eq!(outcome, Outcome::Failed);
         assert!(calls.contains(&"down".to_string()), "{calls:?}");
         let error = log.said("error").join("");
-        assert!(error.contains("compose.yaml up") && error.contains("ended with exit status: 18"), "{error}");
+        let ended = format!("ended with {}", os::exited(18));
+        assert!(error.contains("compose.yaml up") && error.contains(&ended), "{error}");
     }
 }
 
