@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use xshell::{Shell, cmd};
 
 use crate::process::Invocation;
+use crate::shell::ColorChoice;
 use crate::workspace::{COMPOSE_FILE, DEV_DIR, Workspace};
 
 mod docker;
@@ -186,15 +187,16 @@ fn shell_in(root: &Path) -> anyhow::Result<Shell> {
 pub struct Compose {
     sh: Shell,
     project: ProjectName,
+    color: ColorChoice,
 }
 
 impl Compose {
-    /// Commands for `project`, to be run from the root of `workspace`.
+    /// Commands for `project`, to be run from the root of `workspace`, that paint as `color` says.
     ///
     /// # Errors
     /// If our own working directory is gone.
-    pub fn new(workspace: &Workspace, project: ProjectName) -> anyhow::Result<Compose> {
-        Ok(Compose { sh: shell_in(workspace.root())?, project })
+    pub fn new(workspace: &Workspace, project: ProjectName, color: ColorChoice) -> anyhow::Result<Compose> {
+        Ok(Compose { sh: shell_in(workspace.root())?, project, color })
     }
 
     /// The project that these commands are about.
@@ -235,8 +237,7 @@ impl Compose {
                 // From a folder that is always there: the workspace may be gone, and no file is read.
                 let sh = sh.clone();
                 sh.change_dir("/");
-                let down = cmd!(sh, "docker compose -p {project} down --remove-orphans {timeout...} {volumes...}");
-                Invocation::from(down)
+                self.paint(cmd!(sh, "docker compose -p {project} down --remove-orphans {timeout...} {volumes...}"))
             }
         }
     }
@@ -256,7 +257,7 @@ impl Compose {
         let (sh, project) = (&self.sh, self.project.as_str());
         match reach {
             Reach::ByName => {
-                Invocation::from(cmd!(sh, "docker compose -p {project} logs {follow...} {tail...} {services...}"))
+                self.paint(cmd!(sh, "docker compose -p {project} logs {follow...} {tail...} {services...}"))
             }
             Reach::File | Reach::Everything => {
                 self.finish(cmd!(sh, "docker compose -f {COMPOSE_FILE} logs {follow...} {tail...} {services...}"))
@@ -265,7 +266,16 @@ impl Compose {
     }
 
     fn finish(&self, cmd: xshell::Cmd<'_>) -> Invocation {
-        Invocation::from(cmd.env(PROJECT_NAME, self.project.as_str()))
+        self.paint(cmd.env(PROJECT_NAME, self.project.as_str()))
+    }
+
+    fn paint(&self, cmd: xshell::Cmd<'_>) -> Invocation {
+        Invocation::from(match self.color {
+            // Not `--ansi never`, which would stop its progress from moving, too.
+            ColorChoice::Never => cmd.env("NO_COLOR", "1"),
+            // With `--ansi always` Compose 2.40 moves the cursor in pipes.
+            ColorChoice::Auto | ColorChoice::Always => cmd,
+        })
     }
 }
 
@@ -282,8 +292,30 @@ mod tests {
     const ROOT: &str = if cfg!(windows) { "C:/" } else { "/" };
 
     fn compose() -> Compose {
+        compose_in(ColorChoice::Auto)
+    }
+
+    fn compose_in(color: ColorChoice) -> Compose {
         let project = ProjectName::new("hello").unwrap();
-        Compose::new(&Workspace::at(ROOT), project).unwrap()
+        Compose::new(&Workspace::at(ROOT), project, color).unwrap()
+    }
+
+    #[test]
+    fn only_a_choice_against_colour_is_told() {
+        let all = |color| {
+            let compose = compose_in(color);
+            let logs = Logs::default();
+            let downs = [Reach::File, Reach::Everything, Reach::ByName].map(|it| compose.down(it, None, Volumes::Keep));
+            let logs = [Reach::File, Reach::ByName].map(|reach| compose.logs(reach, &logs));
+            let mut all = vec![compose.up(Attach::Detached, Traefik::On, &[]), compose.stop(None)];
+            all.extend(downs.into_iter().chain(logs));
+            all
+        };
+        for line in all(ColorChoice::Never) {
+            assert!(line.env().contains(&("NO_COLOR".into(), "1".into())), "{line}");
+        }
+        assert_eq!(all(ColorChoice::Always), all(ColorChoice::Auto));
+        assert!(all(ColorChoice::Auto).iter().all(|line| !line.to_string().contains("NO_COLOR")));
     }
 
     #[test]

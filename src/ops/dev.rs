@@ -75,7 +75,7 @@ pub fn dev(options: &DevOptions, cx: &Context<'_>) -> anyhow::Result<Code> {
                 return Ok(Code::Interrupted(interrupt.number()));
             }
         };
-    let compose = Compose::new(&workspace, stack.project.clone())?;
+    let compose = Compose::new(&workspace, stack.project.clone(), cx.shell.options().color)?;
     let runner = Runner::new(cx.executor.clone(), cx.shell, cx.hook, cx.arm);
     let mut lock = take_lock(cx, &stack.project);
     let before = loop {
@@ -162,7 +162,7 @@ fn dry_run(
     };
     cx.shell.detail("Project", stack.project.as_str());
     let traefik = traefik_of(options, settings, cx, stack.has(TRAEFIK));
-    let compose = Compose::new(workspace, stack.project.clone())?;
+    let compose = Compose::new(workspace, stack.project.clone(), cx.shell.options().color)?;
     if cx.cwd != workspace.root() {
         cx.shell.note(&format!("these commands are for {}", workspace.root().display()));
     }

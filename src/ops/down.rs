@@ -32,7 +32,7 @@ pub fn down(options: &DownOptions, cx: &Context<'_>) -> anyhow::Result<Code> {
     let timeout = options.timeout.or(settings_if_sound(cx, &workspace).timeout);
     let Target { project, reach, .. } = target(cx, &workspace, &options.selection)?;
     cx.shell.detail("Project", project.as_str());
-    let compose = Compose::new(&workspace, project)?;
+    let compose = Compose::new(&workspace, project, cx.shell.options().color)?;
     if options.dry_run {
         let down = compose.down(reach, timeout, options.volumes);
         cx.shell.print_command(&down.line()).context("cannot write to stdout")?;

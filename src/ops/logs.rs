@@ -44,7 +44,7 @@ pub fn logs(options: &LogsOptions, cx: &Context<'_>) -> anyhow::Result<Code> {
         let help = help.unwrap_or_else(|| format!("its services: {}", names.join(", ")));
         return Err(Code::Usage.because(error).help(help).into());
     }
-    let compose = Compose::new(&workspace, target.project)?;
+    let compose = Compose::new(&workspace, target.project, cx.shell.options().color)?;
     let error = cx.executor.become_it(&compose.logs(target.reach, &options.logs));
     Err(engine::no_docker(error).into())
 }

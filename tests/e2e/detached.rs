@@ -9,6 +9,7 @@ use crate::stage::{Stage, page, polite, service, stack, write};
 
 on_both_pairs![
     life_cycle,
+    colour_is_no_more_composes_than_ours,
     arguments_reach_up,
     crash_at_start,
     command_not_in_the_image,
@@ -19,6 +20,21 @@ on_both_pairs![
     interrupted_start,
     interrupted_start_leaves_a_running_stack_alone,
 ];
+
+/// Compose's progress is painted in a terminal as our own lines are, or neither is.
+fn colour_is_no_more_composes_than_ours(stage: &Stage) {
+    stage.compose(&stack(&[page("web", "hello"), polite("worker", &[])]));
+    for (choice, is_painted) in [("auto", true), ("never", false)] {
+        for words in [&["dev", "--detach"][..], &["dev", "logs"], &["dev", "down"]] {
+            let ended = stage.tool(&[words, &["--color", choice]].concat()).start_in_terminal().end().with(0);
+            let painted =
+                ended.all.split("\x1b[").skip(1).any(|sequence| {
+                    sequence.trim_start_matches(|c: char| c.is_ascii_digit() || c == ';').starts_with('m')
+                });
+            assert_eq!(painted, is_painted, "{words:?} with {choice}: {:?}", ended.all);
+        }
+    }
+}
 
 fn life_cycle(stage: &Stage) {
     stage.compose(&stack(&[page("web", "hello-from-the-stack"), polite("worker", &[])]));

@@ -15,6 +15,7 @@ use cargo_stagecraft::engine;
 use cargo_stagecraft::exit::Code;
 use cargo_stagecraft::process::{Executor, Invocation, OnExit, Running};
 use cargo_stagecraft::settings;
+use cargo_stagecraft::shell::ColorChoice;
 use cargo_stagecraft::workspace::Workspace;
 use serde::Deserialize;
 
@@ -142,7 +143,7 @@ impl Executor for Recorder {
 fn every_command_line_of_the_spec_is_what_the_program_builds() {
     let name = ProjectName::new("hello").unwrap();
     let workspace = Workspace::at("/");
-    let compose = Compose::new(&workspace, name.clone()).unwrap();
+    let compose = Compose::new(&workspace, name.clone(), ColorChoice::Auto).unwrap();
     let file_logs = |follow, tail, services: &[&str]| {
         let services = services.iter().map(ToString::to_string).collect();
         compose.logs(Reach::File, &Logs { follow, tail, services })

@@ -18,7 +18,7 @@ use crate::compose::{Attach, Compose, Logs, PROJECT_NAME, ProjectName, Reach, St
 use crate::engine::{self, Container, Endpoint, Remains};
 use crate::exit::{Code, Failure};
 use crate::os;
-use crate::shell::{Logger, Verbosity};
+use crate::shell::{ColorChoice, Logger, Verbosity};
 use crate::workspace::Workspace;
 
 mod run;
@@ -248,7 +248,7 @@ impl<'a> Runner<'a> {
             return Ok(Outcome::Done);
         }
         let project = charge.project.clone();
-        let compose = Compose::new(&Workspace::at(charge.root), charge.project)?;
+        let compose = Compose::new(&Workspace::at(charge.root), charge.project, ColorChoice::Auto)?;
         let teardown = Teardown {
             timeout: charge.timeout,
             interrupt_timeout: None,

@@ -157,7 +157,7 @@ fn options(attach: Attach) -> Options {
 }
 
 fn compose() -> Compose {
-    Compose::new(&Workspace::at("/"), ProjectName::new("x").unwrap()).unwrap()
+    Compose::new(&Workspace::at("/"), ProjectName::new("x").unwrap(), ColorChoice::Auto).unwrap()
 }
 
 fn stack() -> Stack {
