@@ -151,6 +151,7 @@ fn an_interrupted_wait_takes_the_start_back() {
     let sandbox = with_health("starting");
     let run = sandbox.stagecraft(["dev", "--detach", "--wait"]).start();
     sandbox.engine.wait_gone(Verb::Inspect);
+    sandbox.engine.wait_called(Verb::Starts, 1);
     run.signal(Signal::TERM);
     run.wait().exits(143);
     assert!(sandbox.engine.world(|world| world.is_empty()));
@@ -164,6 +165,7 @@ fn a_wait_that_leaves_a_running_stack_alone_leaves_no_listener_when_it_is_killed
     sandbox.engine.world(|world| drop(world.add_container("shop", "db", "running", &root).clone()));
     let run = sandbox.stagecraft(["dev", "--detach", "--wait"]).start();
     sandbox.engine.wait_gone(Verb::Inspect);
+    sandbox.engine.wait_called(Verb::Starts, 1);
     run.signal(Signal::KILL);
     assert!(sandbox.engine.wait_gone(Verb::Starts).was_killed());
     run.wait().dies_of(Signal::KILL);
