@@ -5,9 +5,14 @@ use std::io::{self, IsTerminal};
 use super::{ColorChoice, ShellOptions};
 use crate::os;
 
-/// Whether somebody sits at standard input and standard output who can turn pages.
+/// Whether somebody sits at standard input and standard output, at a terminal that can turn pages.
 pub fn is_interactive() -> bool {
-    io::stdin().is_terminal() && io::stdout().is_terminal()
+    io::stdin().is_terminal() && io::stdout().is_terminal() && !is_dumb()
+}
+
+/// Whether a terminal, if it is one, can only add line after line.
+fn is_dumb() -> bool {
+    std::env::var_os("TERM").is_some_and(|term| term == "dumb")
 }
 
 /// A standard stream.
@@ -40,7 +45,7 @@ impl Screen {
             Stream::Stdout => io::stdout().is_terminal(),
             Stream::Stderr => io::stderr().is_terminal(),
         };
-        let cursor = terminal && variable("TERM").is_none_or(|term| term != "dumb");
+        let cursor = terminal && !is_dumb();
         let color = match options.color {
             ColorChoice::Always => true,
             ColorChoice::Never => false,

@@ -232,6 +232,7 @@ fn what_asks_for_no_page_is_printed() {
     }
     let (printed, asked) = (sandbox.run(["help", "dev"]).exits(0), sandbox.run(["dev", "--help"]).exits(0));
     assert_eq!(printed.stdout(), asked.stdout());
+    sandbox.stagecraft(["help"]).env("TERM", "dumb").in_terminal().wait().exits(0).says("Usage:");
     sandbox.stagecraft(["help", "nothing"]).in_terminal().wait().exits(2).does_not_say("a page");
 }
 
