@@ -155,6 +155,10 @@ fn messages(stage: &Stage) {
     assert_eq!(reasons(&failed), ["service-failed", "stack-failed", "stack-stopped", "finished"]);
     assert_eq!((&failed[0]["meaning"], &failed[0]["log"][0]), (&"a panic in Rust".into(), &"no luck".into()));
 
+    // Over before anybody looks, perhaps.
+    stage.compose(&stack(&[ending("job", 0), ending("other", 0)]));
+    assert_eq!(reasons(&messages(&["dev"], 0)), ["stack-started", "stack-stopped", "finished"]);
+
     stage.compose(&stack(&[polite("web", &[])]));
     let run = stage.tool(&["dev", "--message-format", "json"]).start();
     run.wait_for("stack-started");

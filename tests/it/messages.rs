@@ -112,6 +112,22 @@ fn a_run_in_the_foreground_and_its_logs() {
 }
 
 #[test]
+fn a_run_in_the_foreground_that_is_over_before_its_start_has_been_seen() {
+    let sandbox = Sandbox::new();
+    sandbox.engine.hold(Verb::Starts);
+    let run = sandbox.stagecraft(["dev", "--message-format", "json"]).start();
+    sandbox.engine.wait_running(Verb::Up);
+    sandbox.engine.world(|world| {
+        world.exits("api", 0);
+        world.exits("db", 0);
+    });
+    let finished = run.wait().exits(0);
+    assert_eq!(reasons(&finished), ["stack-started", "stack-stopped", "finished"]);
+    let started = &messages(&finished)[0];
+    assert_eq!((&started["attached"], &started["services"][1]["state"]), (&true.into(), &"exited".into()));
+}
+
+#[test]
 fn errors_dry_runs_and_addresses() {
     let sandbox = Sandbox::new();
     let dry = json_of(&sandbox, &["dev", "--dry-run"], 0);

@@ -335,4 +335,6 @@ struct Run<'a> {
     away: Option<Instant>,
     began: (Instant, SystemTime),
     last_interrupt: Option<(Interrupt, Instant)>,
+    /// That an attached `up` has started everything has been told.
+    has_told_start: bool,
 }

@@ -9,6 +9,7 @@ use anyhow::Context as _;
 
 use super::{Arrival, Outcome, Run, Runner, Teardown, waiting_for_others};
 use crate::compose::{Attach, Compose, Reach};
+use crate::diagnosis::Finding;
 use crate::engine::{self, Container, Endpoint, Remains};
 use crate::exit::Failure;
 use crate::message::Message;
@@ -109,6 +110,7 @@ impl<'a> Run<'a> {
             away: None,
             began: (Instant::now(), SystemTime::now()),
             last_interrupt: None,
+            has_told_start: false,
         })
     }
 
@@ -193,8 +195,9 @@ impl<'a> Run<'a> {
                 if !self.waits() {
                     self.watch = None;
                 }
-                if let Some(containers) = &containers {
-                    self.report_attached(containers);
+                if let (Some(containers), Some((stack, _))) = (&containers, self.start) {
+                    let ours = containers.iter().filter(|container| stack.has(&container.service));
+                    self.tell_attached(&Endpoint::Local, &ours.map(Finding::listed).collect::<Vec<_>>());
                 }
                 Some(Event::Started { farewell: containers.and_then(|containers| self.farewell(&containers)) })
             }
@@ -592,7 +595,7 @@ impl<'a> Run<'a> {
         Event::Judged(if self.up_failure.is_none() { Judgement::Well } else { Judgement::Badly })
     }
 
-    fn judged(&self, answer: Result<(Verdict, Endpoint), Failure>) -> Event {
+    fn judged(&mut self, answer: Result<(Verdict, Endpoint), Failure>) -> Event {
         let Some((stack, options)) = self.start else {
             return Event::Judged(Judgement::Well);
         };
@@ -623,6 +626,11 @@ impl<'a> Run<'a> {
         let failed = verdict.failed().next().is_some();
         let unready = self.policy.waits && verdict.unready().next().is_some();
         if up_is_excused && !failed && !unready {
+            if options.attach == Attach::Foreground {
+                // Where all was over before its start had been seen.
+                self.tell_attached(&endpoint, &verdict.findings);
+            }
+            let logger = self.logger();
             match options.attach {
                 Attach::Foreground if verdict.stopped_elsewhere => {
                     logger.status("Ended", &format!("{project}, stopped from elsewhere"));

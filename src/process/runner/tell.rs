@@ -4,7 +4,7 @@ use super::run::newly_ready;
 use super::{OnEnd, Options, Run};
 use crate::compose::{Attach, Reach, Stack};
 use crate::diagnosis::Finding;
-use crate::engine::{Container, Endpoint};
+use crate::engine::Endpoint;
 use crate::exit::Failure;
 use crate::message::{self, Message};
 use crate::process::interrupt::Interrupt;
@@ -53,12 +53,11 @@ impl Run<'_> {
         format!("{:.1}s", self.began.0.elapsed().as_secs_f64())
     }
 
-    /// An attached `up` has started everything.
-    pub(super) fn report_attached(&self, containers: &[Container]) {
-        let Some((stack, _)) = self.start else { return };
-        let ours = containers.iter().filter(|container| stack.has(&container.service));
-        let findings: Vec<Finding> = ours.map(Finding::listed).collect();
-        let services = report::services(stack, &Endpoint::Local, &findings);
+    /// An attached `up` has started everything. Told once.
+    pub(super) fn tell_attached(&mut self, endpoint: &Endpoint, findings: &[Finding]) {
+        let Some((stack, _)) = self.start.filter(|_| !self.has_told_start) else { return };
+        self.has_told_start = true;
+        let services = report::services(stack, endpoint, findings);
         self.logger().message(&Message::StackStarted {
             project: self.compose.project().as_str(),
             attached: true,
