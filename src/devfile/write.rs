@@ -164,7 +164,8 @@ pub fn place(workspace: &Workspace, topology: &Topology, binaries: &BTreeMap<Str
             replace(&placed, |new| copy(binary, new))?;
             changed = true;
         }
-        let mut wanted: BTreeSet<&str> = sorted::collect([krate.bin.as_str()]);
+        let mut wanted = BTreeSet::new();
+        wanted.insert(krate.bin.as_str());
         if needs_empty {
             wanted.insert(EMPTY);
             fs::create_dir_all(context.join(EMPTY)).with_context(|| format!("cannot write {}", context.display()))?;

@@ -8,7 +8,7 @@ use anyhow::{Context as _, anyhow};
 
 use super::files::DevFiles;
 use super::{Context, Selection, own_containers, project_name, resolve, take_lock};
-use crate::compose::{Attach, Compose, Reach, Stack, TRAEFIK, Traefik, Volumes};
+use crate::compose::{Attach, Reach, Stack, TRAEFIK, Traefik, Volumes};
 use crate::engine::{self, Container, Endpoint};
 use crate::exit::Code;
 use crate::message::Message;
@@ -75,7 +75,7 @@ pub fn dev(options: &DevOptions, cx: &Context<'_>) -> anyhow::Result<Code> {
                 return Ok(Code::Interrupted(interrupt.number()));
             }
         };
-    let compose = Compose::new(&workspace, stack.project.clone(), cx.shell.options().color)?;
+    let compose = cx.compose(&workspace, stack.project.clone())?;
     let runner = Runner::new(cx.executor.clone(), cx.shell, cx.hook, cx.arm);
     let mut lock = take_lock(cx, &stack.project);
     let before = loop {
@@ -162,7 +162,7 @@ fn dry_run(
     };
     cx.shell.detail("Project", stack.project.as_str());
     let traefik = traefik_of(options, settings, cx, stack.has(TRAEFIK));
-    let compose = Compose::new(workspace, stack.project.clone(), cx.shell.options().color)?;
+    let compose = cx.compose(workspace, stack.project.clone())?;
     if cx.cwd != workspace.root() {
         cx.shell.note(&format!("these commands are for {}", workspace.root().display()));
     }

@@ -3,7 +3,7 @@
 use anyhow::Context as _;
 
 use super::{Context, Selection, Target, own_containers, settings_if_sound, take_lock, target};
-use crate::compose::{Compose, Volumes};
+use crate::compose::Volumes;
 use crate::exit::Code;
 use crate::process::{Logger, Runner, Teardown};
 use crate::workspace::{BrokenMember, Workspace};
@@ -32,7 +32,7 @@ pub fn down(options: &DownOptions, cx: &Context<'_>) -> anyhow::Result<Code> {
     let timeout = options.timeout.or(settings_if_sound(cx, &workspace).timeout);
     let Target { project, reach, .. } = target(cx, &workspace, &options.selection)?;
     cx.shell.detail("Project", project.as_str());
-    let compose = Compose::new(&workspace, project, cx.shell.options().color)?;
+    let compose = cx.compose(&workspace, project)?;
     if options.dry_run {
         let down = compose.down(reach, timeout, options.volumes);
         cx.shell.print_command(&down.line()).context("cannot write to stdout")?;

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use anyhow::{Context as _, anyhow};
 
 use super::{Context, take_lock};
-use crate::compose::{Compose, ProjectName, Reach, Volumes};
+use crate::compose::{ProjectName, Reach, Volumes};
 use crate::engine::{self, Container};
 use crate::exit::Code;
 use crate::message::Message;
@@ -123,7 +123,7 @@ fn prune(options: &ListOptions, stacks: Vec<Listed>, cx: &Context<'_>) -> anyhow
     for stack in gone {
         // A name that Compose would not accept is none of its projects.
         let Ok(project) = ProjectName::new(&stack.project) else { continue };
-        let compose = Compose::new(&Workspace::at(checkout_of(&stack.dev_dir)), project, cx.shell.options().color)?;
+        let compose = cx.compose(&Workspace::at(checkout_of(&stack.dev_dir)), project)?;
         if options.dry_run {
             let down = compose.down(Reach::ByName, options.timeout, Volumes::Keep);
             cx.shell.print_command(&down.line()).context("cannot write to stdout")?;

@@ -3,7 +3,7 @@
 use anyhow::anyhow;
 
 use super::{Context, Selection, own_containers, target};
-use crate::compose::{Compose, Logs};
+use crate::compose::Logs;
 use crate::engine;
 use crate::exit::Code;
 use crate::suggest::suggestion;
@@ -44,7 +44,7 @@ pub fn logs(options: &LogsOptions, cx: &Context<'_>) -> anyhow::Result<Code> {
         let help = help.unwrap_or_else(|| format!("its services: {}", names.join(", ")));
         return Err(Code::Usage.because(error).help(help).into());
     }
-    let compose = Compose::new(&workspace, target.project, cx.shell.options().color)?;
+    let compose = cx.compose(&workspace, target.project)?;
     let error = cx.executor.become_it(&compose.logs(target.reach, &options.logs));
     Err(engine::no_docker(error).into())
 }

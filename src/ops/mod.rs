@@ -38,7 +38,7 @@ pub use logs::{LogsOptions, logs};
 pub use man::{ManOptions, PAGES, man, show};
 pub use status::{StatusOptions, status};
 
-use crate::compose::{self, NameChoice, ProjectName, Reach, Stack};
+use crate::compose::{self, Compose, NameChoice, ProjectName, Reach, Stack};
 use crate::engine::{self, Container};
 use crate::exit::{Code, Failure};
 use crate::process::{Arm, Executor, Hook, Logger, ProjectLock, SETTLE, waiting_for_others};
@@ -58,6 +58,13 @@ pub struct Context<'a> {
     pub arm: &'a Arm,
     /// The directory that the user is in.
     pub cwd: &'a Path,
+}
+
+impl Context<'_> {
+    /// Builds commands for a project that speak as we do.
+    fn compose(&self, workspace: &Workspace, project: ProjectName) -> anyhow::Result<Compose> {
+        Compose::new(workspace, project, self.shell.options().color)
+    }
 }
 
 /// What every verb needs to know about the stack that is meant.

@@ -191,7 +191,7 @@ impl Invocation {
 
     fn command(&self) -> Command {
         let mut command = Command::new(&self.program);
-        command.args(&self.args).stdin(Stdio::null());
+        command.args(&self.args).stdin(if self.stdin.is_some() { Stdio::piped() } else { Stdio::null() });
         command.envs(self.env.iter().map(|(key, value)| (key, value)));
         if let Some(cwd) = &self.cwd {
             command.current_dir(cwd);
@@ -314,19 +314,14 @@ impl Executor for System {
         if invocation.errors == Errors::WithOutput {
             let (mut reader, writer) = io::pipe()?;
             let mut child = command.stdout(writer.try_clone()?).stderr(writer).spawn()?;
+            feed(&mut child, invocation);
             drop(command); // and with it our copies of the pipe, so that reading it comes to an end
             let mut stdout = Vec::new();
             reader.read_to_end(&mut stdout)?;
             return Ok(Output { status: child.wait()?, stdout, stderr: Vec::new() });
         }
-        let Some(text) = &invocation.stdin else {
-            return command.output();
-        };
-        let mut child = command.stdin(Stdio::piped()).spawn()?;
-        if let Some(mut stdin) = child.stdin.take() {
-            // A child that does not read has a reason of its own, and its exit status tells it.
-            let _ = stdin.write_all(text.as_bytes());
-        }
+        let mut child = command.spawn()?;
+        feed(&mut child, invocation);
         child.wait_with_output()
     }
 
@@ -386,6 +381,14 @@ impl Executor for System {
     }
 }
 
+/// Gives a command what it is to read, in a thread of its own since nobody says that it does. One that does not has a reason,
+/// and its exit status tells it.
+fn feed(child: &mut Child, invocation: &Invocation) {
+    if let (Some(text), Some(mut stdin)) = (invocation.stdin.clone(), child.stdin.take()) {
+        thread::spawn(move || stdin.write_all(text.as_bytes()));
+    }
+}
+
 /// How much of a long output is kept: more than anybody reads, less than anybody notices.
 const KEPT: usize = 64 * 1024;
 /// How long the end of a command's output may take to come after the command itself has ended.
@@ -422,14 +425,8 @@ struct Process {
 impl Process {
     /// Takes the command, and with it our copies of its pipes, so that reading them comes to an end.
     fn start(mut command: Command, invocation: &Invocation) -> io::Result<Process> {
-        if invocation.stdin.is_some() {
-            command.stdin(Stdio::piped());
-        }
         let (mut child, tree) = os::spawn(&mut command, invocation.group)?;
-        if let (Some(text), Some(mut stdin)) = (invocation.stdin.clone(), child.stdin.take()) {
-            // In a thread of its own, since nobody says that it is read. A child that does not has a reason.
-            thread::spawn(move || stdin.write_all(text.as_bytes()));
-        }
+        feed(&mut child, invocation);
         Ok(Process { child, tree, kept: None })
     }
 }

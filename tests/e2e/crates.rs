@@ -12,7 +12,7 @@ use rustix::process::Signal;
 
 use crate::engine::DEADLINE;
 use crate::run::{Ended, Other, Run};
-use crate::stage::{Stage, Tool, compose_in, polite, stack, write};
+use crate::stage::{Stage, compose_in, polite, stack, write};
 
 on_both_pairs![
     a_new_package_answers,
@@ -227,23 +227,16 @@ fn nameless_images(stage: &Stage) -> String {
     stage.engine.ask(&["image", "ls", "--quiet", "--no-trunc", "--filter", "dangling=true", "--filter", &label])
 }
 
-/// `cargo stagecraft ARGS`, as it is typed.
-fn cargo<'a>(stage: &'a Stage, args: &[&str]) -> Tool<'a> {
-    let build = Path::new(env!("CARGO_BIN_EXE_cargo-stagecraft")).parent().expect("a folder");
-    let path = format!("{}:{}", build.display(), std::env::var("PATH").expect("PATH"));
-    stage.program("cargo", &[&["stagecraft"], args].concat()).env("PATH", path)
-}
-
 fn a_new_package_answers(stage: &Stage) {
     fs::remove_dir_all(stage.root()).expect("nothing is there yet");
     // The project's name is that of the folder, which is to be unique.
     let new = ["new", "--quiet", "--vcs", "none", "--name", "hello", &stage.project];
     stage.program("cargo", &new).dir(stage.temp()).run().with(0);
     let port = free_port(stage);
-    cargo(stage, &["init", "--service", &format!("hello:{port}")]).run().with(0);
+    stage.cargo(&["stagecraft", "init", "--service", &format!("hello:{port}")]).run().with(0);
     write(&stage.root().join("src/main.rs"), &program("hello", "hello from a container", port));
     let address = format!("127.0.0.1:{port}");
-    cargo(stage, &["dev", "--detach", "--wait"]).run().with(0).says(&address);
+    stage.cargo(&["stagecraft", "dev", "--detach", "--wait"]).run().with(0).says(&address);
     let ask = |path: &str| get(&address, "localhost", path);
     assert_eq!(ask("/"), "hello from a container");
 

@@ -1,7 +1,7 @@
 //! The manual, as man and mandoc read it.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use crate::stage::Stage;
 
@@ -32,8 +32,6 @@ fn pages_are_what_man_understands(stage: &Stage) {
 fn help_is_shown_by_man(stage: &Stage) {
     let run = stage.tool(&["help", "dev", "down"]).env("MANPAGER", "cat").env("MANWIDTH", "80").start_in_terminal();
     run.end().with(0).says("CARGO-STAGECRAFT-DEV-DOWN(1)").does_not_say("Usage:");
-    let build = Path::new(env!("CARGO_BIN_EXE_cargo-stagecraft")).parent().expect("a folder");
-    let path = std::env::var("PATH").expect("PATH");
-    let cargo = stage.program("cargo", &["help", "stagecraft"]).env("PATH", format!("{}:{path}", build.display()));
-    cargo.start_in_terminal().end().with(0).says("Usage:").says("cargo stagecraft").does_not_say("(1)");
+    let printed = stage.cargo(&["help", "stagecraft"]).start_in_terminal();
+    printed.end().with(0).says("Usage:").says("cargo stagecraft").does_not_say("(1)");
 }

@@ -22,10 +22,7 @@ on_both_pairs![
 fn ctrl_c_in_a_terminal(stage: &Stage) {
     stage.compose(&stack(&[polite("web", &[]), polite("worker", &[])]));
     let events = stage.events();
-    let build = std::path::Path::new(env!("CARGO_BIN_EXE_cargo-stagecraft")).parent().expect("a folder");
-    let path = std::env::var("PATH").expect("PATH");
-    let cargo = stage.program("cargo", &["stagecraft", "dev"]).env("PATH", format!("{}:{path}", build.display()));
-    let run = cargo.start_in_terminal();
+    let run = stage.cargo(&["stagecraft", "dev"]).start_in_terminal();
     // Of the terminal itself: what the program or Compose might do to it comes later.
     let before = crate::pty::Pty::open().modes();
     stage.wait_until_up(&run, &["web", "worker"]);

@@ -116,6 +116,13 @@ impl Stage {
         tool
     }
 
+    /// `cargo ARGS`, with the program on PATH.
+    pub fn cargo(&self, args: &[&str]) -> Tool<'_> {
+        let build = Path::new(env!("CARGO_BIN_EXE_cargo-stagecraft")).parent().expect("a folder");
+        let path = format!("{}:{}", build.display(), std::env::var("PATH").expect("PATH"));
+        self.program("cargo", args).env("PATH", path)
+    }
+
     /// Any program, in the workspace's root.
     pub fn program(&self, program: &str, args: &[&str]) -> Tool<'_> {
         let mut command = self.engine.command(program);
