@@ -1,8 +1,35 @@
 //! Why a container is not what it should be, in the words of somebody who has to mend it. Pure: the questions that lead here
 //! are asked elsewhere.
 
+use std::fmt;
+use std::time::Duration;
+
 use crate::engine::{Container, Inspected};
-use crate::readiness::{Standing, meaning, summary};
+use crate::readiness::{History, LOOP, Standing, meaning, summary};
+
+/// Crashes in a row, with no steady run among them: a loop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Crashes {
+    /// How many.
+    pub times: u32,
+    /// From the first start to the last crash, where that was seen.
+    pub within: Option<Duration>,
+}
+
+impl Crashes {
+    /// Those of a container, if they make a loop.
+    pub fn of(history: History) -> Option<Crashes> {
+        (history.crashes >= LOOP).then_some(Crashes { times: history.crashes, within: None })
+    }
+}
+
+impl fmt::Display for Crashes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} times", self.times)?;
+        // Rounded up: it was less than that.
+        self.within.map_or(Ok(()), |within| write!(f, " in {} s", within.as_secs_f64().ceil().max(1.0)))
+    }
+}
 
 /// What is known of one container of the stack, or of a service that has none.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,6 +42,8 @@ pub struct Finding {
     pub standing: Standing,
     /// What it was seen to exit with the last time; it may be running again.
     pub last_exit: Option<i64>,
+    /// The crashes that make a loop.
+    pub crashes: Option<Crashes>,
     /// Why, where more is known than the container's state tells.
     pub cause: Option<String>,
     /// The end of its log, where it has failed; oldest first.
@@ -42,6 +71,7 @@ impl Finding {
             container: None,
             standing,
             last_exit: None,
+            crashes: None,
             cause,
             last_words: Vec::new(),
         }
@@ -72,6 +102,8 @@ impl Finding {
     /// What there is to say beside the state: the cause or the meaning of the exit code, and restarts.
     pub fn detail(&self) -> String {
         let restarts = match self.container.as_ref().map_or(0, |container| container.restarts) {
+            // The crashes tell as much.
+            _ if self.crashes.is_some() => None,
             0 => None,
             1 => Some("restarted once".to_string()),
             times => Some(format!("restarted {times} times")),
@@ -92,6 +124,13 @@ impl Finding {
             "" => what,
             detail => format!("{what}: {detail}"),
         };
+        if let (Some(crashes), Standing::Failed) = (self.crashes, self.standing) {
+            return match self.exit_code() {
+                Some(0) => because(format!("{service} ended {crashes} with exit code 0 and was started again")),
+                Some(code) => because(format!("{service} crashed {crashes}, the last time with exit code {code}")),
+                None => because(format!("{service} crashed {crashes}")),
+            };
+        }
         match container.state.as_str() {
             "created" if self.standing == Standing::Failed => because(format!("{service} could not be started")),
             _ => match (&container.health, self.exit_code(), self.standing) {
@@ -285,6 +324,13 @@ mod tests {
             (Finding { last_exit: Some(101), ..finding("running", 0) }, "web exited with 101: a panic in Rust"),
             (cause(finding("created", 127), "no such command"), "web could not be started: no such command"),
             (with(finding("running", 0), sick), "web is unhealthy: cannot connect"),
+            (
+                Finding {
+                    crashes: Some(Crashes { times: 3, within: Some(Duration::from_millis(3100)) }),
+                    ..with(finding("restarting", 101), |it| it.restarts = 3)
+                },
+                "web crashed 3 times in 4 s, the last time with exit code 101: a panic in Rust",
+            ),
             (waiting, "web is still running"),
             (Finding::missing("web", None), "web was not created"),
             (Finding::missing("web", Some("no image".to_string())), "web was not created: no image"),

@@ -26,6 +26,8 @@ pub enum Code {
     TeardownIncomplete,
     /// The signal with this number ended the run, and the stack was torn down.
     Interrupted(u8),
+    /// The service that `-- --exit-code-from` names has exited with this, and the stack was torn down.
+    OfService(u8),
 }
 
 impl Code {
@@ -43,8 +45,11 @@ impl Code {
         (Code::TeardownIncomplete, "teardown incomplete: what is left is listed, with the command that removes it"),
     ];
 
-    /// The words of the table's last row, which stands for 129, 130 and 143.
+    /// The words of the row that stands for 129, 130 and 143.
     pub const INTERRUPTED: &str = "interrupted by signal n and torn down";
+
+    /// The words of the table's last row.
+    pub const OF_SERVICE: &str = "with `-- --exit-code-from <SERVICE>`: that of the service";
 
     /// The number that the shell sees.
     pub fn number(self) -> u8 {
@@ -57,6 +62,7 @@ impl Code {
             Code::NotReady => 5,
             Code::TeardownIncomplete => 6,
             Code::Interrupted(signal) => 128 + signal,
+            Code::OfService(code) => code,
         }
     }
 

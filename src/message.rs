@@ -32,6 +32,21 @@ pub enum Message<'a> {
         /// Its state in a few words.
         state: &'a str,
     },
+    /// A container has ended by itself, and the engine starts it again.
+    ServiceCrashed {
+        /// The project.
+        project: &'a str,
+        /// The service.
+        service: &'a str,
+        /// The container's name.
+        container: &'a str,
+        /// What it exited with.
+        exit_code: i64,
+        /// What that stands for, where it is known.
+        meaning: Option<String>,
+        /// The last line that it has printed.
+        log: &'a str,
+    },
     /// A container is not what it should be, or a service has none.
     ServiceFailed {
         /// The project.
@@ -194,6 +209,8 @@ impl CheckState {
 pub struct Service {
     /// The service.
     pub service: String,
+    /// Whether the file has it, and not behind a profile that is not active.
+    pub in_file: bool,
     /// The container's name; none if there is none.
     pub container: Option<String>,
     /// The engine's word, or `not created`.

@@ -3,15 +3,25 @@
 //! Compose does not tell: its `up -d` says 0 for a container that has crashed, and its `--wait` passes one that crashes
 //! again and again. The rules are those of `spec/dev/readiness.md`.
 
+use std::time::Duration;
+
+use jiff::Timestamp;
+
 use crate::compose::Stack;
 use crate::engine::Inspected;
+
+/// How long a container has to be up without a break before it is believed to be.
+pub const STEADY: Duration = Duration::from_secs(3);
+
+/// After how many crashes in a row, with no run of [`STEADY`] among them, a container is in a loop that nothing ends.
+pub const LOOP: u32 = 3;
 
 /// What a container has to come to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
     /// To run, and to be healthy if its image has a healthcheck; or to do its work and exit with 0.
     Service,
-    /// To be healthy, by the healthcheck that the file gives it.
+    /// To be healthy, where the file gives it a healthcheck.
     Checked,
     /// To exit with 0, for which another service waits.
     OneShot,
@@ -48,17 +58,39 @@ impl Standing {
     }
 }
 
-/// How a container stands. `steady` says whether it has been running for long enough to be believed.
-pub fn standing(container: &Inspected, role: Role, steady: bool) -> Standing {
+/// What is known of a container beyond how it is at the moment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct History {
+    /// Whether it has been up without a break for [`STEADY`], if it runs.
+    pub is_steady: bool,
+    /// How often it has crashed in a row, with no run of [`STEADY`] among them.
+    pub crashes: u32,
+}
+
+impl History {
+    /// As far as the engine remembers it; `now` is its time.
+    pub fn of(container: &Inspected, now: Timestamp) -> History {
+        let is_steady = container.uptime(now).is_some_and(|time| time >= STEADY);
+        let last_run_was_short = container.last_run().is_some_and(|time| time < STEADY);
+        let crashes = if container.state == "restarting" && last_run_was_short { container.restarts } else { 0 };
+        History { is_steady, crashes }
+    }
+}
+
+/// How a container stands.
+///
+/// As long as the engine will start it again, a crash is no failure: what it needs may not be there yet.
+pub fn standing(container: &Inspected, role: Role, history: History) -> Standing {
     let health = container.health.as_ref().map(|health| health.status.as_str());
+    let ends_well = container.exit_code == 0 && !(role == Role::Checked && container.has_healthcheck);
     match (container.state.as_str(), health, role) {
         _ if !container.error.is_empty() && container.state != "running" => Standing::Failed,
         ("running", Some("unhealthy"), _) => Standing::Failed,
-        ("running", _, Role::OneShot) => Standing::Pending,
-        ("running", Some("healthy"), _) => Standing::Ready,
-        ("running", None, _) if steady => Standing::Ready,
-        ("exited", _, Role::Service | Role::OneShot) if container.exit_code == 0 => Standing::Ready,
-        ("exited" | "dead" | "restarting", ..) => Standing::Failed,
+        ("running", Some("healthy"), Role::Service | Role::Checked) => Standing::Ready,
+        ("running", None, Role::Service | Role::Checked) if history.is_steady => Standing::Ready,
+        ("running" | "restarting", ..) if history.crashes >= LOOP => Standing::Failed,
+        ("exited", ..) if ends_well => Standing::Ready,
+        ("exited" | "dead", ..) => Standing::Failed,
         _ => Standing::Pending,
     }
 }
@@ -101,7 +133,8 @@ mod tests {
     fn container(state: &str, exit_code: i64, health: &str) -> Inspected {
         let health = Some(health).filter(|health| !health.is_empty());
         let health = health.map(|status| Health { status: status.to_string(), failure: None });
-        Inspected { state: state.to_string(), exit_code, health, ..Inspected::default() }
+        let has_healthcheck = health.is_some();
+        Inspected { state: state.to_string(), exit_code, health, has_healthcheck, ..Inspected::default() }
     }
 
     #[test]
@@ -121,9 +154,12 @@ mod tests {
             ("exited", 0, "healthy", Service, false, Ready),
             ("exited", 0, "healthy", Checked, false, Failed),
             ("exited", 0, "starting", Checked, false, Failed),
+            ("exited", 0, "", Checked, false, Ready),
+            ("exited", 1, "", Checked, false, Failed),
             ("running", 0, "healthy", Checked, false, Ready),
             ("running", 0, "starting", Checked, true, Pending),
-            ("restarting", 0, "", Service, true, Failed),
+            ("restarting", 0, "", Service, false, Pending),
+            ("restarting", 1, "starting", Checked, false, Pending),
             ("dead", 0, "", Service, true, Failed),
             ("running", 0, "", OneShot, true, Pending),
             ("running", 0, "healthy", OneShot, true, Pending),
@@ -131,13 +167,45 @@ mod tests {
             ("exited", 0, "", OneShot, false, Ready),
             ("exited", 0, "healthy", OneShot, false, Ready),
             ("exited", 1, "", OneShot, false, Failed),
-            ("restarting", 1, "", OneShot, false, Failed),
+            ("restarting", 1, "", OneShot, false, Pending),
         ] {
             let it = container(state, code, health);
-            assert_eq!(standing(&it, role, steady), expected, "{state} {code} {health} {role:?} {steady}");
+            let history = History { is_steady: steady, crashes: 0 };
+            assert_eq!(standing(&it, role, history), expected, "{state} {code} {health} {role:?} {steady}");
         }
         let stillborn = Inspected { error: "no such program".to_string(), ..container("created", 127, "") };
-        assert_eq!(standing(&stillborn, Service, false), Failed);
+        assert_eq!(standing(&stillborn, Service, History::default()), Failed);
+    }
+
+    #[test]
+    fn a_loop_is_three_crashes_without_a_steady_run() {
+        use Standing::{Failed, Pending, Ready};
+        for (state, health, crashes, expected) in [
+            ("restarting", "", LOOP - 1, Pending),
+            ("restarting", "", LOOP, Failed),
+            ("running", "", LOOP, Failed),
+            ("running", "starting", LOOP, Failed),
+            ("running", "healthy", LOOP, Ready),
+        ] {
+            let history = History { is_steady: false, crashes };
+            assert_eq!(standing(&container(state, 1, health), Role::Service, history), expected, "{state} {health}");
+        }
+    }
+
+    #[test]
+    fn the_engine_remembers_the_last_run_and_how_often_it_has_started_a_container_again() {
+        let at = |seconds: i64| Timestamp::from_second(1_000_000_000 + seconds).unwrap();
+        let restarting = |restarts, ran| {
+            let times = (Some(at(0)), Some(at(ran)));
+            let (started_at, finished_at) = times;
+            Inspected { restarts, started_at, finished_at, ..container("restarting", 1, "") }
+        };
+        let of = |it: &Inspected, now| History::of(it, at(now));
+        assert_eq!(of(&restarting(5, 1), 2).crashes, 5);
+        assert_eq!(of(&restarting(5, 60), 61).crashes, 0, "it ran well in between");
+        let running = Inspected { restarts: 1, started_at: Some(at(0)), ..container("running", 0, "") };
+        assert!(!of(&running, 2).is_steady && of(&running, 3).is_steady);
+        assert!(!of(&Inspected { started_at: None, ..running }, 9).is_steady);
     }
 
     #[test]

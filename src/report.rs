@@ -1,10 +1,12 @@
 //! What is known of a stack's containers, as rows for people and as messages for programs.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
+
+use jiff::Timestamp;
 
 use crate::compose::{Service, Stack, TRAEFIK};
 use crate::diagnosis::Finding;
-use crate::engine::{Endpoint, Inspected};
+use crate::engine::Endpoint;
 use crate::message;
 use crate::sorted;
 
@@ -12,7 +14,7 @@ use crate::sorted;
 pub fn table(stack: &Stack, endpoint: &Endpoint, findings: &[Finding]) -> Vec<Vec<String>> {
     let head = ["SERVICE", "STATE", "DETAIL"].map(str::to_string).to_vec();
     let rows = findings.iter().map(|finding| {
-        let detail = match finding.detail() {
+        let detail = match detail(stack, finding) {
             none if none.is_empty() => addresses(stack, endpoint, finding).join(" "),
             detail => detail,
         };
@@ -22,36 +24,29 @@ pub fn table(stack: &Stack, endpoint: &Endpoint, findings: &[Finding]) -> Vec<Ve
 }
 
 /// A table, its head first: each container's state, since when it runs, where it can be reached, and what is wrong.
-pub fn status(stack: &Stack, endpoint: &Endpoint, findings: &[Finding]) -> Vec<Vec<String>> {
+/// `now` is the engine's time.
+pub fn status(stack: &Stack, endpoint: &Endpoint, findings: &[Finding], now: Timestamp) -> Vec<Vec<String>> {
     let head = ["SERVICE", "STATE", "UPTIME", "ADDRESSES", "DETAIL"].map(str::to_string).to_vec();
     let rows = findings.iter().map(|finding| {
-        let uptime = finding.container.as_ref().and_then(uptime).map(coarse).unwrap_or_default();
+        let uptime = finding.container.as_ref().and_then(|it| it.uptime(now)).map(coarse).unwrap_or_default();
         let addresses = addresses(stack, endpoint, finding).join(" ");
-        vec![label(finding, findings), finding.state(), uptime, addresses, finding.detail()]
+        vec![label(finding, findings), finding.state(), uptime, addresses, detail(stack, finding)]
     });
     [head].into_iter().chain(rows).collect()
 }
 
-/// How long a container has been running, by our clock; none if it is not, or the engine's clock is ahead of ours.
-pub fn uptime(container: &Inspected) -> Option<Duration> {
-    let started = UNIX_EPOCH + since_1970(&container.started_at)?;
-    (container.state == "running").then(|| SystemTime::now().duration_since(started).ok())?
+/// What there is to say beside the state.
+fn detail(stack: &Stack, finding: &Finding) -> String {
+    let detail = finding.detail();
+    match (stack.has(&finding.service), detail.as_str()) {
+        (true, _) => detail,
+        (false, "") => UNKNOWN.to_string(),
+        (false, _) => format!("{detail}; {UNKNOWN}"),
+    }
 }
 
-/// The time that an engine writes as `2026-01-02T03:04:05.678901234Z`, to the second.
-fn since_1970(text: &str) -> Option<Duration> {
-    let (date, time) = text.strip_suffix('Z')?.split_once('T')?;
-    let numbers = |text: &str, separator| text.split(separator).map(|it| it.parse().ok()).collect::<Option<Vec<u64>>>();
-    let [year, month @ 1..=12, day @ 1..=31] = numbers(date, '-')?[..] else { return None };
-    let [hours, minutes, seconds] = numbers(time.split('.').next()?, ':')?[..] else { return None };
-    // Years that begin in March: the day that there is not always is their last one.
-    let year = if month < 3 { year.checked_sub(1)? } else { year };
-    let days_of_years = year * 365 + year / 4 - year / 100 + year / 400;
-    let days = days_of_years + ((month + 9) % 12 * 153 + 2) / 5 + day - 1;
-    // From 1 March of year 0 to 1 January 1970.
-    let days = days.checked_sub(719_468)?;
-    Some(Duration::from_secs(((days * 24 + hours) * 60 + minutes) * 60 + seconds))
-}
+/// What is said of a container whose service is not among those of the file.
+const UNKNOWN: &str = "not in the file, or behind a profile";
 
 /// The two largest units of a time, as in `2h 5m`.
 fn coarse(time: Duration) -> String {
@@ -65,7 +60,9 @@ fn coarse(time: Duration) -> String {
 /// Rows without a head: each container's state and where it can be reached.
 pub fn started(stack: &Stack, endpoint: &Endpoint, findings: &[Finding]) -> Vec<Vec<String>> {
     let row = |finding: &Finding| {
-        vec![label(finding, findings), finding.state(), addresses(stack, endpoint, finding).join(" ")]
+        let mut words = addresses(stack, endpoint, finding);
+        words.extend((!stack.has(&finding.service)).then(|| UNKNOWN.to_string()));
+        vec![label(finding, findings), finding.state(), words.join(" ")]
     };
     findings.iter().map(row).collect()
 }
@@ -101,10 +98,9 @@ pub fn services(stack: &Stack, endpoint: &Endpoint, findings: &[Finding]) -> Vec
 /// A container, for a program.
 pub fn service(stack: &Stack, endpoint: &Endpoint, finding: &Finding) -> message::Service {
     let container = finding.container.as_ref();
-    let never = "0001-01-01";
-    let started = container.map(|it| it.started_at.clone()).filter(|at| !at.is_empty() && !at.starts_with(never));
     message::Service {
         service: finding.service.clone(),
+        in_file: stack.has(&finding.service),
         container: container.map(|it| it.name.clone()),
         state: container.map_or("not created".to_string(), |it| it.state.clone()),
         standing: finding.standing.word(),
@@ -114,7 +110,7 @@ pub fn service(stack: &Stack, endpoint: &Endpoint, finding: &Finding) -> message
         health: container.and_then(|it| Some(it.health.as_ref()?.status.clone())),
         health_output: finding.failed_probe().map(str::to_string),
         restarts: container.map_or(0, |it| it.restarts),
-        started_at: started,
+        started_at: container.and_then(|it| it.started_at).map(|time| time.to_string()),
         addresses: addresses(stack, endpoint, finding),
     }
 }
@@ -122,6 +118,7 @@ pub fn service(stack: &Stack, endpoint: &Endpoint, finding: &Finding) -> message
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::Inspected;
     use crate::readiness::Standing;
 
     #[test]
@@ -140,33 +137,5 @@ mod tests {
         for (seconds, words) in [(0, "0s"), (59, "59s"), (7_384, "2h 3m"), (90_061, "1d 1h"), (86_405, "1d 5s")] {
             assert_eq!(coarse(Duration::from_secs(seconds)), words);
         }
-    }
-
-    #[test]
-    fn a_time_of_the_engines_is_one_of_ours() {
-        for (text, seconds) in [
-            ("1970-01-01T00:00:00Z", Some(0)),
-            ("2000-02-29T12:00:00Z", Some(951_825_600)),
-            ("2024-12-31T23:59:59.999999999Z", Some(1_735_689_599)),
-            ("2026-03-01T00:00:01Z", Some(1_772_323_201)),
-            ("2100-03-01T00:00:00Z", Some(4_107_542_400)),
-            ("0001-01-01T00:00:00Z", None),
-            ("2026-01-02", None),
-            ("2026-13-01T00:00:00Z", None),
-            ("2026-01-02T03:04:05+01:00", None),
-            ("", None),
-        ] {
-            assert_eq!(since_1970(text).map(|time| time.as_secs()), seconds, "{text}");
-        }
-    }
-
-    #[test]
-    fn only_what_runs_has_an_uptime() {
-        let mut container = Inspected { state: "running".to_string(), ..Inspected::default() };
-        assert_eq!(uptime(&container), None);
-        container.started_at = "2026-01-02T03:04:05.678901234Z".to_string();
-        assert!(uptime(&container).is_some());
-        container.state = "exited".to_string();
-        assert_eq!(uptime(&container), None);
     }
 }

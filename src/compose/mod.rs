@@ -142,17 +142,20 @@ pub enum NameChoice<'a> {
 /// is the default instead, a first file that holds nothing but this name comes in on standard input: what the real
 /// file or its `.env` says overrides it, by Compose's own rules.
 ///
+/// Where `services` are named the answer has these and what they depend on, also those behind a profile; else all that are active.
+///
 /// # Errors
 /// If our own working directory is gone.
-pub fn config(workspace: &Workspace, name: NameChoice<'_>) -> anyhow::Result<Invocation> {
+pub fn config(workspace: &Workspace, name: NameChoice<'_>, services: &[&str]) -> anyhow::Result<Invocation> {
     let sh = shell_in(workspace.root())?;
     Ok(match name {
         NameChoice::Given(name) => Invocation::from(
-            cmd!(sh, "docker compose -f {COMPOSE_FILE} config --format json").env(PROJECT_NAME, name.as_str()),
+            cmd!(sh, "docker compose -f {COMPOSE_FILE} config --format json {services...}")
+                .env(PROJECT_NAME, name.as_str()),
         ),
         NameChoice::Default(name) => Invocation::from(cmd!(
             sh,
-            "docker compose --project-directory {DEV_DIR} -f - -f {COMPOSE_FILE} config --format json"
+            "docker compose --project-directory {DEV_DIR} -f - -f {COMPOSE_FILE} config --format json {services...}"
         ))
         .stdin(format!("name: \"{name}\"")),
     })
@@ -356,7 +359,7 @@ mod tests {
     fn the_default_name_comes_in_as_a_file_that_the_real_one_overrides() {
         let name = ProjectName::new("123").unwrap();
         let workspace = Workspace::at("/");
-        let ask = |choice| config(&workspace, choice).unwrap().to_string();
+        let ask = |choice| config(&workspace, choice, &[]).unwrap().to_string();
         assert_eq!(
             ask(NameChoice::Default(&name)),
             "printf %s 'name: \"123\"' | docker compose --project-directory .stagecraft/dev -f - \

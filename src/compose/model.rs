@@ -26,6 +26,8 @@ pub struct Service {
     pub(super) deploy: Option<Deploy>,
     pub(super) image: Option<String>,
     pub(super) build: Option<IgnoredAny>,
+    /// A program that provides the service, in place of a container.
+    provider: Option<IgnoredAny>,
     network_mode: Option<String>,
     #[serde(default)]
     pub(super) ports: Vec<Port>,
@@ -98,8 +100,11 @@ pub(super) struct Mount {
 }
 
 impl Service {
-    /// How many containers the file asks for.
+    /// How many containers the file asks for. None where a program provides the service.
     pub fn replicas(&self) -> u32 {
+        if self.provider.is_some() {
+            return 0;
+        }
         let deployed = self.deploy.as_ref().and_then(|deploy| deploy.replicas);
         self.scale.or(deployed).unwrap_or(1)
     }

@@ -14,6 +14,9 @@ use crate::process::{Executor, Get, Invocation};
 /// The question what the engine is.
 pub const VERSION: &str = "/version";
 
+/// The question how the engine is, its time among that.
+pub const INFO: &str = "/info";
+
 /// The question for containers with all of these labels (`label=…`, as docker is given them); for those that run, or for all.
 pub fn containers(all: bool, labels: &[&str]) -> String {
     let parameters: Vec<String> = all.then(|| "all=true".to_string()).into_iter().chain(filters(labels)).collect();

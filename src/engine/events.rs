@@ -1,13 +1,58 @@
 //! What happens to a project's containers, as `docker events` tells it.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::collections::BTreeMap;
+use std::time::Duration;
 
+use anyhow::anyhow;
+use jiff::Timestamp;
 use serde::Deserialize;
 
-use super::{NOT_ONE_OFF, ask, docker, of_project};
+use super::{NOT_ONE_OFF, api, ask, docker, of_project};
 use crate::compose::ProjectName;
-use crate::exit::Failure;
+use crate::exit::{Code, Failure};
 use crate::process::{Executor, Invocation};
+
+/// A signal, by its number on Linux, which is what containers run on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Signal(u8);
+
+/// The names of the signals from 1 on (`signal(7)`).
+const SIGNALS: [&str; 31] = [
+    "HUP", "INT", "QUIT", "ILL", "TRAP", "ABRT", "BUS", "FPE", "KILL", "USR1", "SEGV", "USR2", "PIPE", "ALRM", "TERM",
+    "STKFLT", "CHLD", "CONT", "STOP", "TSTP", "TTIN", "TTOU", "URG", "XCPU", "XFSZ", "VTALRM", "PROF", "WINCH", "IO",
+    "PWR", "SYS",
+];
+/// The first real-time signal that programs may use.
+const RTMIN: u8 = 34;
+
+impl Signal {
+    /// What asks a container to stop, where neither its image nor the file says otherwise.
+    pub const TERM: Signal = Signal(15);
+
+    /// Reads what the engine knows a signal by: `15`, `TERM`, `SIGTERM`, `SIGRTMIN+3`. None if it is none.
+    pub fn parse(text: &str) -> Option<Signal> {
+        if let Ok(number) = text.parse() {
+            return Some(Signal(number));
+        }
+        let name = text.strip_prefix("SIG").unwrap_or(text);
+        if let Some(offset) = name.strip_prefix("RTMIN") {
+            return Some(Signal(RTMIN + offset.strip_prefix('+').map_or(Some(0), |it| it.parse().ok())?));
+        }
+        let number = SIGNALS.iter().position(|it| *it == name)? + 1;
+        Some(Signal(number.try_into().ok()?))
+    }
+
+    /// Whether somebody who sends it to a container with this stop signal wants it to end: a reload by `HUP` or `USR1` does not.
+    pub fn ends(self, stop_signal: Signal) -> bool {
+        self == stop_signal || ["TERM", "INT", "QUIT", "KILL"].iter().any(|name| Signal::parse(name) == Some(self))
+    }
+}
+
+impl Default for Signal {
+    fn default() -> Signal {
+        Signal::TERM
+    }
+}
 
 /// Something that has happened to a container.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -21,6 +66,10 @@ pub struct Happening {
     pub service: String,
     /// What it exited with, where it `die`d; empty otherwise.
     pub exit_code: String,
+    /// The number of the signal, where it is a `kill`; empty otherwise.
+    pub signal: String,
+    /// When, by the engine's clock, in nanoseconds since 1970.
+    pub time: i128,
 }
 
 impl Happening {
@@ -28,96 +77,148 @@ impl Happening {
     pub fn parse(line: &str) -> Option<Happening> {
         serde_json::from_slice(line.as_bytes()).ok()
     }
+
+    /// Whether it was before this time of the engine's.
+    pub fn is_before(&self, time: Timestamp) -> bool {
+        self.time < time.as_nanosecond()
+    }
 }
 
 /// Whether what happened before a question reached the engine is told too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Past {
-    /// What happened in the last seconds is.
+    /// All that the engine remembers is: its last few hundred events.
     Told,
     /// Only what happens from now on.
     Untold,
 }
 
+const FORMAT: &str = concat!(
+    r#"{"action":{{json .Action}},"id":{{json .Actor.ID}},"#,
+    r#""service":{{json (index .Actor.Attributes "com.docker.compose.service")}},"#,
+    r#""exit_code":{{json (index .Actor.Attributes "exitCode")}},"#,
+    r#""signal":{{json (index .Actor.Attributes "signal")}},"time":{{json .TimeNano}}}"#
+);
+
 /// The question to which the engine goes on answering with what happens to the project's containers, one line each, which
 /// [`Happening::parse`] reads.
 ///
-/// With [`Past::Told`] also with what has just happened. It is asked for everything, not only for what is of interest, so that
-/// the docker that passes it on does not outlive whoever listens: a line that nobody reads ends it.
+/// It is asked for everything, not only for what is of interest, so that the docker that passes it on does not outlive whoever
+/// listens: a line that nobody reads ends it.
 pub fn happenings(project: &ProjectName, past: Past) -> Invocation {
-    let format = concat!(
-        r#"{"action":{{json .Action}},"id":{{json .Actor.ID}},"#,
-        r#""service":{{json (index .Actor.Attributes "com.docker.compose.service")}},"#,
-        r#""exit_code":{{json (index .Actor.Attributes "exitCode")}}}"#
-    );
     let project = of_project(project);
+    // Docker reckons `--since 10s` by this machine's clock, and the engine compares that with its own. The beginning of 1970 is
+    // the past by every clock.
     let since: &[&str] = match past {
-        Past::Told => &["--since", "10s"],
+        Past::Told => &["--since", "1"],
         Past::Untold => &[],
     };
     let filters = ["--filter", "type=container", "--filter", &project, "--filter", NOT_ONE_OFF];
-    docker(&[&["events"], since, &filters[..], &["--format", format]].concat())
+    docker(&[&["events"], since, &filters[..], &["--format", FORMAT]].concat())
 }
 
-/// The ids of the project's containers that somebody stopped or killed through the engine after `began`, and that have
-/// not started again since.
+/// The time by the engine's clock, which may be another than this machine's: a virtual machine's, a remote one's.
+///
+/// # Errors
+/// [`Code::EngineUnavailable`] if the engine does not tell.
+pub fn now(executor: &dyn Executor) -> Result<Timestamp, Failure> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "PascalCase")]
+    struct Info {
+        system_time: String,
+    }
+    let command = docker(&["info", "--format", r#"{"SystemTime":{{json .SystemTime}}}"#]);
+    let answers: Vec<Info> = api::ask_or(executor, &[api::INFO.to_string()], &command)?;
+    let answer = answers.first().and_then(|info| info.system_time.parse().ok());
+    answer.ok_or_else(|| Code::EngineUnavailable.because(anyhow!("the engine's time cannot be read")))
+}
+
+/// The signals that each of the project's containers was sent through the engine in the time that has `passed`, by id, since its
+/// last start.
 ///
 /// A process that ends by itself makes no `kill` event, so this tells "stopped from elsewhere" from "crashed". The
 /// engine remembers its last few hundred events only; the ones in question are a second old.
 ///
 /// # Errors
 /// [`crate::exit::Code::EngineUnavailable`] if the engine does not answer.
-pub fn stopped_by_somebody(
+pub fn signals(
     executor: &dyn Executor,
     project: &ProjectName,
-    began: SystemTime,
-) -> Result<Vec<String>, Failure> {
-    #[derive(Deserialize)]
-    struct Happened {
-        action: String,
-        id: String,
-        /// In nanoseconds since 1970.
-        time: u128,
-    }
-    let began = began.duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos();
-    // The CLI cuts `--until` down to whole seconds: `0s` would miss what has happened in this one, so it is asked to
-    // listen until the next one begins.
-    let when = ["events", "--since", "24h", "--until", "-1s", "--filter", "event=kill", "--filter", "event=start"];
-    let format = r#"{"action":{{json .Action}},"id":{{json .Actor.ID}},"time":{{json .TimeNano}}}"#;
-    let project = of_project(project);
-    let events: Vec<Happened> =
-        ask(executor, &docker(&[&when[..], &["--filter", &project, "--format", format]].concat()))?;
-    let mut stopped: Vec<String> = Vec::new();
-    for event in events.into_iter().filter(|event| event.time >= began) {
-        stopped.retain(|id| *id != event.id);
-        if event.action == "kill" {
-            stopped.push(event.id);
+    passed: Duration,
+) -> Result<BTreeMap<String, Vec<Signal>>, Failure> {
+    let until = now(executor)?;
+    let began = until.saturating_sub(passed).unwrap_or(Timestamp::UNIX_EPOCH);
+    let (project, until) = (of_project(project), until.to_string());
+    let filters = ["--filter", "event=kill", "--filter", "event=start", "--filter", &project];
+    let question =
+        docker(&[&["events", "--since", "1", "--until", &until], &filters[..], &["--format", FORMAT]].concat());
+    let events: Vec<Happening> = ask(executor, &question)?;
+    let mut signals: BTreeMap<String, Vec<Signal>> = BTreeMap::new();
+    for event in events.into_iter().filter(|event| !event.is_before(began)) {
+        match event.action.as_str() {
+            "kill" => signals.entry(event.id).or_default().extend(Signal::parse(&event.signal)),
+            _ => drop(signals.remove(&event.id)),
         }
     }
-    Ok(stopped)
+    Ok(signals)
 }
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
+    use std::io;
+    use std::process::Output;
 
     use super::super::fake::{Says, project};
     use super::*;
+    use crate::process::{OnExit, Running};
+
+    /// An engine whose clock is years behind ours.
+    struct Behind;
+
+    impl Executor for Behind {
+        fn output(&self, invocation: &Invocation) -> io::Result<Output> {
+            let words: Vec<_> = invocation.args().iter().map(|word| word.to_string_lossy().into_owned()).collect();
+            let answer = match words[0].as_str() {
+                "info" => r#"{"SystemTime":"2001-09-09T01:46:50.000001+00:00"}"#,
+                _ => {
+                    assert_eq!(words[2..5], ["1", "--until", "2001-09-09T01:46:50.000001Z"]);
+                    r#"{"action":"kill","id":"old","signal":"9","time":999999999999999999}
+                    {"action":"start","id":"a","time":1000000000000001000} {"action":"kill","id":"a","signal":"15","time":1000000000000001001}
+                    {"action":"start","id":"a","time":1000000000000001002} {"action":"kill","id":"b","signal":"1","time":1000000000000001003}
+                    {"action":"kill","id":"b","signal":"9","time":1000000000000001004} {"action":"start","id":"c","time":1000000000000001005}"#
+                }
+            };
+            Says(0, answer, "").output(invocation)
+        }
+
+        fn spawn(&self, _: &Invocation, _: OnExit) -> io::Result<Box<dyn Running>> {
+            Err(io::ErrorKind::Unsupported.into())
+        }
+    }
 
     #[test]
-    fn only_containers_killed_since_their_last_start_were_stopped_by_somebody() {
-        let events = r#"{"action":"kill","id":"old","time":999}
-            {"action":"start","id":"a","time":1000} {"action":"kill","id":"a","time":1001}
-            {"action":"start","id":"a","time":1002} {"action":"kill","id":"b","time":1003}
-            {"action":"kill","id":"b","time":1004} {"action":"start","id":"c","time":1005}"#;
-        let began = UNIX_EPOCH + Duration::from_nanos(1000);
-        assert_eq!(stopped_by_somebody(&Says(0, events, ""), &project(), began).unwrap(), ["b"]);
+    fn only_signals_since_the_last_start_count_and_the_engines_clock_decides() {
+        let signals = signals(&Behind, &project(), Duration::from_secs(10)).unwrap();
+        assert_eq!(signals, BTreeMap::from([("b".to_string(), vec![Signal(1), Signal(9)])]));
     }
 
     #[test]
     fn a_line_that_is_no_event_is_none() {
-        let line = r#"{"action":"die","id":"1","service":"web","exit_code":"3"}"#;
+        let line = r#"{"action":"die","id":"1","service":"web","exit_code":"3","signal":"","time":5}"#;
         assert_eq!(Happening::parse(line).unwrap().exit_code, "3");
         assert_eq!(Happening::parse("unexpected EOF"), None);
+    }
+
+    #[test]
+    fn a_signal_ends_a_container_if_it_is_its_stop_signal_or_ends_every_program() {
+        for (text, number) in [("15", 15), ("TERM", 15), ("SIGUSR1", 10), ("SIGRTMIN+3", 37), ("RTMIN", 34)] {
+            assert_eq!(Signal::parse(text), Some(Signal(number)), "{text}");
+        }
+        assert_eq!(Signal::parse("SIGNOTHING"), None);
+        let ends = |sent: &str, stop: &str| Signal::parse(sent).unwrap().ends(Signal::parse(stop).unwrap());
+        for ending in ["TERM", "INT", "QUIT", "KILL"] {
+            assert!(ends(ending, "USR2"), "{ending}");
+        }
+        assert!(ends("WINCH", "WINCH") && !ends("HUP", "TERM") && !ends("USR1", "QUIT"));
     }
 }

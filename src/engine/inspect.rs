@@ -3,11 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::panic::resume_unwind;
 use std::thread;
+use std::time::Duration;
 
 use anyhow::anyhow;
+use jiff::Timestamp;
 use serde::Deserialize;
 
-use super::list::containers_of_file;
+use super::events::Signal;
+use super::list::{containers_of_file, is_up};
 use super::{api, ask, docker, no_docker, of_project};
 use crate::compose::ProjectName;
 use crate::exit::{Code, Failure};
@@ -33,20 +36,43 @@ pub struct Inspected {
     pub out_of_memory: bool,
     /// Why it could not be started, in the engine's words; empty if it could.
     pub error: String,
-    /// When it was started the last time, by the engine's clock, as in RFC 3339.
-    pub started_at: String,
+    /// When it was started the last time, by the engine's clock. None if it never was.
+    pub started_at: Option<Timestamp>,
+    /// When its last process ended, by the engine's clock. None if none has.
+    pub finished_at: Option<Timestamp>,
     /// How often the engine has restarted it.
     pub restarts: u32,
-    /// How its healthcheck goes, if it has one.
+    /// Whether it has a healthcheck, from the file or from its image.
+    pub has_healthcheck: bool,
+    /// How its healthcheck goes, once it has begun.
     pub health: Option<Health>,
+    /// The signal that asks it to stop, as a number of Linux.
+    pub stop_signal: Signal,
     /// Its ports, also those that are not published, in order.
     pub ports: Vec<Published>,
 }
 
 impl Inspected {
+    /// Whether it runs, or is about to again.
+    pub fn is_up(&self) -> bool {
+        is_up(&self.state)
+    }
+
     /// What its last process exited with, if it does not run.
     pub fn ended_with(&self) -> Option<i64> {
         ["exited", "restarting", "dead"].contains(&self.state.as_str()).then_some(self.exit_code)
+    }
+
+    /// How long it has been running at this time of the engine's. None if it does not run.
+    pub fn uptime(&self, now: Timestamp) -> Option<Duration> {
+        let started = self.started_at.filter(|_| self.state == "running")?;
+        Some(Duration::try_from(now.duration_since(started)).unwrap_or_default())
+    }
+
+    /// How long its last process ran. None while it runs.
+    pub fn last_run(&self) -> Option<Duration> {
+        let (started, finished) = (self.started_at?, self.finished_at?);
+        Duration::try_from(finished.duration_since(started)).ok()
     }
 }
 
@@ -88,6 +114,24 @@ struct Answer {
 #[serde(rename_all = "PascalCase")]
 struct Config {
     labels: BTreeMap<String, String>,
+    #[serde(default)]
+    healthcheck: Option<Healthcheck>,
+    #[serde(default)]
+    stop_signal: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Healthcheck {
+    #[serde(default)]
+    test: Option<Vec<String>>,
+}
+
+impl Healthcheck {
+    /// `NONE` switches the image's healthcheck off; without a test there is nothing to run.
+    fn is_active(&self) -> bool {
+        self.test.as_ref().and_then(|test| test.first()).is_some_and(|kind| kind != "NONE")
+    }
 }
 
 #[derive(Deserialize)]
@@ -107,6 +151,8 @@ struct State {
     error: String,
     #[serde(default)]
     started_at: String,
+    #[serde(default)]
+    finished_at: String,
     health: Option<Checked>,
 }
 
@@ -147,13 +193,21 @@ impl From<Answer> for Inspected {
             exit_code: state.exit_code,
             out_of_memory: state.out_of_memory,
             error: state.error,
-            started_at: state.started_at,
+            started_at: timestamp(&state.started_at),
+            finished_at: timestamp(&state.finished_at),
             restarts: restart_count,
+            has_healthcheck: config.healthcheck.is_some_and(|healthcheck| healthcheck.is_active()),
+            stop_signal: config.stop_signal.as_deref().and_then(Signal::parse).unwrap_or_default(),
             // Podman says that a container without a healthcheck has an empty one.
             health: state.health.filter(|health| !["", "none"].contains(&health.status.as_str())).map(Health::from),
             ports,
         }
     }
+}
+
+/// A time of the engine's. It writes the year 1 where there is none.
+fn timestamp(text: &str) -> Option<Timestamp> {
+    text.parse().ok().filter(|time: &Timestamp| *time > Timestamp::UNIX_EPOCH)
 }
 
 impl From<Checked> for Health {
@@ -188,15 +242,7 @@ pub fn inspect(
     let ids = || -> Result<BTreeSet<String>, Failure> {
         Ok(sorted::collect(containers_of_file(executor, project)?.into_iter().map(|container| container.id)))
     };
-    let inspected = |ids: &BTreeSet<String>| {
-        let command = ["container", "inspect", "--format", "{{json .}}"].into_iter();
-        let command: Vec<&str> = command.chain(ids.iter().map(String::as_str)).collect();
-        let questions: Vec<String> = ids.iter().map(|id| api::container(id)).collect();
-        let answers: Vec<Answer> = api::ask_or(executor, &questions, &docker(&command))?;
-        let mut all: Vec<Inspected> = answers.into_iter().map(Inspected::from).collect();
-        sorted::sort_by(&mut all, |a, b| (&a.service, a.number, &a.name).cmp(&(&b.service, b.number, &b.name)));
-        Result::<_, Failure>::Ok(all)
-    };
+    let inspected = |ids: &BTreeSet<String>| inspect_ids(executor, ids);
     let mut there = if known.is_empty() {
         ids()?
     } else {
@@ -223,6 +269,21 @@ pub fn inspect(
             answer => return answer,
         }
     }
+}
+
+/// What the engine knows of one container. None if it is gone, or the engine does not tell.
+pub fn inspect_one(executor: &dyn Executor, id: &str) -> Option<Inspected> {
+    inspect_ids(executor, &BTreeSet::from([id.to_string()])).ok()?.pop()
+}
+
+fn inspect_ids(executor: &dyn Executor, ids: &BTreeSet<String>) -> Result<Vec<Inspected>, Failure> {
+    let command = ["container", "inspect", "--format", "{{json .}}"].into_iter();
+    let command: Vec<&str> = command.chain(ids.iter().map(String::as_str)).collect();
+    let questions: Vec<String> = ids.iter().map(|id| api::container(id)).collect();
+    let answers: Vec<Answer> = api::ask_or(executor, &questions, &docker(&command))?;
+    let mut all: Vec<Inspected> = answers.into_iter().map(Inspected::from).collect();
+    sorted::sort_by(&mut all, |a, b| (&a.service, a.number, &a.name).cmp(&(&b.service, b.number, &b.name)));
+    Ok(all)
 }
 
 /// The last lines of what a container has printed, its errors among them, oldest first. Empty where the engine does not
@@ -340,9 +401,35 @@ mod tests {
         let expected = [(53, "udp", "", 53), (80, "tcp", "127.0.0.1", 8080), (80, "tcp", "::1", 8080)];
         assert_eq!(ports, expected);
         let dead = r#"{"Id":"1","Name":"/x","RestartCount":0,"Config":{"Labels":{}},"NetworkSettings":{"Ports":{}},
-            "State":{"Status":"exited","ExitCode":137,"OOMKilled":true,"Health":{"Status":"none"}}}"#;
+            "State":{"Status":"exited","ExitCode":137,"OOMKilled":true,"Health":{"Status":"none"},
+            "StartedAt":"2026-01-02T03:04:05.5Z","FinishedAt":"2026-01-02T04:04:07+01:00"}}"#;
         let dead = Inspected::from(serde_json::from_str::<Answer>(dead).unwrap());
         assert!(dead.out_of_memory && dead.health.is_none() && dead.ports.is_empty());
+        assert_eq!(dead.last_run(), Some(Duration::from_millis(1500)));
+        assert_eq!(dead.stop_signal, Signal::TERM);
+    }
+
+    #[test]
+    fn a_healthcheck_is_one_that_runs_something() {
+        let has = |config: &str| {
+            let text = format!(
+                r#"{{"Id":"1","Name":"/x","RestartCount":0,"Config":{{"Labels":{{}}{config}}},"NetworkSettings":{{}},
+                "State":{{"Status":"exited","ExitCode":0,"StartedAt":"0001-01-01T00:00:00Z"}}}}"#
+            );
+            let it = Inspected::from(serde_json::from_str::<Answer>(&text).unwrap());
+            assert_eq!(it.started_at, None);
+            it.has_healthcheck
+        };
+        assert!(has(r#","Healthcheck":{"Test":["CMD","true"]}"#));
+        for none in [
+            "",
+            r#","Healthcheck":null"#,
+            r#","Healthcheck":{"Test":["NONE"]}"#,
+            r#","Healthcheck":{"Test":[]}"#,
+            r#","Healthcheck":{"Interval":5}"#,
+        ] {
+            assert!(!has(none), "{none}");
+        }
     }
 
     #[test]

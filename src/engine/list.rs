@@ -36,8 +36,13 @@ pub struct Container {
 impl Container {
     /// Whether it runs, or is about to again.
     pub fn is_up(&self) -> bool {
-        matches!(self.state.as_str(), "running" | "restarting" | "paused")
+        is_up(&self.state)
     }
+}
+
+/// Whether a container in this state runs, or is about to again.
+pub(super) fn is_up(state: &str) -> bool {
+    matches!(state, "running" | "restarting" | "paused")
 }
 
 /// What the engine answers, and docker with [`FORMAT`].

@@ -30,9 +30,9 @@ pub use about::{
     versions,
 };
 pub use endpoint::{Endpoint, host_name, is_on_this_host, is_our_host};
-pub use events::{Happening, Past, happenings, stopped_by_somebody};
+pub use events::{Happening, Past, Signal, happenings, now, signals};
 pub use inspect::{
-    Health, Inspected, Published, architecture, architectures, inspect, last_words, missing_images,
+    Health, Inspected, Published, architecture, architectures, inspect, inspect_one, last_words, missing_images,
     remove_replaced_images, replaced_images,
 };
 pub use list::{Container, compose_containers, containers, running_containers};

@@ -7,13 +7,13 @@ use std::thread;
 use anyhow::{Context as _, anyhow};
 
 use super::files::DevFiles;
-use super::{Context, Selection, own_containers, project_name, resolve, take_lock};
+use super::{Context, Selection, own_containers, project_name, resolve, resolve_services, take_lock};
 use crate::compose::{Attach, Reach, Stack, TRAEFIK, Traefik, Volumes};
 use crate::engine::{self, Container, Endpoint};
 use crate::exit::Code;
 use crate::message::Message;
 use crate::ports::{self, Taken};
-use crate::process::{Expected, Logger, OnEnd, Options, Runner, Teardown, waiting_for_others};
+use crate::process::{Expected, Logger, OnEnd, Options, Runner, Teardown, UpArgs, waiting_for_others};
 use crate::settings::Settings;
 use crate::workspace::{BrokenMember, COMPOSE_FILE, DEV_DIR, Workspace};
 
@@ -62,7 +62,8 @@ pub fn dev(options: &DevOptions, cx: &Context<'_>) -> anyhow::Result<Code> {
         let target = scope.spawn(|| files.target(executor));
         (resolve(cx, &workspace, &options.selection), target.join())
     });
-    let (mut stack, target) = (stack?, target.unwrap_or_else(|panic| resume_unwind(panic))?);
+    let (stack, target) = (stack?, target.unwrap_or_else(|panic| resume_unwind(panic))?);
+    let mut stack = with_named_services(options, cx, &workspace, stack)?;
     cx.shell.detail("Project", stack.project.as_str());
     let traefik = traefik_of(options, settings, cx, stack.has(TRAEFIK));
     stack.leave_out(traefik);
@@ -127,6 +128,21 @@ pub fn dev(options: &DevOptions, cx: &Context<'_>) -> anyhow::Result<Code> {
     Ok(outcome.code())
 }
 
+/// The stack of the start: where the user's arguments name a service that the stack lacks (one behind a profile, which naming it
+/// activates), what Compose makes of those that are named.
+fn with_named_services(
+    options: &DevOptions,
+    cx: &Context<'_>,
+    workspace: &Workspace,
+    stack: Stack,
+) -> anyhow::Result<Stack> {
+    match UpArgs::parse(&options.args).services_to_resolve(&stack) {
+        // What is no service at all is for `up` to complain about.
+        Some(services) => Ok(resolve_services(cx, workspace, &options.selection, services)?.unwrap_or(stack)),
+        None => Ok(stack),
+    }
+}
+
 /// Whether a start of this stack is about the service, as far as that can be known.
 fn is_started(stack: &Stack, expected: &Expected, service: &str) -> bool {
     if expected.is_certain() { expected.has(service) } else { stack.has(service) }
@@ -158,7 +174,7 @@ fn dry_run(
             let project = project_name(cx, workspace, &options.selection, topology.project_name.as_ref())?;
             Stack { project, services: topology.services_by_default() }
         }
-        _ => resolve(cx, workspace, &options.selection)?,
+        _ => with_named_services(options, cx, workspace, resolve(cx, workspace, &options.selection)?)?,
     };
     cx.shell.detail("Project", stack.project.as_str());
     let traefik = traefik_of(options, settings, cx, stack.has(TRAEFIK));

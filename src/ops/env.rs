@@ -5,11 +5,10 @@ use std::ffi::OsStr;
 
 use anyhow::{Context as _, anyhow};
 
-use super::status::findings;
+use super::status::containers;
 use super::{Context, Selection, resolve};
 use crate::compose::Stack;
-use crate::diagnosis::Finding;
-use crate::engine::{Endpoint, Published};
+use crate::engine::{Endpoint, Inspected, Published};
 use crate::exit::Code;
 use crate::message::Message;
 use crate::process::Logger;
@@ -39,13 +38,13 @@ pub fn env(options: &EnvOptions, cx: &Context<'_>) -> anyhow::Result<Code> {
     let workspace =
         Workspace::discover(cx.executor.as_ref(), cx.cwd, &options.selection.manifest, BrokenMember::Tolerate)?;
     let stack = resolve(cx, &workspace, &options.selection)?;
-    let findings = findings(cx, &workspace, &stack)?;
+    let containers = containers(cx, &workspace, &stack)?;
     let endpoint = Endpoint::current(cx.executor.as_ref());
-    for (service, port) in unreachable(&endpoint, &findings) {
+    for (service, port) in unreachable(&endpoint, &containers) {
         cx.shell.warn(&format!("{service} publishes {port} on the loopback address of another machine only"));
     }
     let project = stack.project.as_str();
-    for (key, variable) in variables(&stack, &endpoint, &findings)? {
+    for (key, variable) in variables(&stack, &endpoint, &containers)? {
         let Variable { service, port, value } = &variable;
         let message = Message::Address { project, service, port: *port, key: &key, value };
         match cx.shell.format() {
@@ -58,27 +57,29 @@ pub fn env(options: &EnvOptions, cx: &Context<'_>) -> anyhow::Result<Code> {
 }
 
 /// Every published port of every container, with the service and the number of the container in it.
-fn ports(findings: &[Finding]) -> impl Iterator<Item = (&str, u32, &Published)> {
-    findings
+fn ports(containers: &[Inspected]) -> impl Iterator<Item = (&str, u32, &Published)> {
+    containers
         .iter()
-        .filter_map(|finding| finding.container.as_ref())
         .flat_map(|container| container.ports.iter().map(|port| (container.service.as_str(), container.number, port)))
 }
 
-fn unreachable(endpoint: &Endpoint, findings: &[Finding]) -> Vec<(String, u16)> {
-    let ports = ports(findings).filter(|(_, _, port)| endpoint.host_of(port).is_none());
+fn unreachable(endpoint: &Endpoint, containers: &[Inspected]) -> Vec<(String, u16)> {
+    let ports = ports(containers).filter(|(_, _, port)| endpoint.host_of(port).is_none());
     ports.map(|(service, _, port)| (service.to_string(), port.target)).collect()
 }
 
-fn variables(stack: &Stack, endpoint: &Endpoint, findings: &[Finding]) -> anyhow::Result<BTreeMap<String, Variable>> {
+fn variables(
+    stack: &Stack,
+    endpoint: &Endpoint,
+    containers: &[Inspected],
+) -> anyhow::Result<BTreeMap<String, Variable>> {
     let mut variables: BTreeMap<String, Variable> = BTreeMap::new();
-    let first = findings.iter().filter_map(|finding| finding.container.as_ref());
-    let first = first.fold(BTreeMap::<&str, u32>::new(), |mut first, container| {
+    let first = containers.iter().fold(BTreeMap::<&str, u32>::new(), |mut first, container| {
         let number = first.entry(&container.service).or_insert(container.number);
         *number = (*number).min(container.number);
         first
     });
-    for (service, number, port) in ports(findings) {
+    for (service, number, port) in ports(containers) {
         // A name that has to be looked up may lead to another family of addresses than the one that is bound.
         let Some(host) = endpoint.host_of(port).map(|host| if host == "localhost" { "127.0.0.1".into() } else { host })
         else {
@@ -123,10 +124,8 @@ fn key(service: &str, port: &Published, what: &str, number: u32) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::Inspected;
-    use crate::readiness::Standing;
 
-    fn container(service: &str, number: u32, ports: &[(u16, &str, &str, u16)]) -> Finding {
+    fn container(service: &str, number: u32, ports: &[(u16, &str, &str, u16)]) -> Inspected {
         let ports = ports.iter().map(|(target, protocol, ip, host_port)| Published {
             target: *target,
             protocol: protocol.to_string(),
@@ -134,12 +133,12 @@ mod tests {
             host_port: *host_port,
         });
         let service = service.to_string();
-        Finding::of(Inspected { service, number, ports: ports.collect(), ..Inspected::default() }, Standing::Ready)
+        Inspected { service, number, ports: ports.collect(), ..Inspected::default() }
     }
 
-    fn said(findings: &[Finding], endpoint: &Endpoint) -> anyhow::Result<Vec<String>> {
+    fn said(containers: &[Inspected], endpoint: &Endpoint) -> anyhow::Result<Vec<String>> {
         let stack = Stack::parse(br#"{"name": "x", "services": {}}"#).unwrap();
-        let variables = variables(&stack, endpoint, findings)?;
+        let variables = variables(&stack, endpoint, containers)?;
         Ok(variables.into_iter().map(|(key, variable)| format!("{key}={}", variable.value)).collect())
     }
 

@@ -101,7 +101,7 @@ fn resolve(cx: &Context<'_>, workspace: &Workspace, selection: &Selection) -> an
     if let Some(stack) = read(workspace, name) {
         return Ok(stack);
     }
-    let config = compose::config(workspace, name)?;
+    let config = compose::config(workspace, name, &[])?;
     let output = cx.executor.output(&config).map_err(engine::no_docker)?;
     if !output.status.success() {
         require_compose(cx, workspace)?;
@@ -110,6 +110,23 @@ fn resolve(cx: &Context<'_>, workspace: &Workspace, selection: &Selection) -> an
         return Err(Code::NothingToRun.because(error).into());
     }
     Stack::parse(&output.stdout).map_err(|error| Code::NothingToRun.because(error).into())
+}
+
+/// What Compose makes of these services of the file and of what they depend on, whatever profiles they are behind. None if it makes
+/// nothing of them.
+///
+/// # Errors
+/// [`Code::EngineUnavailable`] if docker cannot be run.
+fn resolve_services(
+    cx: &Context<'_>,
+    workspace: &Workspace,
+    selection: &Selection,
+    services: &[&str],
+) -> anyhow::Result<Option<Stack>> {
+    let default = default_name(workspace);
+    let config = compose::config(workspace, name_choice(workspace, selection, default.as_ref())?, services)?;
+    let output = cx.executor.output(&config).map_err(engine::no_docker)?;
+    Ok(Some(output).filter(|it| it.status.success()).and_then(|it| Stack::parse(&it.stdout).ok()))
 }
 
 /// The stack, where everything about it is so usual that Compose need not be asked.

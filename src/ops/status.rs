@@ -1,24 +1,23 @@
 //! `dev status`: how the workspace's dev stack is.
 
-use std::time::Duration;
+use std::collections::BTreeMap;
+use std::panic::resume_unwind;
+use std::thread;
 
 use anyhow::{Context as _, anyhow};
+use jiff::Timestamp;
 
 use super::{Context, Selection, own_containers, resolve, settings_if_sound};
-use crate::compose::{Stack, Traefik};
-use crate::diagnosis::Finding;
-use crate::engine::{self, Endpoint};
+use crate::compose::{Stack, TRAEFIK, Traefik};
+use crate::diagnosis::{Crashes, Finding};
+use crate::engine::{self, Endpoint, Inspected};
 use crate::exit::Code;
 use crate::message::Message;
 use crate::process::Logger;
-use crate::readiness::{Standing, role, standing};
+use crate::readiness::{History, Standing, role, standing};
 use crate::report;
 use crate::sorted;
 use crate::workspace::{BrokenMember, Workspace};
-
-/// How long a container that has been restarted has to run before it counts as running: the engine itself takes as long to
-/// believe it (<https://docs.docker.com/engine/containers/start-containers-automatically/>).
-const STEADY: Duration = Duration::from_secs(10);
 
 /// What `dev status` is asked.
 #[derive(Clone, Debug)]
@@ -39,24 +38,33 @@ pub fn status(options: &StatusOptions, cx: &Context<'_>) -> anyhow::Result<Code>
     cx.shell.detail("Workspace", &workspace.root().display().to_string());
     let mut stack = resolve(cx, &workspace, &options.selection)?;
     cx.shell.detail("Project", stack.project.as_str());
-    stack.leave_out(options.traefik.unwrap_or_else(|| settings_if_sound(cx, &workspace).traefik()));
-    let findings = findings(cx, &workspace, &stack)?;
-    let endpoint = Endpoint::current(cx.executor.as_ref());
+    let containers = containers(cx, &workspace, &stack)?;
+    if !containers.iter().any(|container| container.service == TRAEFIK) {
+        stack.leave_out(options.traefik.unwrap_or_else(|| settings_if_sound(cx, &workspace).traefik()));
+    }
+    let executor = cx.executor.as_ref();
+    // Neither question waits for the other's answer.
+    let (endpoint, now) = thread::scope(|scope| {
+        let now = scope.spawn(|| engine::now(executor));
+        (Endpoint::current(executor), now.join().unwrap_or_else(|panic| resume_unwind(panic)))
+    });
+    let now = now?;
+    let findings = findings(&stack, containers, now);
     let project = stack.project.as_str();
     for finding in &findings {
         let service = report::service(&stack, &endpoint, finding);
         cx.shell.print_message(&Message::ServiceStatus { project, service }).context("cannot write to stdout")?;
     }
-    cx.shell.print_table(&report::status(&stack, &endpoint, &findings)).context("cannot write to stdout")?;
+    cx.shell.print_table(&report::status(&stack, &endpoint, &findings, now)).context("cannot write to stdout")?;
     let ready = findings.iter().all(|finding| finding.standing == Standing::Ready);
     Ok(if ready { Code::Success } else { Code::Failed })
 }
 
-/// Every container of the stack, and every service that has too few, by name.
+/// Every container of the project, by service, also those of services that the file does not have.
 ///
 /// # Errors
 /// [`Code::NothingToRun`] if there is none at all, or they are another checkout's; [`Code::EngineUnavailable`].
-pub(super) fn findings(cx: &Context<'_>, workspace: &Workspace, stack: &Stack) -> anyhow::Result<Vec<Finding>> {
+pub(super) fn containers(cx: &Context<'_>, workspace: &Workspace, stack: &Stack) -> anyhow::Result<Vec<Inspected>> {
     // Whose they are is asked first: another checkout's stack is none of ours.
     let there = own_containers(cx, workspace, &stack.project)?;
     let there = sorted::collect(there.into_iter().map(|container| container.id));
@@ -65,20 +73,57 @@ pub(super) fn findings(cx: &Context<'_>, workspace: &Workspace, stack: &Stack) -
         let error = anyhow!("nothing of {} has been started", stack.project);
         return Err(Code::NothingToRun.because(error).help("start it with `cargo stagecraft dev`").into());
     }
-    let mut findings: Vec<Finding> = Vec::new();
-    for (name, service) in &stack.services {
-        let of_service = containers.iter().filter(|container| container.service == *name);
-        let before = findings.len();
-        findings.extend(of_service.cloned().map(|container| {
-            // One that the engine restarts again and again happens to run now and then.
-            let is_steady = container.restarts == 0 || report::uptime(&container).is_none_or(|time| time >= STEADY);
-            let standing = standing(&container, role(stack, name), is_steady);
-            Finding::of(container, standing)
-        }));
-        let there = findings.len() - before;
-        if there < usize::try_from(service.replicas()).unwrap_or(usize::MAX) {
-            findings.push(Finding::missing(name, None));
+    Ok(containers)
+}
+
+/// What is to be said of these containers, and of the services that have too few, by name.
+///
+/// A service without any container counts only if one that has some depends on it: others may not have been asked for.
+fn findings(stack: &Stack, containers: Vec<Inspected>, now: Timestamp) -> Vec<Finding> {
+    let mut counts: BTreeMap<String, u32> = BTreeMap::new();
+    for container in &containers {
+        *counts.entry(container.service.clone()).or_default() += 1;
+    }
+    let mut findings = Vec::new();
+    for container in containers {
+        let history = History::of(&container, now);
+        let standing = standing(&container, role(stack, &container.service), history);
+        findings.push(Finding { crashes: Crashes::of(history), ..Finding::of(container, standing) });
+    }
+    for service in stack.with_dependencies(counts.keys().map(String::as_str)) {
+        if counts.get(service).copied().unwrap_or_default() < stack.services[service].replicas() {
+            findings.push(Finding::missing(service, None));
         }
     }
-    Ok(findings)
+    sorted::sort_by(&mut findings, |a, b| a.service.cmp(&b.service));
+    findings
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn container(service: &str, state: &str) -> Inspected {
+        let [service, state] = [service, state].map(str::to_string);
+        Inspected { service, state, started_at: Some(Timestamp::UNIX_EPOCH), ..Inspected::default() }
+    }
+
+    #[test]
+    fn what_was_started_is_judged_with_what_it_depends_on_and_what_the_file_lacks() {
+        let json = br#"{"name": "x", "services": {
+            "web": {"depends_on": {"db": {"condition": "service_started"}}}, "db": {}, "redis": {"scale": 2}, "mail": {}}}"#;
+        let stack = Stack::parse(json).unwrap();
+        let containers = ["web", "redis"].map(|service| container(service, "running")).into_iter();
+        let containers = containers.chain([container("old", "exited")]).collect();
+        let found = findings(&stack, containers, Timestamp::from_second(60).unwrap());
+        let found: Vec<_> = found.iter().map(|it| (it.service.as_str(), it.standing, it.container.is_some())).collect();
+        let expected = [
+            ("db", Standing::Pending, false),
+            ("old", Standing::Ready, true),
+            ("redis", Standing::Ready, true),
+            ("redis", Standing::Pending, false),
+            ("web", Standing::Ready, true),
+        ];
+        assert_eq!(found, expected);
+    }
 }

@@ -1,4 +1,4 @@
-//! Which containers a start asks for, so that an interrupt knows whether the start is over, and a wait what for.
+//! The containers that a start should create. Used to decide when it has finished, and what to judge.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
@@ -18,9 +18,7 @@ pub struct Expected {
 }
 
 /// The flags of `docker compose up` that take no value and change nothing about which containers there will be.
-const FLAGS: [&str; 21] = [
-    "--abort-on-container-exit",
-    "--abort-on-container-failure",
+const FLAGS: [&str; 19] = [
     "--always-recreate-deps",
     "--attach-dependencies",
     "--build",
@@ -42,46 +40,83 @@ const FLAGS: [&str; 21] = [
     "-y",
 ];
 /// Those that take a value and change nothing about it either.
-const WITH_VALUE: [&str; 7] =
-    ["--attach", "--exit-code-from", "--no-attach", "--pull", "--timeout", "--wait-timeout", "-t"];
-const NO_DEPENDENCIES: &str = "--no-deps";
+const WITH_VALUE: [&str; 6] = ["--attach", "--no-attach", "--pull", "--timeout", "--wait-timeout", "-t"];
 
-/// The services that the user's own arguments name, and whether what these wait for is started too. None where the
-/// arguments may mean something else.
-fn named<'a>(stack: &Stack, args: &'a [OsString]) -> Option<(Vec<&'a str>, bool)> {
-    let mut services = Vec::new();
-    let mut with_dependencies = true;
-    let mut args = args.iter();
-    while let Some(arg) = args.next() {
-        let arg = arg.to_str()?;
-        let with_value = arg.split_once('=').is_some_and(|(option, _)| WITH_VALUE.contains(&option));
-        if arg == NO_DEPENDENCIES {
-            with_dependencies = false;
-        } else if WITH_VALUE.contains(&arg) {
-            args.next();
-        } else if stack.has(arg) {
-            services.push(arg);
-        } else if !with_value && !FLAGS.contains(&arg) {
-            return None;
+/// What the user's own arguments for `docker compose up` say about the start.
+#[derive(Debug, PartialEq, Eq)]
+pub struct UpArgs<'a> {
+    /// The services that they name; all services of the file if there are none.
+    pub services: Vec<&'a str>,
+    /// Whether what these depend on is started too.
+    with_dependencies: bool,
+    /// There is an option of which we do not know whether it takes a value, or changes what is started.
+    has_unknown: bool,
+    /// The service whose exit code becomes that of the run (`--exit-code-from`).
+    pub exit_code_from: Option<&'a str>,
+    /// Whether Compose stops everything when a container ends.
+    pub aborts: bool,
+}
+
+impl<'a> UpArgs<'a> {
+    /// Reads them. `docker compose` judges whether they are valid.
+    pub fn parse(args: &'a [OsString]) -> UpArgs<'a> {
+        let mut parsed = UpArgs {
+            services: Vec::new(),
+            with_dependencies: true,
+            has_unknown: false,
+            exit_code_from: None,
+            aborts: false,
+        };
+        let mut args = args.iter().map(|arg| arg.to_str());
+        while let Some(arg) = args.next() {
+            let Some(arg) = arg else {
+                parsed.has_unknown = true;
+                continue;
+            };
+            let (option, value) = arg.split_once('=').map_or((arg, None), |(option, value)| (option, Some(value)));
+            let mut value = || value.or_else(|| args.next().flatten());
+            match option {
+                "--no-deps" => parsed.with_dependencies = false,
+                "--exit-code-from" => (parsed.exit_code_from, parsed.aborts) = (value(), true),
+                "--abort-on-container-exit" | "--abort-on-container-failure" => parsed.aborts = true,
+                _ if WITH_VALUE.contains(&option) => drop(value()),
+                _ if FLAGS.contains(&option) => {}
+                _ if arg.starts_with('-') => parsed.has_unknown = true,
+                _ => parsed.services.push(arg),
+            }
         }
+        parsed
     }
-    Some((services, with_dependencies))
+
+    /// The services to ask Compose about, since the stack lacks one that is named: it is behind a profile, which naming it
+    /// activates. None where there is none, or it may be the value of an option.
+    pub fn services_to_resolve(&self, stack: &Stack) -> Option<&[&'a str]> {
+        let lacks_one = self.services.iter().any(|service| !stack.has(service));
+        (lacks_one && !self.has_unknown).then_some(&self.services)
+    }
 }
 
 impl Expected {
     /// What a start of this stack with these arguments of the user's asks for.
     pub fn new(stack: &Stack, traefik: Traefik, args: &[OsString]) -> Expected {
-        let named = named(stack, args);
-        let wanted: BTreeSet<&str> = match &named {
-            Some((services, true)) if !services.is_empty() => stack.with_dependencies(services.iter().copied()),
-            Some((services, false)) if !services.is_empty() => sorted::collect(services.iter().copied()),
-            _ => sorted::collect(stack.services.keys().map(String::as_str)),
+        let args = UpArgs::parse(args);
+        let named = args.services.iter().copied();
+        let perhaps_others = args.has_unknown || !args.services.iter().all(|service| stack.has(service));
+        let wanted: BTreeSet<&str> = match (perhaps_others || args.services.is_empty(), args.with_dependencies) {
+            (true, _) => sorted::collect(stack.services.keys().map(String::as_str)),
+            (false, true) => stack.with_dependencies(named),
+            (false, false) => sorted::collect(named),
         };
         let wanted = wanted.into_iter().filter(|name| *name != TRAEFIK || traefik == Traefik::On);
         Expected {
             containers: sorted::collect(wanted.map(|name| (name.to_string(), stack.services[name].replicas()))),
-            perhaps_others: named.is_none(),
+            perhaps_others,
         }
+    }
+
+    /// Whether there is nothing to start: each service has no container, by its file.
+    pub fn is_empty(&self) -> bool {
+        self.containers.values().all(|wanted| *wanted == 0)
     }
 
     /// Whether this is more than a guess.
@@ -163,6 +198,38 @@ mod tests {
         for guess in [&["--scale", "web=3"][..], &["--scale=web=3"], &["nobody"], &["--new-option", "web"]] {
             assert_eq!(about(guess), None, "{guess:?}");
         }
+    }
+
+    #[test]
+    fn arguments_of_the_users_may_say_how_the_run_ends() {
+        let args = |words: &[&str]| words.iter().map(OsString::from).collect::<Vec<_>>();
+        for words in [&["--exit-code-from", "db", "web"][..], &["--exit-code-from=db", "web"]] {
+            let args = args(words);
+            let parsed = UpArgs::parse(&args);
+            assert_eq!((parsed.exit_code_from, parsed.aborts, &parsed.services[..]), (Some("db"), true, &["web"][..]));
+        }
+        let args = args(&["--abort-on-container-exit"]);
+        let parsed = UpArgs::parse(&args);
+        assert!(parsed.aborts && parsed.exit_code_from.is_none());
+    }
+
+    #[test]
+    fn a_named_service_that_the_stack_lacks_is_one_to_ask_compose_about() {
+        let ask = |words: &[&str]| {
+            let args: Vec<OsString> = words.iter().map(OsString::from).collect();
+            UpArgs::parse(&args).services_to_resolve(&stack()).map(|services| services.join(" "))
+        };
+        assert_eq!(ask(&["web", "--build", "debug"]).as_deref(), Some("web debug"));
+        assert_eq!(ask(&["web"]), None);
+        assert_eq!(ask(&["--scale", "web=3"]), None);
+    }
+
+    #[test]
+    fn a_service_of_a_provider_has_no_container() {
+        let json = br#"{"name": "x", "services": {"cloud": {"provider": {"type": "x"}}}}"#;
+        let expected = Expected::new(&Stack::parse(json).unwrap(), Traefik::On, &[]);
+        assert!(expected.is_empty() && expected.have_started(&[]));
+        assert!(!Expected::new(&stack(), Traefik::On, &[]).is_empty());
     }
 
     #[test]

@@ -66,6 +66,8 @@ pub enum Judgement {
     Badly,
     /// None failed, but some were not ready in time.
     TooSlowly,
+    /// `up` has ended, and some run on to which it was not attached.
+    StillUp,
 }
 
 /// How much patience a teardown has with containers.
@@ -107,6 +109,8 @@ pub enum Phase {
     Waiting,
     /// The start is over, in whatever way; the engine is asked how the containers fared.
     Judging,
+    /// `up` has ended by itself, and containers run on to which it was not attached.
+    Staying,
     /// Something is to be taken down, and the project's lock is being taken for it.
     Locking,
     /// Interrupted; the engine is asked whether everything has started.
@@ -174,6 +178,11 @@ pub enum Event {
     },
     /// The engine told how the containers fared.
     Judged(Judgement),
+    /// Something has happened to the containers of a stack that [`Action::Stay`] watches.
+    Over {
+        /// None runs any more. Otherwise they cannot be watched.
+        known: bool,
+    },
     /// The start is over.
     Started {
         /// What `up` is ended by from now on. None if it is only no longer to be seen whether everything has started.
@@ -211,6 +220,8 @@ pub enum Action {
     Judge,
     /// First cut `up` off, then as [`Action::Judge`].
     CutUpAndJudge,
+    /// Send [`Event::Over`] when no container of the stack runs any more; meanwhile let others have the project's lock.
+    Stay,
     /// Let others have the project's lock.
     Unlock,
     /// Take the project's lock.
@@ -305,6 +316,7 @@ impl State {
             Judgement::Well => Cause::Finished,
             Judgement::Badly => Cause::Failed,
             Judgement::TooSlowly => Cause::Late,
+            Judgement::StillUp => return self.to(Phase::Staying, Action::Stay),
         });
         match policy.undo {
             _ if judgement == Judgement::Well && policy.leaves_running => self.end(End::Clean),
@@ -318,7 +330,7 @@ impl State {
 pub fn next(policy: Policy, mut state: State, event: Event) -> (State, Action) {
     use Phase::{
         Away, Checking, CheckingAgain, CheckingBack, Draining, Ended, Judging, Locking, Looking, Running, Settling,
-        Stopping, Undoing, Waiting,
+        Staying, Stopping, Undoing, Waiting,
     };
     match (state.phase, event) {
         (Ended(_), _) => (state, Action::Idle),
@@ -353,6 +365,8 @@ pub fn next(policy: Policy, mut state: State, event: Event) -> (State, Action) {
             }
         }
         (Judging, Event::Judged(judgement)) => state.over(policy, judgement),
+        (Staying, Event::Over { known: true }) => state.to(Judging, Action::Judge),
+        (Staying, Event::Over { known: false }) => state.over(policy, Judgement::Badly),
 
         (Locking, Event::Locked) => match state.up {
             Up::Alive if state.farewell.is_some() => state.bid_farewell(policy),
@@ -401,7 +415,7 @@ pub fn next(policy: Policy, mut state: State, event: Event) -> (State, Action) {
 }
 
 fn interrupted(policy: Policy, mut state: State, interrupt: Interrupt) -> (State, Action) {
-    use Phase::{Away, Draining, Judging, Locking, Looking, Running, Stopping, Undoing, Waiting};
+    use Phase::{Away, Draining, Judging, Locking, Looking, Running, Staying, Stopping, Undoing, Waiting};
     let before = state.cause;
     if before == Some(Cause::Interrupted(Interrupt::Hup)) && interrupt == Interrupt::Hup {
         // A closing terminal is often told of twice, by the kernel and by the shell; that is no second wish.
@@ -411,14 +425,14 @@ fn interrupted(policy: Policy, mut state: State, interrupt: Interrupt) -> (State
         state.cause = Some(Cause::Interrupted(interrupt));
     }
     match (state.phase, state.force) {
-        (Running | Waiting | Judging, _) if policy.undo == Undo::Nothing => match state.up {
+        (Running | Waiting | Judging | Staying, _) if policy.undo == Undo::Nothing => match state.up {
             Up::Alive => {
                 state.up = Up::CutOff;
                 state.to(Draining(Reach::File), Action::CutUp)
             }
             Up::Over | Up::CutOff => state.end(End::Clean),
         },
-        (Running | Waiting | Judging, _) => state.to(Locking, Action::Lock),
+        (Running | Waiting | Judging | Staying, _) => state.to(Locking, Action::Lock),
         (_, Force::AtOnce) => state.end(End::Abandoned),
         // A teardown that was under way for another reason is hurried up by the first interrupt already.
         (phase, Force::Graceful) => {
@@ -755,15 +769,32 @@ mod tests {
         play(FOREGROUND_KEEP, State::STARTING, &story);
     }
 
+    #[test]
+    fn a_run_stays_while_a_container_runs_to_which_up_was_not_attached() {
+        let begin = [(GOOD, Action::Judge), (Event::Judged(Judgement::StillUp), Action::Stay)];
+        let staying = play(FOREGROUND, State::STARTING, &begin);
+        let over = (Event::Over { known: true }, Action::Judge);
+        play(FOREGROUND, staying, &[over, (WELL, Action::Lock), (Event::Locked, Action::Undo(Reach::File))]);
+        // Started again meanwhile.
+        play(FOREGROUND, staying, &[over, (Event::Judged(Judgement::StillUp), Action::Stay)]);
+        let blind = [(Event::Over { known: false }, Action::Lock)];
+        assert_eq!(play(FOREGROUND, staying, &blind).cause, Some(Cause::Failed));
+        let interrupt = [(int(Int), Action::Lock), (Event::Locked, Action::Undo(Reach::File))];
+        play(FOREGROUND, staying, &interrupt);
+        play(FOREGROUND_KEEP, staying, &interrupt);
+    }
+
     /// Every event in every state that can be reached.
     fn every_row(policy: Policy) -> Vec<(State, Event, State, Action)> {
         let mut events = vec![Event::UndoEnded, Event::TimeIsUp, Event::Locked];
-        events.extend([Judgement::Well, Judgement::Badly, Judgement::TooSlowly].map(Event::Judged));
+        let judgements = [Judgement::Well, Judgement::Badly, Judgement::TooSlowly, Judgement::StillUp];
+        events.extend(judgements.map(Event::Judged));
         events.extend(Interrupt::ALL.map(Event::Interrupt));
         for yes in [true, false] {
             events.extend([
                 Event::UpEnded { success: yes },
                 Event::Settled { success: yes },
+                Event::Over { known: yes },
                 Event::Started { farewell: yes.then_some(Farewell::Attached) },
                 Event::Started { farewell: yes.then_some(Farewell::Cut) },
                 Event::Looked { farewell: yes.then_some(Farewell::Attached) },

@@ -44,7 +44,7 @@ mod watch;
 
 pub use crate::shell::Logger;
 pub use exec::{Aside, Echo, Ended, Executor, Invocation, OnExit, OnLine, Running, Show, System};
-pub use expected::Expected;
+pub use expected::{Expected, UpArgs};
 pub use get::Get;
 pub use guard::{Charge, Guard, Orphaned, is_guard, listen};
 pub use interrupt::{Interrupt, hook};

@@ -5,17 +5,19 @@
 
 use std::collections::BTreeSet;
 use std::thread;
-use std::time::SystemTime;
+use std::time::Instant;
+
+use jiff::Timestamp;
 
 use super::exec::Executor;
 use super::expected::Expected;
 use super::tracker::ServiceStanding;
 use crate::compose::{Attach, Stack};
-use crate::diagnosis::{Cause, Finding, cause_in_log, cause_of};
-use crate::engine::{self, Endpoint, Inspected};
+use crate::diagnosis::{Cause, Crashes, Finding, cause_in_log, cause_of};
+use crate::engine::{self, Endpoint, Inspected, Signal};
 use crate::exit::Failure;
 use crate::ports;
-use crate::readiness::{Standing, role, standing};
+use crate::readiness::{History, Standing, role, standing};
 use crate::sorted;
 
 /// How many lines of the log of a container that failed are shown.
@@ -26,7 +28,9 @@ pub(super) struct Question {
     pub(super) stack: Stack,
     pub(super) expected: Expected,
     pub(super) attach: Attach,
-    pub(super) began: SystemTime,
+    /// Whether Compose itself stops everything when a container ends.
+    pub(super) aborts: bool,
+    pub(super) began: Instant,
     /// The containers that were there before the start, by id.
     pub(super) before: BTreeSet<String>,
     /// How `up` has ended, if it has.
@@ -60,8 +64,8 @@ pub(super) struct Verdict {
 impl Question {
     pub(super) fn ask(&self, executor: &dyn Executor) -> Result<Verdict, Failure> {
         let mut containers = engine::inspect(executor, &self.stack.project, &self.before)?;
-        // Containers of services that the file no longer has are not what was started here.
-        containers.retain(|container| self.expected.has(&container.service));
+        // Containers that were there before, of services that this start is not about, are not what was started here.
+        containers.retain(|it| self.expected.has(&it.service) || !self.before.contains(&it.id));
         let mut verdict = Verdict { findings: Vec::new(), stopped_elsewhere: false };
         verdict.findings = containers.into_iter().map(|container| self.finding(container)).collect();
         match self.attach {
@@ -76,27 +80,26 @@ impl Question {
     }
 
     fn finding(&self, container: Inspected) -> Finding {
+        // Whether it stays up has been waited for, or is not the question.
+        let history = History { is_steady: true, ..History::of(&container, Timestamp::UNIX_EPOCH) };
         let standing = match (self.attach, container.state.as_str()) {
             // At the end of a run in the foreground nothing is to become ready any more: what counts is how it ended.
             (Attach::Foreground, "running") => Standing::Ready,
             (Attach::Foreground, "exited") if container.exit_code == 0 => Standing::Ready,
-            // It has crashed since, even if it happens to run at the moment.
-            (Attach::Detached, "running") if container.restarts > 0 && !self.before.contains(&container.id) => {
-                Standing::Failed
-            }
-            _ => standing(&container, role(&self.stack, &container.service), true),
+            _ => standing(&container, role(&self.stack, &container.service), history),
         };
-        Finding::of(container, standing)
+        Finding { crashes: Crashes::of(history), ..Finding::of(container, standing) }
     }
 
     /// What was heard while it was waited for counts, too: a container that has crashed may be running at the moment.
     fn doubt(&self, verdict: &mut Verdict) {
-        for ServiceStanding { service, standing, exit_code, .. } in &self.doubted {
+        for ServiceStanding { service, standing, exit_code, crashes, .. } in &self.doubted {
             let of_service = verdict.findings.iter_mut().filter(|finding| finding.service == *service);
             match of_service.max_by_key(|finding| finding.standing) {
                 Some(worst) => {
                     worst.standing = worst.standing.max(*standing);
                     worst.last_exit = *exit_code;
+                    worst.crashes = crashes.or(worst.crashes);
                 }
                 None => verdict.findings.push(Finding::missing(service, None)),
             }
@@ -106,17 +109,20 @@ impl Question {
     fn spare_the_stopped(&self, executor: &dyn Executor, verdict: &mut Verdict) -> Result<(), Failure> {
         let crashed = self.up == UpEnd::Crashed;
         if !crashed && !verdict.has_failed() {
-            verdict.stopped_elsewhere = verdict.findings.is_empty();
+            // Nobody but somebody else has removed what this start has made.
+            verdict.stopped_elsewhere = verdict.findings.is_empty() && !self.expected.is_empty();
             return Ok(());
         }
-        let stopped = engine::stopped_by_somebody(executor, &self.stack.project, self.began)?;
-        verdict.stopped_elsewhere = crashed && !stopped.is_empty();
+        let signals = engine::signals(executor, &self.stack.project, self.began.elapsed())?;
+        let ends = |id: &str, stop: Signal| signals.get(id).is_some_and(|sent| sent.iter().any(|it| it.ends(stop)));
+        let mut stopped = crashed && signals.keys().any(|id| ends(id, Signal::TERM));
         for finding in verdict.findings.iter_mut().filter(|finding| finding.standing == Standing::Failed) {
-            if finding.container.as_ref().is_some_and(|container| stopped.contains(&container.id)) {
+            if finding.container.as_ref().is_some_and(|it| ends(&it.id, it.stop_signal)) {
                 finding.standing = Standing::Ready;
-                verdict.stopped_elsewhere = true;
+                stopped = true;
             }
         }
+        verdict.stopped_elsewhere = stopped && !self.aborts;
         Ok(())
     }
 
@@ -224,8 +230,17 @@ impl Verdict {
         if late { self.unready().collect() } else { self.failed().collect() }
     }
 
-    /// Whether every container has come to its end.
-    pub(super) fn is_over(&self) -> bool {
-        self.findings.iter().filter_map(|finding| finding.container.as_ref()).all(|it| it.state == "exited")
+    /// The services of which a container runs, or will again.
+    pub(super) fn still_up(&self) -> Vec<&str> {
+        let containers = self.findings.iter().filter_map(|finding| finding.container.as_ref());
+        let mut services: Vec<&str> = containers.filter(|it| it.is_up()).map(|it| it.service.as_str()).collect();
+        services.dedup();
+        services
+    }
+
+    /// What a service's container has exited with.
+    pub(super) fn exit_code_of(&self, service: &str) -> Option<i64> {
+        let finding = self.findings.iter().find(|finding| finding.service == service)?;
+        finding.container.as_ref()?.ended_with()
     }
 }

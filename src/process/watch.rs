@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::io;
+use std::panic::resume_unwind;
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread;
@@ -9,19 +10,33 @@ use std::time::{Duration, Instant};
 
 use super::exec::{Executor, OnLine, Running};
 use super::expected::Expected;
-use super::tracker::{Overall, ServiceStanding, Start, Tracker};
+use super::tracker::{Consequence, Overall, ServiceStanding, Start, Tracker};
 use crate::compose::ProjectName;
-use crate::engine::{self, Container, Happening, Past};
+use crate::engine::{self, Container, Happening, Inspected, Past};
 use crate::process::Invocation;
 
 /// What there is to tell of a start.
 pub(super) enum News {
     /// Every container that it asks for has been started, or the engine tells no more.
     Started(Option<Vec<Container>>),
+    /// A container has ended by itself, and the engine starts it again.
+    Crashed(Crash),
     /// How its services stand, whenever that changes.
     Progress(Vec<ServiceStanding>),
     /// What the wait for it has come to.
     Settled(Settled),
+    /// No container of it runs any more. If not so, the engine tells no more.
+    Over(bool),
+}
+
+/// The end of a container that the engine starts again.
+pub(super) struct Crash {
+    pub(super) service: String,
+    pub(super) container: String,
+    pub(super) exit_code: i64,
+    pub(super) out_of_memory: bool,
+    /// The last line that it has printed.
+    pub(super) last_line: String,
 }
 
 /// What a wait has come to.
@@ -117,6 +132,24 @@ impl Watch {
         })
     }
 
+    /// Calls `tell` from another thread with [`News::Over`], once, when no container that `is_ours` runs any more.
+    ///
+    /// # Errors
+    /// If docker cannot be started; nothing is told then.
+    pub(super) fn until_over(
+        executor: &Arc<dyn Executor>,
+        project: &ProjectName,
+        is_ours: impl Fn(&Inspected) -> bool + Send + 'static,
+        tell: impl Fn(News) + Send + 'static,
+    ) -> io::Result<Watch> {
+        // With the past, so that one that ends before the engine hears the question is not missed.
+        let question = engine::happenings(project, Past::Told);
+        let (executor, project) = (Arc::clone(executor), project.clone());
+        Watch::listen(&Arc::clone(&executor), &question, move |hears| {
+            Follower { executor, project, hears, tell }.until_over(is_ours);
+        })
+    }
+
     fn listen(
         executor: &Arc<dyn Executor>,
         question: &Invocation,
@@ -189,6 +222,26 @@ impl<T: Fn(News)> Follower<T> {
         }
     }
 
+    fn until_over(&self, is_ours: impl Fn(&Inspected) -> bool) {
+        let none_is_up = || {
+            // Not from the list: Engine 20.10 tells of an end before the list has it.
+            let containers = engine::inspect(self.executor.as_ref(), &self.project, &BTreeSet::new());
+            containers.is_ok_and(|all| !all.iter().any(|it| is_ours(it) && it.is_up()))
+        };
+        loop {
+            match self.hears.recv() {
+                Ok(Heard::Happened(event)) if ["die", "destroy"].contains(&event.action.as_str()) => {
+                    if none_is_up() {
+                        return (self.tell)(News::Over(true));
+                    }
+                }
+                Ok(Heard::Happened(_) | Heard::UpIsOver) => {}
+                Ok(Heard::Silence) => return (self.tell)(News::Over(none_is_up())),
+                Ok(Heard::Enough) | Err(_) => return,
+            }
+        }
+    }
+
     fn until_settled(&self, wait: Wait, mut start: Start) {
         let Wait { mut tracker, timeout } = wait;
         let mut deadline = None;
@@ -205,6 +258,10 @@ impl<T: Fn(News)> Follower<T> {
                 said = services.clone();
                 (self.tell)(News::Progress(services));
             }
+            if tracker.overall(start, now) == Overall::Ready && is_told && tracker.believes_in_silence() {
+                // The engine's word of an end may be on its way.
+                self.look(&mut tracker);
+            }
             let change = match tracker.overall(start, now) {
                 Overall::Ready => return (self.tell)(News::Settled(Settled::Ready)),
                 Overall::Failed => return (self.tell)(News::Settled(Settled::Failed)),
@@ -218,10 +275,11 @@ impl<T: Fn(News)> Follower<T> {
                 Overall::Pending(change) => change,
             };
             match self.next(change.into_iter().chain(deadline).min()) {
-                Some(Heard::Happened(event)) if tracker.happened(&event, Instant::now()) => {
-                    deadline.get_or_insert(Instant::now() + timeout);
-                }
-                Some(Heard::Happened(_)) => {}
+                Some(Heard::Happened(event)) => match tracker.happened(&event, Instant::now()) {
+                    Consequence::None => {}
+                    Consequence::Started => drop(deadline.get_or_insert(Instant::now() + timeout)),
+                    Consequence::Ask => self.look_at(&mut tracker, &event),
+                },
                 Some(Heard::UpIsOver) => {
                     start = Start::Over;
                     deadline.get_or_insert(Instant::now() + timeout);
@@ -253,10 +311,29 @@ impl<T: Fn(News)> Follower<T> {
         }
     }
 
+    /// Lets the engine say what becomes of a container whose process has ended, and tells of it if it starts it again.
+    fn look_at(&self, tracker: &mut Tracker, event: &Happening) {
+        let Some(container) = engine::inspect_one(self.executor.as_ref(), &event.id) else { return };
+        let Inspected { name, service, out_of_memory, .. } = container.clone();
+        if tracker.saw_one(container, Instant::now()) {
+            let log = engine::last_words(self.executor.as_ref(), &name, 1);
+            let last_line = String::from_utf8_lossy(&log).trim().to_string();
+            let exit_code = event.exit_code.parse().unwrap_or_default();
+            (self.tell)(News::Crashed(Crash { service, container: name, exit_code, out_of_memory, last_line }));
+        }
+    }
+
     /// Lets the engine say all that it knows. If it does not answer, what was heard has to do.
     fn look(&self, tracker: &mut Tracker) {
-        if let Ok(all) = engine::inspect(self.executor.as_ref(), &self.project, &BTreeSet::new()) {
-            tracker.saw(all, Instant::now());
+        let executor = self.executor.as_ref();
+        let (all, time) = thread::scope(|scope| {
+            // Its time tells how long a container has been running that was started before.
+            let time = tracker.asks_for_the_time().then(|| scope.spawn(|| engine::now(executor)));
+            let all = engine::inspect(executor, &self.project, &BTreeSet::new());
+            (all, time.map(|time| time.join().unwrap_or_else(|panic| resume_unwind(panic))))
+        });
+        if let Ok(all) = all {
+            tracker.saw(all, time.and_then(Result::ok), Instant::now());
         }
     }
 }

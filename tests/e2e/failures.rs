@@ -33,9 +33,12 @@ fixtures![
     file_to_mount_becomes_a_folder,
     file_to_mount_is_missing,
     folder_to_work_in_is_none,
+    good_crashes_once,
+    good_healthcheck_of_none,
     good_late_health,
     good_migration,
     good_one_shot,
+    good_one_shot_at_the_second_try,
     good_with_a_profile,
     has_a_segmentation_fault,
     has_no_space_left,
@@ -60,6 +63,7 @@ fixtures![
     port_is_held_by_a_process,
     port_is_wanted_by_each_replica,
     ports_contradict_each_other,
+    profile_service_crashes,
     restarts_once_and_gives_up,
     runs_out_of_memory,
     user_is_missing,
@@ -87,7 +91,8 @@ fn plays(stage: &Stage, name: &str) {
         assert!(ended.stderr.contains(log) || ended.stdout.contains(log), "`{log}` is not shown");
     }
     if expected.exit == 0 {
-        stage.take_down();
+        stage.tool(&["dev", "down", "--volumes"]).run().with(0);
+        stage.assert_gone();
         return;
     }
     let line = port.named(&expected.line);

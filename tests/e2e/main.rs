@@ -56,4 +56,5 @@ mod together;
 mod traefik;
 mod usual;
 mod verbs;
+mod verdicts;
 mod wait;

@@ -80,7 +80,8 @@ fn agree(stage: &Stage, text: &str, seed: u64) -> bool {
     let Some(ours) = compose::read(text, &dev_dir, NameChoice::Default(&default)) else { return false };
     stage.compose(text);
     // The very question that the program asks.
-    let question = compose::config(&Workspace::at(stage.root()), NameChoice::Default(&default)).expect("a question");
+    let question =
+        compose::config(&Workspace::at(stage.root()), NameChoice::Default(&default), &[]).expect("a question");
     let answer = stage.program("sh", &["-c", &question.to_string()]).run();
     assert_eq!(answer.code, 0, "seed {seed}: Compose refuses what is taken for usual:\n{text}");
     let theirs = Stack::parse(answer.stdout.as_bytes()).expect("a model");

@@ -810,7 +810,7 @@ fn verbose_shows_every_command_line_run() {
         let mut run: Vec<String> = sandbox.engine.calls().iter().map(Call::line).collect();
         // This listens for the end of the start, and is ended with it: perhaps before it has begun.
         for lines in [&mut shown, &mut run] {
-            lines.retain(|line| !line.contains("--since 10s"));
+            lines.retain(|line| !line.contains("events --since 1 --filter type"));
         }
         // Some questions are asked side by side.
         shown.sort();

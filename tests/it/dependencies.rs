@@ -10,9 +10,6 @@ use toml_edit::{DocumentMut, Item};
 
 use crate::spec::{read, root};
 
-/// Crates in the program, itself included. Each is something to be read, kept and built by whoever installs it.
-const MOST_CRATES: usize = 60;
-
 /// The crates of the program on this machine, by id; what only builds or tests it is not among them.
 fn crates() -> Vec<Value> {
     let options = ["metadata", "--offline", "--locked", "--format-version", "1", "--filter-platform", &host()];
@@ -74,7 +71,7 @@ fn the_program_is_made_of_what_is_allowed() {
 }
 
 #[test]
-fn no_crate_is_there_twice_and_there_are_few() {
+fn no_crate_is_there_twice() {
     let deny: DocumentMut = read("deny.toml").parse().unwrap();
     assert_eq!(deny["bans"]["multiple-versions"].as_str(), Some("deny"));
     let crates = crates();
@@ -82,7 +79,6 @@ fn no_crate_is_there_twice_and_there_are_few() {
     let twice: Vec<&&str> =
         names.iter().filter(|one| crates.iter().filter(|package| name(package) == **one).count() > 1).collect();
     assert!(twice.is_empty(), "more than one version of {twice:?}");
-    assert!(crates.len() <= MOST_CRATES, "{} crates: {names:?}", crates.len());
 }
 
 #[test]

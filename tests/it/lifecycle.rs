@@ -70,6 +70,7 @@ fn up_and_down_run_in_process_groups_of_their_own() {
 fn what_up_prints_goes_straight_to_our_stdout_and_stderr() {
     let sandbox = Sandbox::new();
     let run = started(&sandbox, &["dev", "-q"]);
+    sandbox.engine.world(|world| ["api", "db"].map(|service| world.exits(service, 0)));
     sandbox.engine.end(Verb::Up, Reply::exit(0).stdout("api-1  | hello\n").stderr("Gracefully stopping\n"));
     let finished = run.wait().exits(0);
     assert_eq!(finished.stdout(), "api-1  | hello\n");
@@ -399,6 +400,46 @@ fn a_stack_that_is_stopped_from_elsewhere_is_success_and_taken_down() {
     sandbox.engine.world(|world| world.stop("shop"));
     run.wait().exits(0).says("Ended shop, stopped from elsewhere\n");
     assert_eq!(sandbox.engine.changes(), [UP, DOWN]);
+    nothing_is_left(&sandbox);
+}
+
+/// Through the engine, of which `up` hears nothing more: it is attached to `db` alone.
+#[test]
+fn a_run_stays_while_a_container_runs_that_up_is_not_attached_to() {
+    let sandbox = Sandbox::new();
+    sandbox.engine.world(|world| world.up_ends = UpEnds::Never);
+    let run = started(&sandbox, &["dev"]);
+    sandbox.engine.hold(Verb::Starts);
+    sandbox.engine.world(|world| world.exits("db", 0));
+    sandbox.engine.end(Verb::Up, Reply::exit(0));
+    sandbox.engine.wait_called(Verb::Starts, 2);
+    assert_eq!(sandbox.engine.changes(), [UP], "it is still there");
+    sandbox.engine.world(|world| world.exits("api", 0));
+    sandbox.engine.happens("api", "die", "0");
+    let finished = run.wait().exits(0).says("Running shop: api, not attached to (Ctrl+C stops and removes it)\n");
+    finished.says("Finished shop, every container exited with 0\n");
+    nothing_is_left(&sandbox);
+}
+
+#[test]
+fn a_run_that_stays_is_ended_by_an_interrupt_and_by_an_engine_that_tells_no_more() {
+    fn stays(sandbox: &Sandbox) -> Started<'_> {
+        sandbox.engine.world(|world| world.up_ends = UpEnds::Never);
+        let run = started(sandbox, &["dev"]);
+        sandbox.engine.hold(Verb::Starts);
+        sandbox.engine.end(Verb::Up, Reply::exit(0));
+        run
+    }
+    let sandbox = Sandbox::new();
+    let run = stays(&sandbox);
+    sandbox.engine.wait_called(Verb::Starts, 2);
+    run.signal(Signal::INT);
+    run.wait().exits(130);
+    nothing_is_left(&sandbox);
+    let sandbox = Sandbox::new();
+    let run = stays(&sandbox);
+    sandbox.engine.release(Verb::Starts);
+    run.wait().exits(1).says("error: shop cannot be watched any longer\n");
     nothing_is_left(&sandbox);
 }
 

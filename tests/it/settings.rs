@@ -90,7 +90,12 @@ fn a_wait_and_its_time_are_set_one_by_one() {
 #[test]
 fn status_leaves_out_what_the_start_has_left_out() {
     let sandbox = with_settings("traefik = false\n");
-    sandbox.engine.world(|world| world.health = "healthy");
+    sandbox.engine.world(|world| {
+        world.health = "healthy";
+        // What has been started is judged with what it depends on.
+        let depends_on = json!({ "traefik": { "condition": "service_started" } });
+        world.services.insert("api".to_string(), json!({ "depends_on": depends_on }));
+    });
     run(&sandbox, "dev --detach", &[]).exits(0);
     let finished = run(&sandbox, "dev status", &[]).exits(0);
     assert!(!finished.stdout().contains("traefik"), "{}", finished.stdout());

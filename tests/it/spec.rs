@@ -125,6 +125,7 @@ impl Executor for Recorder {
             }
             ids if ids.contains("image ls") => "0123456789ab\n",
             image if image.contains("{{json .Image}}") => "\"sha256:0123\"",
+            time if time.contains("SystemTime") => r#"{"SystemTime":"2026-01-02T03:04:05Z"}"#,
             version if version.contains(".Server.Os") => r#"{"Os":"linux","Arch":"amd64"}"#,
             one if one.contains("print") || one.contains("{{json .Name}}' hello") => "\"linux/amd64\"",
             _ => "",
@@ -149,8 +150,9 @@ fn every_command_line_of_the_spec_is_what_the_program_builds() {
         compose.logs(Reach::File, &Logs { follow, tail, services })
     };
     let mut built = vec![
-        compose::config(&workspace, NameChoice::Default(&name)).unwrap(),
-        compose::config(&workspace, NameChoice::Given(&name)).unwrap(),
+        compose::config(&workspace, NameChoice::Default(&name), &[]).unwrap(),
+        compose::config(&workspace, NameChoice::Given(&name), &[]).unwrap(),
+        compose::config(&workspace, NameChoice::Given(&name), &["web", "debug"]).unwrap(),
         compose::name(&workspace, &name).unwrap(),
         compose::version(&workspace).unwrap(),
         compose.down(Reach::File, None, Volumes::Keep),
@@ -175,13 +177,14 @@ fn every_command_line_of_the_spec_is_what_the_program_builds() {
     engine::compose_containers(&engine).unwrap();
     engine::running_containers(&engine).unwrap();
     engine::remains(&engine, &name, Volumes::Remove).unwrap();
-    engine::stopped_by_somebody(&engine, &name, std::time::SystemTime::now()).unwrap();
+    engine::signals(&engine, &name, Duration::from_secs(60)).unwrap();
     let networks = vec![engine::Network { name: "hello_default".to_string(), used_by: Vec::new() }];
     engine::look_into_networks(&engine, engine::Remains { networks, ..Default::default() });
     engine.output(&engine::happenings(&name, engine::Past::Told)).unwrap();
     engine.output(&engine::happenings(&name, engine::Past::Untold)).unwrap();
     engine::inspect(&engine, &name, &BTreeSet::new()).unwrap();
     engine::last_words(&engine, "hello-web-1", 50);
+    engine::last_words(&engine, "hello-web-1", 1);
     engine::missing_images(&engine, &BTreeSet::from(["postgres".to_string()])).unwrap();
     engine::architectures(&engine, "hello-web-1").unwrap();
     engine::Endpoint::of_context(&engine, "build");
@@ -215,6 +218,7 @@ fn the_exit_codes_of_spec_and_readme_are_those_of_the_code() {
     let mut codes: Vec<Vec<String>> =
         Code::TABLE.iter().map(|(code, words)| vec![code.number().to_string(), (*words).to_string()]).collect();
     codes.push(vec!["128+n".to_string(), Code::INTERRUPTED.to_string()]);
+    codes.push(vec!["any".to_string(), Code::OF_SERVICE.to_string()]);
     assert_eq!(Code::Interrupted(2).number(), 130);
     assert_eq!(table(&read("spec/commands/dev.md"), "## Exit codes"), codes);
     assert_eq!(table(&read("README.md"), "## Exit codes"), codes);

@@ -19,7 +19,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, mpsc};
 use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::{Mode, OFlags};
@@ -369,10 +369,21 @@ fn wait_out_the_echo(last: &LastInterrupt) {
     }
 }
 
+fn kill(id: &str) -> Value {
+    json!({ "action": "kill", "id": id, "signal": "15", "time": nanoseconds() })
+}
+
+/// How far the engine's clock is behind this machine's: nothing may compare the two.
+const BEHIND: Duration = Duration::from_secs(3600);
+
+/// The engine's time.
+fn now() -> jiff::Timestamp {
+    jiff::Timestamp::now() - BEHIND
+}
+
 /// In nanoseconds since 1970, as the engine dates its events.
-fn now() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).expect("a clock that is set");
-    u64::try_from(since.as_nanos()).expect("not for 500 years")
+fn nanoseconds() -> i128 {
+    now().as_nanosecond()
 }
 
 impl Started<'_> {
@@ -928,7 +939,7 @@ impl World {
     /// Stops every container of a project, as `docker compose stop` does.
     pub fn stop(&mut self, project: &str) {
         for container in self.containers.iter_mut().filter(|c| c.project == project && c.is_alive() && !c.stuck) {
-            self.events.push((project.to_string(), json!({ "action": "kill", "id": container.id, "time": now() })));
+            self.events.push((project.to_string(), kill(&container.id)));
             container.state = "exited".to_string();
             container.exit_code = 143;
         }
@@ -937,7 +948,8 @@ impl World {
     /// Starts its containers again.
     pub fn start(&mut self, project: &str) {
         for container in self.containers.iter_mut().filter(|c| c.project == project) {
-            self.events.push((project.to_string(), json!({ "action": "start", "id": container.id, "time": now() })));
+            self.events
+                .push((project.to_string(), json!({ "action": "start", "id": container.id, "time": nanoseconds() })));
             container.state = "running".to_string();
             container.exit_code = 0;
         }
@@ -1032,6 +1044,9 @@ impl World {
             Verb::LastWords => Some(Reply::exit(0).stdout(self.log)),
             Verb::Image if call.has("ls") => Some(Reply::exit(0).stdout(self.replaced.join("\n"))),
             Verb::Image => Some(Reply::exit(0).stdout("sha256:1\n")),
+            Verb::Info if call.has("{\"SystemTime\":{{json .SystemTime}}}") => {
+                Some(Reply::lines([json!({ "SystemTime": now().to_string() })]))
+            }
             Verb::Info if call.has("{{json .}}") => {
                 let mut info = json!({
                     "Name": self.host,
@@ -1214,7 +1229,10 @@ impl FakeEngine {
         let newest = state.calls.iter().rposition(|call| call.verb == Verb::Starts && !call.gone).expect("a listener");
         let container = state.world.containers.iter().find(|container| container.service == service);
         let id = container.map_or("gone", |container| &container.id);
-        let event = json!({ "action": action, "id": id, "service": service, "exit_code": exit_code });
+        let signal = if action == "kill" { "15" } else { "" };
+        let event = json!({
+            "action": action, "id": id, "service": service, "exit_code": exit_code, "signal": signal, "time": nanoseconds(),
+        });
         let line = json!({ "stdout": format!("{event}\n") });
         // It may have been killed this very moment.
         let _ = (&state.writers[&newest]).write_all(format!("{line}\n").as_bytes());

@@ -42,7 +42,12 @@ fn status_says_1_if_one_is_not_ready_or_not_there() {
     type Change = fn(&mut World);
     let changes: [(&str, Change); 4] = [
         ("db       exited (3)", |world| world.exits("db", 3)),
-        ("db       not created", |world| world.containers.retain(|container| container.service != "db")),
+        ("db       not created", |world| {
+            world
+                .services
+                .insert("api".to_string(), json!({ "depends_on": { "db": { "condition": "service_started" } } }));
+            world.containers.retain(|container| container.service != "db");
+        }),
         ("api      running (unhealthy)", |world| world.containers[0].health = "unhealthy"),
         ("db       restarting (1)", |world| {
             world.containers[1].state = "restarting".to_string();

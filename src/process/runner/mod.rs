@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use super::exec::{self, Executor, OnExit, Running, Shield, Show};
 use super::expected::Expected;
@@ -87,6 +87,8 @@ pub enum Outcome {
     Late,
     /// Interrupted; what had to be taken down is gone.
     Interrupted(Interrupt),
+    /// With the exit code of the service that the user's arguments name (`--exit-code-from`); what had to be taken down is gone.
+    Exited(i64),
     /// Something is left on the engine, or nobody knows.
     Incomplete,
 }
@@ -99,6 +101,8 @@ impl Outcome {
             Outcome::Failed => Code::Failed,
             Outcome::Late => Code::NotReady,
             Outcome::Interrupted(interrupt) => Code::Interrupted(interrupt.number()),
+            // The engine's exit codes are bytes.
+            Outcome::Exited(code) => Code::OfService(u8::try_from(code).unwrap_or(u8::MAX)),
             Outcome::Incomplete => Code::TeardownIncomplete,
         }
     }
@@ -322,6 +326,9 @@ struct Run<'a> {
     /// What Compose said at its end, where that was kept.
     up_words: Option<String>,
     up_end: UpEnd,
+    up_code: Option<i32>,
+    /// The exit code that the user's arguments ask for (`--exit-code-from`), once it is known.
+    asked_code: Option<i64>,
     undo: Option<Box<dyn Running>>,
     undos: u32,
     deadline: Option<Instant>,
@@ -333,7 +340,7 @@ struct Run<'a> {
     answered_in: Duration,
     /// Since when the engine has not answered.
     away: Option<Instant>,
-    began: (Instant, SystemTime),
+    began: Instant,
     last_interrupt: Option<(Interrupt, Instant)>,
     /// That an attached `up` has started everything has been told.
     has_told_start: bool,

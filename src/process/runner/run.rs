@@ -1,20 +1,21 @@
 //! One run: what arrives on its one channel becomes events of the lifecycle table, and its actions are carried out.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 
 use super::{Arrival, Outcome, Run, Runner, Teardown, waiting_for_others};
 use crate::compose::{Attach, Compose, Reach};
 use crate::diagnosis::Finding;
-use crate::engine::{self, Container, Endpoint, Remains};
+use crate::engine::{self, Container, Endpoint, Inspected, Remains};
 use crate::exit::Failure;
 use crate::message::Message;
 use crate::process::exec::{Executor, Invocation, OnExit, Running, Show};
-use crate::process::expected::Expected;
+use crate::process::expected::{Expected, UpArgs};
 use crate::process::guard::{Charge, Guard};
 use crate::process::interrupt::Interrupt;
 use crate::process::lifecycle::{
@@ -100,6 +101,8 @@ impl<'a> Run<'a> {
             up_failure: None,
             up_words: None,
             up_end: UpEnd::Well,
+            up_code: None,
+            asked_code: None,
             undo: None,
             undos: 0,
             deadline: None,
@@ -108,7 +111,7 @@ impl<'a> Run<'a> {
             asked: Instant::now(),
             answered_in: Duration::ZERO,
             away: None,
-            began: (Instant::now(), SystemTime::now()),
+            began: Instant::now(),
             last_interrupt: None,
             has_told_start: false,
         })
@@ -201,6 +204,17 @@ impl<'a> Run<'a> {
                 }
                 Some(Event::Started { farewell: containers.and_then(|containers| self.farewell(&containers)) })
             }
+            Arrival::News(News::Crashed(crash)) => {
+                self.tell_crash(&crash);
+                None
+            }
+            Arrival::News(News::Over(known)) => {
+                self.watch = None;
+                if !known {
+                    self.logger().error(&format!("{} cannot be watched any longer", self.compose.project()));
+                }
+                Some(Event::Over { known })
+            }
             Arrival::News(News::Progress(services)) => {
                 self.progress(services);
                 None
@@ -265,10 +279,10 @@ impl<'a> Run<'a> {
                 self.cut_up();
                 self.judge();
             }
-            Action::Unlock => {
-                if let Some(lock) = &mut self.lock {
-                    lock.give_back();
-                }
+            Action::Unlock => self.unlock(),
+            Action::Stay => {
+                self.unlock();
+                self.watch_what_runs_on();
             }
             Action::Lock => self.take_lock(),
             Action::Look => {
@@ -352,6 +366,36 @@ impl<'a> Run<'a> {
         }
     }
 
+    /// Where `up` has ended and containers run on.
+    fn watch_what_runs_on(&mut self) {
+        let sender = self.sender.clone();
+        let tell = move |news| {
+            let _ = sender.send(Arrival::News(news));
+        };
+        let (expected, before) = (self.expected.clone(), self.ids_before());
+        let is_ours = move |it: &Inspected| expected.has(&it.service) || !before.contains(&it.id);
+        match Watch::until_over(&self.runner.executor, self.compose.project(), is_ours, tell) {
+            Ok(watch) => {
+                self.guard.listener(watch.id());
+                self.watch = Some(watch);
+            }
+            // Whoever cannot start docker for this will not start it for anything else, and say so.
+            Err(_) => drop(self.sender.send(Arrival::News(News::Over(false)))),
+        }
+    }
+
+    fn unlock(&mut self) {
+        if let Some(lock) = &mut self.lock {
+            lock.give_back();
+        }
+    }
+
+    /// The containers that were there before the start, by id.
+    fn ids_before(&self) -> BTreeSet<String> {
+        let before = self.start.map(|(_, options)| options.before.as_slice()).unwrap_or_default();
+        sorted::collect(before.iter().map(|container| container.id.clone()))
+    }
+
     fn wait(&self) -> Option<Wait> {
         let (stack, options) = self.start?;
         Some(Wait { tracker: Tracker::new(stack, self.expected.clone(), &options.before), timeout: options.wait? })
@@ -417,6 +461,7 @@ impl<'a> Run<'a> {
         self.guard.forget();
         match up.wait() {
             Ok(ended) if ended.status.success() => {
+                self.up_code = Some(0);
                 self.logger().detail("Ended", &format!("`{}` with exit status: 0", self.up_line));
                 Event::UpEnded { success: true }
             }
@@ -429,7 +474,8 @@ impl<'a> Run<'a> {
                 let last = words.lines().map(str::trim).rfind(|line| !line.is_empty());
                 self.up_words = last.map(|line| line.trim_start_matches("Error response from daemon: ").to_string());
                 self.up_failure = Some(format!("`{}` ended with {}", self.up_line, ended.status));
-                let crashed = ended.status.code() == Some(GO_PANIC);
+                self.up_code = ended.status.code();
+                let crashed = self.up_code == Some(GO_PANIC);
                 self.up_end = if crashed { UpEnd::Crashed } else { UpEnd::Badly };
                 Event::UpEnded { success: false }
             }
@@ -546,8 +592,9 @@ impl<'a> Run<'a> {
             stack: stack.clone(),
             expected: self.expected.clone(),
             attach: options.attach,
-            before: sorted::collect(options.before.iter().map(|container| container.id.clone())),
-            began: self.began.1,
+            aborts: UpArgs::parse(&options.args).aborts,
+            before: self.ids_before(),
+            began: self.began,
             up: self.up_end,
             waits: self.waits(),
             doubted: match self.settled {
@@ -618,12 +665,31 @@ impl<'a> Run<'a> {
                 return Event::Judged(Judgement::Badly);
             }
         };
+        let args = UpArgs::parse(&options.args);
+        let still_up = verdict.still_up();
+        if self.up_end == UpEnd::Well && options.attach == Attach::Foreground && !args.aborts && !still_up.is_empty() {
+            self.tell_attached(&endpoint, &verdict.findings);
+            let what = self.what_an_interrupt_does();
+            let services = still_up.join(", ");
+            logger.status("Running", &format!("{project}: {services}, not attached to (Ctrl+C {what})"));
+            return Event::Judged(Judgement::StillUp);
+        }
+        // With `--abort-on-container-exit` and its like Compose ends with the exit code of a container.
+        let is_up_code = |code: &i64| self.up_code.map(i64::from) == Some(*code);
+        self.asked_code = args.exit_code_from.and_then(|service| verdict.exit_code_of(service)).filter(is_up_code);
+        let is_a_containers = self.asked_code.is_some()
+            || args.aborts && verdict.failed().filter_map(Finding::exit_code).any(|code| is_up_code(&code));
         let up_is_excused = match self.up_end {
             UpEnd::Well => true,
-            UpEnd::Crashed => verdict.stopped_elsewhere,
-            UpEnd::Badly => false,
+            UpEnd::Crashed => verdict.stopped_elsewhere || is_a_containers,
+            UpEnd::Badly => is_a_containers,
         };
-        let failed = verdict.failed().next().is_some();
+        let nothing_was_started =
+            options.attach == Attach::Detached && verdict.findings.is_empty() && !self.expected.is_empty();
+        let failed = match self.asked_code {
+            Some(code) => code != 0,
+            None => verdict.failed().next().is_some() || nothing_was_started,
+        };
         let unready = self.policy.waits && verdict.unready().next().is_some();
         if up_is_excused && !failed && !unready {
             if options.attach == Attach::Foreground {
@@ -631,17 +697,28 @@ impl<'a> Run<'a> {
                 self.tell_attached(&endpoint, &verdict.findings);
             }
             let logger = self.logger();
-            match options.attach {
-                Attach::Foreground if verdict.stopped_elsewhere => {
+            match (options.attach, args.exit_code_from) {
+                (Attach::Foreground, _) if verdict.stopped_elsewhere => {
                     logger.status("Ended", &format!("{project}, stopped from elsewhere"));
                 }
-                Attach::Foreground if verdict.is_over() => {
+                (Attach::Foreground, Some(service)) if self.asked_code.is_some() => {
+                    logger.status("Finished", &format!("{project}: {service} exited with 0"));
+                }
+                (Attach::Foreground, _) if args.aborts => {
+                    logger.status("Finished", &format!("{project}; Compose stopped it since a container exited"));
+                }
+                (Attach::Foreground, _) if verdict.findings.is_empty() => {
+                    logger.status("Finished", &format!("{project}; it has no containers"));
+                }
+                (Attach::Foreground, _) => {
                     logger.status("Finished", &format!("{project}, every container exited with 0"));
                 }
-                Attach::Foreground => logger.status("Finished", &format!("{project}, all that it was attached to")),
-                Attach::Detached => self.tell_started(stack, &endpoint, &verdict),
+                (Attach::Detached, _) => self.tell_started(stack, &endpoint, &verdict),
             }
             return Event::Judged(Judgement::Well);
+        }
+        if nothing_was_started && self.up_failure.is_none() {
+            self.up_failure = Some("no container of it was created".to_string());
         }
         let late = !failed && unready && self.settled == Some(Settled::Late);
         self.tell_failed(stack, options, &endpoint, &verdict, late);
@@ -677,6 +754,9 @@ impl<'a> Run<'a> {
             (End::Abandoned, Some(Cause::Interrupted(interrupt))) if goes_on => Outcome::Interrupted(interrupt),
             (End::Incomplete | End::Abandoned, _) => Outcome::Incomplete,
             (End::Clean, Some(Cause::Interrupted(interrupt))) => Outcome::Interrupted(interrupt),
+            (End::Clean, Some(Cause::Failed | Cause::Finished)) if self.asked_code.is_some() => {
+                Outcome::Exited(self.asked_code.unwrap_or_default())
+            }
             (End::Clean, Some(Cause::Failed)) => Outcome::Failed,
             (End::Clean, Some(Cause::Late)) => Outcome::Late,
             (End::Clean, Some(Cause::Requested | Cause::Finished) | None) => Outcome::Done,

@@ -11,8 +11,8 @@ use crate::process::interrupt::Interrupt;
 use crate::process::lifecycle::{Cause, End, Force, Phase, State, Undo};
 use crate::process::tracker::ServiceStanding;
 use crate::process::verdict::{LAST_WORDS, Verdict};
-use crate::process::watch::Settled;
-use crate::readiness::Standing;
+use crate::process::watch::{Crash, Settled};
+use crate::readiness::{Standing, meaning};
 use crate::report;
 
 impl Run<'_> {
@@ -24,6 +24,23 @@ impl Run<'_> {
         }
         let open = self.standings.iter().filter(|it| it.standing == Standing::Pending);
         self.logger().waiting(&open.map(|it| (it.service.clone(), it.summary.clone())).collect::<Vec<_>>());
+    }
+
+    /// A container has crashed, and the engine starts it again.
+    pub(super) fn tell_crash(&self, crash: &Crash) {
+        let Crash { service, container, exit_code, out_of_memory, last_line } = crash;
+        let meaning = meaning(*exit_code, *out_of_memory);
+        let why = meaning.as_deref().map(|meaning| format!(" ({meaning})")).unwrap_or_default();
+        let words = if last_line.is_empty() { String::new() } else { format!(": {last_line}") };
+        self.logger().status("Restarting", &format!("{service}, which exited with {exit_code}{why}{words}"));
+        self.logger().message(&Message::ServiceCrashed {
+            project: self.compose.project().as_str(),
+            service,
+            container,
+            exit_code: *exit_code,
+            meaning,
+            log: last_line,
+        });
     }
 
     pub(super) fn tell_ready(&self, ready: Result<(Verdict, Endpoint), Failure>) {
@@ -50,7 +67,7 @@ impl Run<'_> {
     }
 
     fn elapsed(&self) -> String {
-        format!("{:.1}s", self.began.0.elapsed().as_secs_f64())
+        format!("{:.1}s", self.began.elapsed().as_secs_f64())
     }
 
     /// An attached `up` has started everything. Told once.

@@ -1,0 +1,225 @@
+//! Verdicts on what real stacks do: restarts that heal, services without containers, services behind a profile, signals that stop
+//! nothing, containers to which `up` is not attached. `failures.rs` has what goes wrong in one service.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+
+use rustix::process::Signal;
+
+use crate::run::Ended;
+use crate::stage::{Stage, ending, page, polite, service, stack, write};
+
+on_both_pairs![
+    a_crash_that_heals_without_a_wait,
+    a_loop_in_the_foreground_runs_on,
+    provider,
+    provider_that_is_missing,
+    service_behind_a_profile,
+    status_of_what_was_started,
+    crash_after_a_reload,
+    signal_to_a_job,
+    not_attached,
+    not_attached_and_interrupted,
+    not_attached_and_killed,
+    exit_code_of_a_service,
+    exit_code_of_a_service_that_crashes_like_go,
+    stopped_by_compose,
+];
+
+/// Crashes at its first start only.
+fn crashes_once(name: &str) -> String {
+    let script = "test -f /state/there || { : > /state/there; echo no database yet; exit 1; }; \
+                  trap 'exit 0' TERM; sleep 1000 & wait";
+    service(name, script, &["restart: unless-stopped", "volumes: ['./state:/state']"])
+}
+
+fn a_crash_that_heals_without_a_wait(stage: &Stage) {
+    stage.compose(&stack(&[crashes_once("api"), polite("db", &[])]));
+    fs::create_dir_all(stage.root().join(".stagecraft/dev/state")).expect("a folder");
+    stage.tool(&["dev", "--detach"]).run().with(0);
+    stage.events().wait_for("die api 1;");
+    stage.tool(&["dev", "--detach", "--wait"]).run().with(0);
+    stage.assert_running(&["api", "db"]);
+    stage.tool(&["dev", "status"]).run().with(0);
+    stage.take_down();
+}
+
+fn a_loop_in_the_foreground_runs_on(stage: &Stage) {
+    stage.compose(&stack(&[service("api", "exit 3", &["restart: always"]), polite("db", &[])]));
+    let run = stage.tool(&["dev", "--wait"]).start();
+    run.wait_for(&format!("warning: {} is not ready: api crashed 3 times in ", stage.project));
+    stage.assert_running(&["db"]);
+    run.signal(Signal::INT);
+    run.end().with(130);
+    stage.assert_gone();
+}
+
+const PROVIDED: &str = "services:
+  cloud:
+    provider: {type: stagecraft-test-provider}
+  api:
+    image: stagecraft-test
+    pull_policy: never
+    init: true
+    command: [sleep, '600']
+    depends_on: [cloud]
+";
+
+/// Providers came with Compose 2.36; before, the file is not valid.
+fn knows_providers(stage: &Stage) -> bool {
+    if stage.engine.name == "old" {
+        stage.tool(&["dev", "--detach"]).run().with(3).says("provider");
+    }
+    stage.engine.name != "old"
+}
+
+fn provider(stage: &Stage) {
+    stage.compose(PROVIDED);
+    if !knows_providers(stage) {
+        return;
+    }
+    let bin = stage.temp().join("bin");
+    fs::create_dir_all(&bin).expect("a folder");
+    let program = bin.join("stagecraft-test-provider");
+    write(&program, "#!/bin/sh\necho '{\"type\": \"info\", \"message\": \"here\"}'\n");
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).expect("a program");
+    let path = format!("{}:{}", bin.display(), std::env::var("PATH").expect("PATH"));
+    let tool = |args: &[&str]| stage.tool(args).env("PATH", &path);
+    tool(&["dev", "--detach", "--wait"]).run().with(0).does_not_say("cloud was not created");
+    tool(&["dev", "status"]).run().with(0);
+    tool(&["dev", "down"]).run().with(0);
+    let run = tool(&["dev", "--message-format", "json"]).start();
+    run.wait_for(r#""reason":"stack-started""#);
+    run.signal(Signal::INT);
+    run.end().with(130);
+    stage.assert_gone();
+}
+
+fn provider_that_is_missing(stage: &Stage) {
+    stage.compose(PROVIDED);
+    if knows_providers(stage) {
+        let ended = stage.tool(&["dev", "--detach", "--wait"]).run().with(1);
+        ended.says("stagecraft-test-provider").does_not_say("could not be pulled");
+        stage.assert_gone();
+    }
+}
+
+fn service_behind_a_profile(stage: &Stage) {
+    let debug = |script: &str| service("debug", script, &["profiles: [debug]", "ports: ['127.0.0.1::80']"]);
+    stage.compose(&stack(&[polite("web", &[]), debug("sleep 1; echo broken; exit 3")]));
+    stage.tool(&["dev", "--", "debug"]).run().with(1).says("debug exited with 3");
+    stage.assert_gone();
+    stage.tool(&["dev", "--detach", "--wait", "--", "web", "debug"]).run().with(1).says("debug exited with 3");
+    stage.assert_gone();
+
+    let serve = "mkdir -p /www; httpd -f -p 80 -h /www";
+    stage.compose(&stack(&[polite("web", &[]), debug(serve)]));
+    stage.tool(&["dev", "--detach", "--wait", "--", "web", "debug"]).run().with(0);
+    let env = stage.tool(&["dev", "env"]).run().with(0);
+    assert!(env.stdout.contains("DEBUG_80_ADDR=127.0.0.1:"), "{}", env.stdout);
+    stage.engine.ask(&["kill", &stage.container("debug")]);
+    stage.events().wait_for("die debug 137;");
+    let status = stage.tool(&["dev", "status"]).run().with(1);
+    let row = status.stdout.lines().find(|line| line.starts_with("debug ")).expect("a line");
+    assert!(row.contains("exited (137)") && row.contains("not in the file, or behind a profile"), "{row}");
+    stage.take_down();
+}
+
+/// What was never asked for is not missing.
+fn status_of_what_was_started(stage: &Stage) {
+    stage.compose(&stack(&[polite("db", &[]), polite("redis", &[]), polite("web", &["depends_on: [db]"])]));
+    stage.tool(&["dev", "--detach", "--wait", "--", "db", "redis"]).run().with(0);
+    let status = stage.tool(&["dev", "status"]).run().with(0);
+    assert!(!status.stdout.contains("web"), "{}", status.stdout);
+    stage.tool(&["dev", "--detach", "--wait"]).run().with(0);
+    stage.engine.ask(&["rm", "--force", &stage.container("db")]);
+    let status = stage.tool(&["dev", "status"]).run().with(1);
+    assert!(status.stdout.contains("db       not created"), "{}", status.stdout);
+    stage.take_down();
+}
+
+fn crash_after_a_reload(stage: &Stage) {
+    let script = "trap 'echo reload' HUP; trap 'exit 3' USR2; echo web is ready; while :; do sleep 0.1; done";
+    stage.compose(&stack(&[service("web", script, &[])]));
+    let run = stage.tool(&["dev"]).start();
+    stage.wait_until_up(&run, &["web"]);
+    let web = stage.container("web");
+    stage.engine.ask(&["kill", "--signal", "HUP", &web]);
+    run.wait_for("reload");
+    stage.engine.ask(&["kill", "--signal", "USR2", &web]);
+    run.end().with(1).says("failed: web exited with 3");
+    stage.assert_gone();
+}
+
+/// It exits with 0, which is success, although somebody has sent it a signal.
+fn signal_to_a_job(stage: &Stage) {
+    let job = "trap 'exit 0' USR1; echo job is ready; while :; do sleep 0.1; done";
+    let web = polite("web", &["depends_on: {job: {condition: service_completed_successfully}}"]);
+    stage.compose(&stack(&[service("job", job, &[]), web]));
+    let run = stage.tool(&["dev", "--detach", "--wait"]).start();
+    stage.events().wait_for("start job;");
+    stage.wait_for_log("job", "job is ready");
+    stage.engine.ask(&["kill", "--signal", "USR1", &stage.container("job")]);
+    run.end().with(0);
+    stage.take_down();
+}
+
+fn not_attached(stage: &Stage) {
+    let web = service("web", "trap 'exit 0' USR1; while :; do sleep 0.1; done", &["attach: false"]);
+    stage.compose(&stack(&[ending("job", 0), web]));
+    let run = stage.tool(&["dev"]).start();
+    run.wait_for(&format!("Running {}: web, not attached to (Ctrl+C stops and removes it)", stage.project));
+    stage.assert_running(&["web"]);
+    // Others may have the lock meanwhile.
+    stage.tool(&["dev", "--detach"]).run().with(0);
+    stage.engine.ask(&["kill", "--signal", "USR1", &stage.container("web")]);
+    run.end().with(0).says("every container exited with 0");
+    stage.assert_gone();
+}
+
+fn not_attached_and_interrupted(stage: &Stage) {
+    stage.compose(&stack(&[ending("job", 0), polite("web", &[])]));
+    let run = stage.tool(&["dev", "--", "--no-attach", "web"]).start();
+    run.wait_for("not attached to");
+    run.signal(Signal::TERM);
+    run.end().with(143);
+    stage.events().wait_for("die web 0;");
+    stage.assert_gone();
+}
+
+fn not_attached_and_killed(stage: &Stage) {
+    stage.compose(&stack(&[ending("job", 0), polite("web", &["attach: false"])]));
+    let run = stage.tool(&["dev"]).start();
+    run.wait_for("not attached to");
+    run.signal(Signal::KILL);
+    run.end().with(-9).says("nothing of it is left");
+    stage.events().wait_for("die web 0;");
+    stage.assert_gone();
+}
+
+/// `dev` with this code of the service `test`.
+fn exit_code_from(stage: &Stage, code: u8) -> Ended {
+    stage.compose(&stack(&[ending("test", code), polite("db", &[])]));
+    let ended = stage.tool(&["dev", "--", "--exit-code-from", "test"]).run().with(code.into());
+    stage.assert_gone();
+    ended
+}
+
+fn exit_code_of_a_service(stage: &Stage) {
+    exit_code_from(stage, 0).says("test exited with 0").does_not_say("stopped from elsewhere");
+    exit_code_from(stage, 42).says("failed: test exited with 42").does_not_say("stopped from elsewhere");
+}
+
+/// Compose itself ends with 2 where it crashes.
+fn exit_code_of_a_service_that_crashes_like_go(stage: &Stage) {
+    exit_code_from(stage, 2).says("failed: test exited with 2");
+}
+
+fn stopped_by_compose(stage: &Stage) {
+    stage.compose(&stack(&[ending("job", 0), polite("web", &[])]));
+    let ended = stage.tool(&["dev", "--", "--abort-on-container-exit"]).run().with(0);
+    ended.says("Compose stopped it since a container exited").does_not_say("stopped from elsewhere");
+    stage.compose(&stack(&[ending("job", 7), polite("web", &[])]));
+    stage.tool(&["dev", "--", "--abort-on-container-exit"]).run().with(1).says("failed: job exited with 7");
+    stage.assert_gone();
+}
