@@ -7,7 +7,7 @@ use std::os::unix::fs::PermissionsExt;
 use rustix::process::Signal;
 
 use crate::run::Ended;
-use crate::stage::{Stage, ending, page, polite, service, stack, write};
+use crate::stage::{Stage, ending, polite, service, stack, write};
 
 on_both_pairs![
     a_crash_that_heals_without_a_wait,
