@@ -8,7 +8,7 @@ use anyhow::{Context as _, anyhow};
 
 use super::files::DevFiles;
 use super::{Context, Selection, own_containers, project_name, resolve, resolve_services, take_lock};
-use crate::compose::{Attach, Reach, Stack, TRAEFIK, Traefik, Volumes};
+use crate::compose::{Attach, Images, Reach, Stack, TRAEFIK, Traefik, Volumes};
 use crate::engine::{self, Container, Endpoint};
 use crate::exit::Code;
 use crate::message::Message;
@@ -118,10 +118,14 @@ pub fn dev(options: &DevOptions, cx: &Context<'_>) -> anyhow::Result<Code> {
             timeout: settings.timeout,
             interrupt_timeout: options.ci.then_some(CI_GRACE),
             volumes: Volumes::Keep,
+            images: Images::Keep,
             verbosity: cx.shell.verbosity(),
         },
     };
+    let anonymous = engine::anonymous_volumes(executor, &options.before);
     let outcome = runner.run(&compose, &stack, &options, lock)?;
+    // What cannot be removed now is found by `doctor`.
+    let _ = engine::remove_unused(executor, &anonymous);
     if has_changed {
         engine::remove_replaced_images(cx.executor.as_ref(), &stack.project);
     }
@@ -187,7 +191,7 @@ fn dry_run(
     let is_wanted = |service: &str| is_started(&stack, &expected, service);
     let mut commands = files.builds(cx, workspace, target.as_deref(), &is_wanted)?;
     commands.push(compose.up(options.attach, traefik, &options.args));
-    commands.push(compose.down(Reach::File, settings.timeout, Volumes::Keep));
+    commands.push(compose.down(Reach::File, settings.timeout, Volumes::Keep, Images::Keep));
     for command in commands {
         cx.shell.print_command(&command.line()).context("cannot write to stdout")?;
     }

@@ -57,4 +57,5 @@ mod traefik;
 mod usual;
 mod verbs;
 mod verdicts;
+mod volumes;
 mod wait;

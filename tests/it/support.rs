@@ -856,6 +856,8 @@ pub struct World {
     pub engine: &'static str,
     /// What it tells of itself besides.
     pub info: Value,
+    /// Anonymous volumes that no container uses.
+    pub anonymous: Vec<String>,
     /// The ids of images that newer ones have replaced.
     pub replaced: Vec<String>,
     pub containers: Vec<Container>,
@@ -880,6 +882,7 @@ impl World {
             host: fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default().trim().to_string(),
             engine: "28.5.2",
             info: json!({}),
+            anonymous: Vec::new(),
             replaced: Vec::new(),
             containers: Vec::new(),
             networks: Vec::new(),
@@ -1088,6 +1091,13 @@ impl World {
                 Some(Reply::lines(unused.map(|(owner, name)| json!({ "project": owner, "name": name }))))
             }
             Verb::Networks => of_project(&self.networks),
+            Verb::Volumes if call.has("rm") => {
+                self.anonymous.retain(|name| !call.has(name));
+                Some(Reply::default())
+            }
+            Verb::Volumes if call.has("dangling=true") => {
+                Some(Reply::lines(self.anonymous.iter().map(|name| json!({ "Name": name, "Labels": "" }))))
+            }
             Verb::Volumes => of_project(&self.volumes),
             Verb::Events => {
                 Some(Reply::lines(self.events.iter().filter(|(owner, _)| *owner == project).map(|(_, e)| e.clone())))
