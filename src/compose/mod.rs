@@ -21,7 +21,7 @@ mod usual;
 mod yaml;
 
 pub use docker::{config_folder, is_installed, is_program_on_path};
-pub use model::{Dependency, Port, Service, Stack};
+pub use model::{Dependency, Port, Service, Stack, VolumeConfig};
 pub use usual::{is_usual_environment, read};
 
 /// The service that `--no-traefik` leaves out.

@@ -1,6 +1,7 @@
 //! The stack as Compose understands it: what `config --format json` answers.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
@@ -17,6 +18,46 @@ pub struct Stack {
     pub project: ProjectName,
     /// The active services by name.
     pub services: BTreeMap<String, Service>,
+    /// The volumes that Compose makes for it, by the engine's name.
+    pub volumes: BTreeMap<String, VolumeConfig>,
+}
+
+/// How a volume is configured, in a form that can be compared and tells nothing: options may hold passwords.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct VolumeConfig(u64);
+
+impl VolumeConfig {
+    /// Of a volume with this driver, these options and these labels, as the file or the engine names them. Compose's own labels do not
+    /// count.
+    pub fn new(
+        driver: Option<&str>,
+        options: Option<&BTreeMap<String, String>>,
+        labels: Option<&BTreeMap<String, String>>,
+    ) -> VolumeConfig {
+        let mut hasher = DefaultHasher::new();
+        driver.filter(|driver| !driver.is_empty()).unwrap_or("local").hash(&mut hasher);
+        options.into_iter().flatten().for_each(|option| option.hash(&mut hasher));
+        "labels".hash(&mut hasher);
+        let labels = labels.into_iter().flatten().filter(|(label, _)| !label.starts_with("com.docker.compose."));
+        labels.for_each(|label| label.hash(&mut hasher));
+        VolumeConfig(hasher.finish())
+    }
+}
+
+#[derive(Deserialize)]
+struct Volume {
+    name: Option<String>,
+    driver: Option<String>,
+    driver_opts: Option<BTreeMap<String, String>>,
+    labels: Option<BTreeMap<String, String>>,
+    #[serde(default)]
+    external: bool,
+}
+
+impl Volume {
+    fn config(&self) -> VolumeConfig {
+        VolumeConfig::new(self.driver.as_deref(), self.driver_opts.as_ref(), self.labels.as_ref())
+    }
 }
 
 /// What matters to us of one service.
@@ -115,10 +156,9 @@ impl Service {
         (image, self.build.is_some())
     }
 
-    /// The ports that it publishes. None for one that has the host's network: it uses what it wants, and the engine publishes
-    /// nothing.
+    /// The ports that it publishes. None for one that has the host's network or none: the engine publishes nothing of it.
     pub fn ports(&self) -> &[Port] {
-        if self.network_mode.as_deref() == Some("host") { &[] } else { &self.ports }
+        if matches!(self.network_mode.as_deref(), Some("host" | "none")) { &[] } else { &self.ports }
     }
 
     /// The URL under which it can be reached by name, through the service `traefik`.
@@ -154,6 +194,8 @@ impl Stack {
             name: String,
             #[serde(default)]
             services: BTreeMap<String, Service>,
+            #[serde(default)]
+            volumes: BTreeMap<String, Volume>,
         }
         let model: Model = serde_json::from_slice(json)
             .map_err(|error| anyhow!("line {}, column {}", error.line(), error.column()))
@@ -161,6 +203,12 @@ impl Stack {
         Ok(Stack {
             project: ProjectName::new(&model.name).map_err(|rule| anyhow!("`{}`: {rule}", model.name))?,
             services: model.services,
+            volumes: model
+                .volumes
+                .into_values()
+                .filter(|volume| !volume.external)
+                .filter_map(|volume| Some((volume.name.clone()?, volume.config())))
+                .collect(),
         })
     }
 
@@ -273,6 +321,22 @@ mod tests {
         let stack = Stack::parse(json).unwrap();
         assert_eq!(stack.with_dependencies(["web"]), BTreeSet::from(["web", "db", "init"]));
         assert!(stack.is_one_shot("init") && !stack.is_one_shot("db"));
+    }
+
+    #[test]
+    fn a_volume_is_configured_by_driver_options_and_labels() {
+        let json = br#"{"name": "x", "volumes": {
+            "a": {"name": "x_a"}, "b": {"name": "x_b", "driver": "local", "labels": {"k": "v"}},
+            "c": {"name": "x_c", "driver_opts": {"type": "tmpfs"}}, "d": {"name": "other", "external": true}}}"#;
+        let volumes = Stack::parse(json).unwrap().volumes;
+        assert_eq!(volumes.keys().collect::<Vec<_>>(), ["x_a", "x_b", "x_c"]);
+        let map = |key: &str, value: &str| BTreeMap::from([(key.to_string(), value.to_string())]);
+        let (options, compose) = (map("type", "tmpfs"), map("com.docker.compose.project", "x"));
+        assert_eq!(volumes["x_a"], VolumeConfig::new(Some("local"), None, Some(&compose)));
+        assert_eq!(volumes["x_b"], VolumeConfig::new(None, None, Some(&map("k", "v"))));
+        assert_eq!(volumes["x_c"], VolumeConfig::new(Some(""), Some(&options), None));
+        assert_ne!(volumes["x_a"], volumes["x_b"]);
+        assert_ne!(volumes["x_a"], volumes["x_c"]);
     }
 
     #[test]

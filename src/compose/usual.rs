@@ -50,7 +50,7 @@ pub fn read(text: &str, dev_dir: &Path, name: NameChoice<'_>) -> Option<Stack> {
         (NameChoice::Default(_), Some(name)) => ProjectName::new(name.as_str()?).ok()?,
         (NameChoice::Default(default), None) => default.clone(),
     };
-    Some(Stack { project: name, services })
+    Some(Stack { project: name, services, volumes: BTreeMap::new() })
 }
 
 struct Model<'a> {

@@ -25,6 +25,10 @@ pub struct Container {
     pub project: String,
     /// The service that it belongs to.
     pub service: String,
+    /// Whether it is one of `docker compose run`.
+    pub is_one_off: bool,
+    /// The compose files that it was made from, separated by commas; empty if it does not say.
+    pub config_files: String,
     /// The folder of the compose file that it was made from; empty if it does not say.
     pub working_dir: String,
     /// The version of the Compose that made it; empty if it does not say.
@@ -94,6 +98,8 @@ const FORMAT: &str = concat!(
     r#"{"Id":{{json .ID}},"Names":[{{json .Names}}],"State":{{json .State}},"Labels":{"#,
     r#""com.docker.compose.project":{{json (.Label "com.docker.compose.project")}},"#,
     r#""com.docker.compose.service":{{json (.Label "com.docker.compose.service")}},"#,
+    r#""com.docker.compose.oneoff":{{json (.Label "com.docker.compose.oneoff")}},"#,
+    r#""com.docker.compose.project.config_files":{{json (.Label "com.docker.compose.project.config_files")}},"#,
     r#""com.docker.compose.project.working_dir":{{json (.Label "com.docker.compose.project.working_dir")}},"#,
     r#""com.docker.compose.version":{{json (.Label "com.docker.compose.version")}}},"Image":{{json .Image}},"#,
     r#""PortsInWords":{{json .Ports}},"MountsInWords":{{json .Mounts}}}"#
@@ -122,6 +128,8 @@ impl From<Listed> for Container {
             state,
             project: label("project"),
             service: label("service"),
+            is_one_off: label("oneoff") == "True",
+            config_files: label("project.config_files"),
             working_dir: label("project.working_dir"),
             made_by: label("version"),
             image,

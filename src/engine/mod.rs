@@ -40,7 +40,7 @@ pub use list::{Container, compose_containers, containers, running_containers};
 pub use remains::{Network, Remains, look_into_networks, remains};
 pub use volumes::{
     Kept, anonymous_volumes, containers_for_teardown, kept, removal, remove_anonymous, remove_unused,
-    unused_anonymous_volumes,
+    unused_anonymous_volumes, volume_configs,
 };
 
 const PROJECT_LABEL: &str = "label=com.docker.compose.project";

@@ -6,7 +6,7 @@ use serde::Deserialize;
 
 use super::list::{Container, containers, containers_directly, containers_with};
 use super::{Remains, api, ask, docker, of_project};
-use crate::compose::{Images, ProjectName, Volumes};
+use crate::compose::{Images, ProjectName, VolumeConfig, Volumes};
 use crate::exit::Failure;
 use crate::process::Executor;
 use crate::sorted;
@@ -27,6 +27,8 @@ pub(super) fn looks_anonymous(name: &str) -> bool {
 struct Volume {
     name: String,
     labels: Option<Labels>,
+    driver: Option<String>,
+    options: Option<BTreeMap<String, String>>,
 }
 
 #[derive(Deserialize)]
@@ -226,6 +228,38 @@ pub fn unused_anonymous_volumes(executor: &dyn Executor) -> Result<Vec<String>, 
     let anonymous: BTreeSet<String> = sorted::collect(anonymous);
     let used = used(executor, &anonymous)?;
     Ok(anonymous.into_iter().filter(|name| !used.contains(name)).collect())
+}
+
+/// How the named volumes of a project are configured, by name.
+///
+/// # Errors
+/// [`crate::exit::Code::EngineUnavailable`] if the engine does not answer.
+pub fn volume_configs(
+    executor: &dyn Executor,
+    project: &ProjectName,
+) -> Result<BTreeMap<String, VolumeConfig>, Failure> {
+    let label = of_project(project);
+    let questions = [api::volumes_of(&label)];
+    let volumes: Vec<Answer> = match api::ask_directly(executor, &questions) {
+        Some(volumes) => volumes,
+        None => {
+            let names = ask::<Volume>(executor, &docker(&["volume", "ls", "--filter", &label, "--format", FORMAT]))?;
+            let names: Vec<&str> = names.iter().map(|volume| volume.name.as_str()).collect();
+            if names.is_empty() {
+                return Ok(BTreeMap::new());
+            }
+            let inspect = ["volume", "inspect", "--format", "{{json .}}"];
+            ask(executor, &docker(&[&inspect[..], &names].concat()))?
+        }
+    };
+    let config = |volume: &Volume| {
+        let labels = match &volume.labels {
+            Some(Labels::Engines(labels)) => Some(labels),
+            _ => None,
+        };
+        VolumeConfig::new(volume.driver.as_deref(), volume.options.as_ref(), labels)
+    };
+    Ok(volumes.into_iter().flat_map(Answer::volumes).map(|volume| (volume.name.clone(), config(&volume))).collect())
 }
 
 /// The commands that remove these things, by kind, as one line for a POSIX shell.

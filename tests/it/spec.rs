@@ -128,6 +128,10 @@ impl Executor for Recorder {
                 r#"{"Id":"0123456789ab","Names":["hello-web-1"],"State":"running","Labels":{}}"#
             }
             volumes if volumes.contains("volume ls") && volumes.contains("Labels") => VOLUME,
+            volumes if volumes.contains("volume ls --filter label=") && volumes.contains("Labels") => {
+                r#"{"Name":"hello_data","Labels":""}"#
+            }
+            volume if volume.contains("volume inspect") => r#"{"Name":"hello_data","Labels":{}}"#,
             ids if ids.contains("image ls") => "0123456789ab\n",
             image if image.contains("{{json .Image}}'") => "\"sha256:0123\"",
             time if time.contains("SystemTime") => r#"{"SystemTime":"2026-01-02T03:04:05Z"}"#,
@@ -192,6 +196,7 @@ fn every_command_line_of_the_spec_is_what_the_program_builds() {
     engine::anonymous_volumes(&engine, &[mounting]);
     engine::remove_anonymous(&engine, engine::Remains::default(), &BTreeSet::from([volume])).unwrap();
     engine::unused_anonymous_volumes(&engine).unwrap();
+    engine::volume_configs(&engine, &name).unwrap();
     engine::signals(&engine, &name, Duration::from_secs(60)).unwrap();
     let networks = vec![engine::Network { name: "hello_default".to_string(), used_by: Vec::new() }];
     engine::look_into_networks(&engine, engine::Remains { networks, ..Default::default() });

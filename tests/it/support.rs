@@ -809,6 +809,8 @@ pub struct Container {
     pub error: String,
     /// As `docker ps` shows them.
     pub ports: String,
+    pub is_one_off: bool,
+    pub config_files: String,
     pub working_dir: String,
     /// The version of the Compose that made it.
     pub made_by: &'static str,
@@ -906,6 +908,8 @@ impl World {
             restarts: 0,
             error: String::new(),
             ports: String::new(),
+            is_one_off: false,
+            config_files: root.join(".stagecraft/dev/compose.yaml").display().to_string(),
             working_dir: root.join(".stagecraft/dev").display().to_string(),
             made_by: self.compose,
             stuck: false,
@@ -1079,6 +1083,8 @@ impl World {
                     "Labels": {
                         "com.docker.compose.project": c.project,
                         "com.docker.compose.service": c.service,
+                        "com.docker.compose.oneoff": if c.is_one_off { "True" } else { "False" },
+                        "com.docker.compose.project.config_files": c.config_files,
                         "com.docker.compose.project.working_dir": c.working_dir,
                         "com.docker.compose.version": c.made_by,
                     },
