@@ -124,9 +124,14 @@ impl Workspace {
                     .or_else(|_| Workspace::from_dev_dir(cwd, manifest_path).ok_or(rejected)),
             })
             .map_err(|error| {
-                Code::NothingToRun
-                    .because(error)
-                    .help("run this inside a Cargo workspace, or point to one with `--manifest-path`")
+                let is_missing =
+                    ["could not find `Cargo.toml`", "manifest path"].map(|words| error.to_string().contains(words));
+                let failure = Code::NothingToRun.because(error);
+                match is_missing.contains(&true) {
+                    true => failure.help("run this inside a Cargo workspace, or point to one with `--manifest-path`"),
+                    // Cargo has said what is wrong with the one that is there.
+                    false => failure,
+                }
             })
     }
 
@@ -239,15 +244,44 @@ impl Workspace {
         let other = ["compose.yml", "docker-compose.yaml", "docker-compose.yml"]
             .into_iter()
             .find(|name| self.dev_dir().join(name).is_file());
-        Err(match other {
-            Some(other) => missing.help(format!("rename {DEV_DIR}/{other} to compose.yaml")),
-            None if self.describes_a_stack() => missing.help("`cargo stagecraft dev files` makes it from Cargo.toml"),
-            None => missing.help(format!(
+        Err(match (other, self.compose_file_of_the_root(), self.workspace_above()) {
+            (Some(other), ..) => missing.help(format!("rename {DEV_DIR}/{other} to compose.yaml")),
+            _ if self.describes_a_stack() => missing.help("`cargo stagecraft dev files` makes it from Cargo.toml"),
+            (None, Some(name), _) => missing.help(format!(
+                "to use {name} of the workspace, write this one line to {COMPOSE_FILE}:\n\
+                 include: [{{path: ../../{name}, project_directory: ../..}}]"
+            )),
+            (None, None, Some(manifest)) => missing.help(format!(
+                "this is a workspace of its own; the one above it has a dev stack: `--manifest-path {}`",
+                manifest.display()
+            )),
+            (None, None, None) => missing.help(format!(
                 "describe the dev stack in {COMPOSE_FILE}, or let `cargo stagecraft init` begin one in Cargo.toml"
             )),
         })
     }
+
+    /// The name of the compose file in the workspace root that `docker compose` would take there, if there is one.
+    fn compose_file_of_the_root(&self) -> Option<&'static str> {
+        COMPOSE_FILES_OF_A_FOLDER.into_iter().find(|name| self.root.join(name).is_file())
+    }
+
+    /// The Cargo.toml of the nearest folder above this workspace that has a dev stack.
+    fn workspace_above(&self) -> Option<PathBuf> {
+        let describes =
+            |manifest: &Path| fs::read_to_string(manifest).is_ok_and(|text| text.contains("metadata.stagecraft"));
+        let mut manifests = self.root.ancestors().skip(1).map(|folder| folder.join("Cargo.toml"));
+        manifests.find(|manifest| {
+            let has_file = manifest.parent().is_some_and(|folder| folder.join(COMPOSE_FILE).is_file());
+            manifest.is_file() && (has_file || describes(manifest))
+        })
+    }
 }
+
+/// The compose files that `docker compose` looks for in a folder, in its order
+/// (<https://docs.docker.com/compose/intro/compose-application-model/#the-compose-file>).
+const COMPOSE_FILES_OF_A_FOLDER: [&str; 4] =
+    ["compose.yaml", "compose.yml", "docker-compose.yml", "docker-compose.yaml"];
 
 /// What a manifest says of the dev stack, and what else it says to us.
 fn ours(metadata: &Value) -> (Value, Value) {
@@ -299,6 +333,30 @@ mod tests {
         assert_eq!(failure.next_step(), Some("rename .stagecraft/dev/docker-compose.yml to compose.yaml"));
         fs::write(workspace.dev_dir().join("compose.yaml"), "").unwrap();
         workspace.require_compose_file().unwrap();
+    }
+
+    #[test]
+    fn a_missing_compose_file_leads_to_that_of_the_root_and_to_the_workspace_above() {
+        let (temp, above) = dev_dir();
+        fs::write(temp.path().join("Cargo.toml"), "[workspace]\n").unwrap();
+        fs::write(above.dev_dir().join("compose.yaml"), "").unwrap();
+        fs::create_dir(temp.path().join("fuzz")).unwrap();
+        let fuzz = Workspace::at(temp.path().join("fuzz"));
+        let help = || fuzz.require_compose_file().unwrap_err().next_step().unwrap().to_string();
+        let manifest = temp.path().join("Cargo.toml").display().to_string();
+        assert!(
+            help().ends_with(&format!("the one above it has a dev stack: `--manifest-path {manifest}`")),
+            "{}",
+            help()
+        );
+        fs::write(fuzz.root().join("docker-compose.yml"), "").unwrap();
+        assert!(
+            help().ends_with("\ninclude: [{path: ../../docker-compose.yml, project_directory: ../..}]"),
+            "{}",
+            help()
+        );
+        fs::write(fuzz.root().join("compose.yaml"), "").unwrap();
+        assert!(help().starts_with("to use compose.yaml of the workspace"), "{}", help());
     }
 
     #[test]

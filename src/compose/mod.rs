@@ -171,14 +171,21 @@ pub fn config(workspace: &Workspace, name: NameChoice<'_>, services: &[&str]) ->
     })
 }
 
-/// The question for the project's name alone, where the file is not there yet: what its `.env` says overrides `name`.
+/// The question how Compose understands a file that is not there yet, whose text comes in on standard input. Without a `name` the text
+/// has one.
 ///
 /// # Errors
 /// If our own working directory is gone.
-pub fn name(workspace: &Workspace, name: &ProjectName) -> anyhow::Result<Invocation> {
+pub fn config_of(workspace: &Workspace, name: Option<NameChoice<'_>>, text: &str) -> anyhow::Result<Invocation> {
     let sh = shell_in(workspace.root())?;
     let config = cmd!(sh, "docker compose --project-directory {DEV_DIR} -f - config --format json");
-    Ok(Invocation::from(config).stdin(format!("name: \"{name}\"")))
+    Ok(match name {
+        Some(NameChoice::Given(name)) => {
+            Invocation::from(config.env(PROJECT_NAME, name.as_str())).stdin(text.to_string())
+        }
+        Some(NameChoice::Default(name)) => Invocation::from(config).stdin(format!("name: \"{name}\"\n{text}")),
+        None => Invocation::from(config).stdin(text.to_string()),
+    })
 }
 
 /// The question which Compose is installed; its answer begins with the version.

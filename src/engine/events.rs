@@ -1,7 +1,7 @@
 //! What happens to a project's containers, as `docker events` tells it.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::time::Instant;
 
 use anyhow::anyhow;
 use jiff::Timestamp;
@@ -133,8 +133,7 @@ pub fn now(executor: &dyn Executor) -> Result<Timestamp, Failure> {
     answer.ok_or_else(|| Code::EngineUnavailable.because(anyhow!("the engine's time cannot be read")))
 }
 
-/// The signals that each of the project's containers was sent through the engine in the time that has `passed`, by id, since its
-/// last start.
+/// The signals that each of the project's containers was sent through the engine since this moment of ours and its last start, by id.
 ///
 /// A process that ends by itself makes no `kill` event, so this tells "stopped from elsewhere" from "crashed". The
 /// engine remembers its last few hundred events only; the ones in question are a second old.
@@ -144,10 +143,10 @@ pub fn now(executor: &dyn Executor) -> Result<Timestamp, Failure> {
 pub fn signals(
     executor: &dyn Executor,
     project: &ProjectName,
-    passed: Duration,
+    began: Instant,
 ) -> Result<BTreeMap<String, Vec<Signal>>, Failure> {
     let until = now(executor)?;
-    let began = until.saturating_sub(passed).unwrap_or(Timestamp::UNIX_EPOCH);
+    let began = until.saturating_sub(began.elapsed()).unwrap_or(Timestamp::UNIX_EPOCH);
     let (project, until) = (of_project(project), until.to_string());
     let filters = ["--filter", "event=kill", "--filter", "event=start", "--filter", &project];
     let question =
@@ -167,6 +166,7 @@ pub fn signals(
 mod tests {
     use std::io;
     use std::process::Output;
+    use std::time::Duration;
 
     use super::super::fake::{Says, project};
     use super::*;
@@ -182,7 +182,7 @@ mod tests {
                 "info" => r#"{"SystemTime":"2001-09-09T01:46:50.000001+00:00"}"#,
                 _ => {
                     assert_eq!(words[2..5], ["1", "--until", "2001-09-09T01:46:50.000001Z"]);
-                    r#"{"action":"kill","id":"old","signal":"9","time":999999999999999999}
+                    r#"{"action":"kill","id":"old","signal":"9","time":999999980000000000}
                     {"action":"start","id":"a","time":1000000000000001000} {"action":"kill","id":"a","signal":"15","time":1000000000000001001}
                     {"action":"start","id":"a","time":1000000000000001002} {"action":"kill","id":"b","signal":"1","time":1000000000000001003}
                     {"action":"kill","id":"b","signal":"9","time":1000000000000001004} {"action":"start","id":"c","time":1000000000000001005}"#
@@ -198,7 +198,7 @@ mod tests {
 
     #[test]
     fn only_signals_since_the_last_start_count_and_the_engines_clock_decides() {
-        let signals = signals(&Behind, &project(), Duration::from_secs(10)).unwrap();
+        let signals = signals(&Behind, &project(), Instant::now() - Duration::from_secs(10)).unwrap();
         assert_eq!(signals, BTreeMap::from([("b".to_string(), vec![Signal(1), Signal(9)])]));
     }
 

@@ -3,9 +3,10 @@
 //! Compose's own word is not enough here: its `down` says 0 with containers still running (a service behind a profile,
 //! an orphan), and its `up -d` says 0 when they have crashed; so what is there is asked of the engine itself.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context, anyhow};
@@ -65,24 +66,33 @@ pub fn projects_of(executor: &dyn Executor, dev_dir: &Path) -> Result<Vec<Projec
     Ok(projects)
 }
 
-/// The checkout that the project's containers belong to, if it is another than `dev_dir`.
+/// The first of the project's containers that is not made from the compose file in `dev_dir`.
 ///
 /// Folders are compared through symlinks. One that is gone no longer counts, so that a moved workspace takes its stack
 /// over. Containers that do not say where they come from are not ours either.
-pub fn other_checkout(containers: &[Container], dev_dir: &Path) -> Option<PathBuf> {
+pub fn made_elsewhere<'a>(containers: &'a [Container], dev_dir: &Path) -> Option<&'a Container> {
     let ours = fs::canonicalize(dev_dir).ok();
-    containers.iter().find_map(|container| {
+    containers.iter().find(|container| {
         let theirs = Path::new(&container.working_dir);
-        if theirs.as_os_str().is_empty() {
-            return Some(theirs.to_owned());
-        }
         match fs::canonicalize(theirs) {
-            Ok(theirs) => (Some(&theirs) != ours.as_ref()).then_some(theirs),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            _ if theirs.as_os_str().is_empty() => true,
+            Ok(theirs) => Some(&theirs) != ours.as_ref(),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => false,
             // It is there, we just may not look: somebody else's.
-            Err(_) => (Some(theirs) != ours.as_deref()).then(|| theirs.to_owned()),
+            Err(_) => Some(theirs) != ours.as_deref(),
         }
     })
+}
+
+/// The projects with a container that runs and was made from the compose file in `dev_dir`, by name.
+pub fn running_projects_of(containers: &[Container], dev_dir: &Path) -> BTreeSet<String> {
+    let canonical = fs::canonicalize(dev_dir).ok();
+    let is_ours = |container: &&Container| {
+        let theirs = Path::new(&container.working_dir);
+        theirs == dev_dir || canonical.is_some() && fs::canonicalize(theirs).ok() == canonical
+    };
+    let running = containers.iter().filter(|container| container.is_up() && !container.project.is_empty());
+    running.filter(is_ours).map(|container| container.project.clone()).collect()
 }
 
 /// That docker could not be started, as a failure with its exit code.
@@ -186,13 +196,22 @@ mod tests {
         fs::create_dir_all(&theirs).unwrap();
         std::os::unix::fs::symlink(&ours, &link).unwrap();
         let made_in = |name: &str, folder: &Path| container(name, folder.to_str().unwrap());
-        let other = |folder: &Path| other_checkout(&[made_in("c", &ours), made_in("d", folder)], &ours);
+        let other = |folder: &Path| {
+            let containers = [made_in("c", &ours), made_in("d", folder)];
+            made_elsewhere(&containers, &ours).map(|container| container.name.clone())
+        };
         assert_eq!(other(&ours), None);
         assert_eq!(other(&link), None);
         assert_eq!(other(&temp.path().join("gone")), None);
-        assert_eq!(other(&theirs), Some(fs::canonicalize(&theirs).unwrap()));
-        assert_eq!(other(Path::new("")), Some(PathBuf::new()));
-        assert_eq!(other_checkout(&[], &ours), None);
+        assert_eq!(other(&theirs).as_deref(), Some("d"));
+        assert_eq!(other(Path::new("")).as_deref(), Some("d"));
+        assert_eq!(made_elsewhere(&[], &ours), None);
+        let mut elsewhere = [made_in("c", &link), made_in("d", &theirs), made_in("e", &ours)];
+        for (container, project) in elsewhere.iter_mut().zip(["one", "two", "three"]) {
+            container.project = project.to_string();
+        }
+        elsewhere[2].state = "exited".to_string();
+        assert_eq!(running_projects_of(&elsewhere, &ours), BTreeSet::from(["one".to_string()]));
     }
 
     #[test]

@@ -1,6 +1,5 @@
 //! `dev`: starts the workspace's dev stack.
 
-use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::panic::resume_unwind;
 use std::thread;
@@ -8,13 +7,13 @@ use std::thread;
 use anyhow::{Context as _, anyhow};
 
 use super::files::DevFiles;
-use super::{Context, Selection, own_containers, project_name, resolve, resolve_services, take_lock};
-use crate::compose::{Attach, Images, Reach, Stack, TRAEFIK, Traefik, Volumes};
+use super::{Context, Selection, own_containers, resolve, resolve_services, resolve_text, take_lock};
+use crate::compose::{Attach, Compose, Images, Reach, Stack, TRAEFIK, Traefik, Volumes};
 use crate::engine::{self, Container, Endpoint};
 use crate::exit::Code;
 use crate::message::Message;
 use crate::ports::{self, Kept, Taken};
-use crate::process::{Expected, Logger, OnEnd, Options, Runner, Teardown, UpArgs, waiting_for_others};
+use crate::process::{Expected, Logger, OnEnd, Options, ProjectLock, Runner, Teardown, UpArgs, waiting_for_others};
 use crate::settings::Settings;
 use crate::workspace::{BrokenMember, COMPOSE_FILE, DEV_DIR, Workspace};
 
@@ -69,6 +68,13 @@ pub fn dev(options: &DevOptions, cx: &Context<'_>) -> anyhow::Result<Code> {
     let traefik = traefik_of(options, settings, cx, stack.has(TRAEFIK));
     stack.leave_out(traefik);
     let expected = Expected::new(&stack, traefik, &options.args);
+    warn_of_moved_mounts(cx, &workspace, &stack);
+    let compose = cx.compose(&workspace, stack.project.clone())?;
+    let runner = Runner::new(cx.executor.clone(), cx.shell, cx.hook, cx.arm);
+    // What is followed only is not built.
+    if options.attach == Attach::Foreground && is_run_by_another(cx, &workspace, &stack)? {
+        return follow(cx, &runner, &compose);
+    }
     let binaries =
         match files.build(cx, &workspace, target.as_deref(), &|service| is_started(&stack, &expected, service))? {
             Ok(binaries) => binaries,
@@ -77,8 +83,6 @@ pub fn dev(options: &DevOptions, cx: &Context<'_>) -> anyhow::Result<Code> {
                 return Ok(Code::Interrupted(interrupt.number()));
             }
         };
-    let compose = cx.compose(&workspace, stack.project.clone())?;
-    let runner = Runner::new(cx.executor.clone(), cx.shell, cx.hook, cx.arm);
     let mut lock = take_lock(cx, &stack.project);
     let before = loop {
         let before = own_containers(cx, &workspace, &stack.project)?;
@@ -91,7 +95,7 @@ pub fn dev(options: &DevOptions, cx: &Context<'_>) -> anyhow::Result<Code> {
             (true, ..) => break before,
             (false, true, Attach::Foreground) => {
                 drop(lock);
-                return Ok(runner.follow(&compose, cx.shell.verbosity())?.code());
+                return follow(cx, &runner, &compose);
             }
             (false, true, Attach::Detached) => {
                 cx.shell.note("another run is attached to the stack, and takes it down when it ends");
@@ -132,6 +136,36 @@ pub fn dev(options: &DevOptions, cx: &Context<'_>) -> anyhow::Result<Code> {
         engine::remove_replaced_images(cx.executor.as_ref(), &stack.project);
     }
     Ok(outcome.code())
+}
+
+/// Whether another run is attached to the stack, which is up. Asked without waiting for anybody: it is asked again under the lock.
+fn is_run_by_another(cx: &Context<'_>, workspace: &Workspace, stack: &Stack) -> anyhow::Result<bool> {
+    if !ProjectLock::open(stack.project.as_str()).is_ok_and(|lock| lock.is_owned_by_another()) {
+        return Ok(false);
+    }
+    Ok(own_containers(cx, workspace, &stack.project)?.iter().any(Container::is_up))
+}
+
+fn follow(cx: &Context<'_>, runner: &Runner<'_>, compose: &Compose) -> anyhow::Result<Code> {
+    cx.shell.note("following does not apply changes; `cargo stagecraft dev --detach` does");
+    Ok(runner.follow(compose, cx.shell.verbosity())?.code())
+}
+
+/// Warns of mounts from below the dev dir that the engine would make an empty folder for, where the same path exists from the
+/// workspace root: the file was copied from there, and its paths mean something else now.
+fn warn_of_moved_mounts(cx: &Context<'_>, workspace: &Workspace, stack: &Stack) {
+    for (name, service) in &stack.services {
+        for source in service.bind_sources() {
+            let Ok(path) = source.strip_prefix(workspace.dev_dir()) else { continue };
+            if !source.exists() && workspace.root().join(path).exists() {
+                let (path, up) = (path.display(), "../..");
+                cx.shell.warn(&format!(
+                    "{name} mounts {DEV_DIR}/{path}, which does not exist; {path} of the workspace does"
+                ));
+                cx.shell.help(&format!("paths in {COMPOSE_FILE} are relative to {DEV_DIR}: use {up}/{path}"));
+            }
+        }
+    }
 }
 
 /// The stack of the start: where the user's arguments name a service that the stack lacks (one behind a profile, which naming it
@@ -175,10 +209,9 @@ fn dry_run(
 ) -> anyhow::Result<Code> {
     files.tell(cx, false);
     let stack = match &files.topology {
-        // What is not there yet cannot be resolved.
+        // What is not there yet.
         Some(topology) if !files.compose_file_is_current() => {
-            let project = project_name(cx, workspace, &options.selection, topology.project_name.as_ref())?;
-            Stack { project, services: topology.services_by_default(), volumes: BTreeMap::new() }
+            resolve_text(cx, workspace, &options.selection, topology, files.compose_file())?
         }
         _ => with_named_services(options, cx, workspace, resolve(cx, workspace, &options.selection)?)?,
     };

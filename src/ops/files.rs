@@ -88,6 +88,15 @@ impl DevFiles {
         !self.changes.iter().any(|change| change.path == "compose.yaml")
     }
 
+    /// The compose file that is to be written; empty if it is what it should be.
+    pub(super) fn compose_file(&self) -> &str {
+        let change = self.changes.iter().find(|change| change.path == "compose.yaml");
+        match change.map(|change| &change.kind) {
+            Some(Kind::Write(text)) => text,
+            Some(Kind::Remove) | None => "",
+        }
+    }
+
     /// Does what is to be done, and says so.
     pub(super) fn write(&self, cx: &Context<'_>, workspace: &Workspace) -> anyhow::Result<()> {
         self.tell(cx, true);

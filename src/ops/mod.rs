@@ -39,6 +39,7 @@ pub use man::{ManOptions, PAGES, man, show};
 pub use status::{StatusOptions, status};
 
 use crate::compose::{self, Compose, NameChoice, ProjectName, Reach, Stack};
+use crate::devfile::Topology;
 use crate::engine::{self, Container};
 use crate::exit::{Code, Failure};
 use crate::process::{Arm, Executor, Hook, Logger, ProjectLock, SETTLE, waiting_for_others};
@@ -155,28 +156,31 @@ fn name_choice<'a>(
     }
 }
 
-/// The project's name where there is no compose file yet that Compose could be asked about; `given` is what that will say.
+/// The stack of a compose file that Cargo.toml describes and that is not there yet, as Compose understands it.
 ///
 /// # Errors
-/// [`Code::NothingToRun`] if nothing makes a name, [`Code::EngineUnavailable`] if there is no Compose v2.
-fn project_name(
+/// [`Code::NothingToRun`] if it is not valid, or nothing makes a name; [`Code::EngineUnavailable`] if there is no Compose v2.
+fn resolve_text(
     cx: &Context<'_>,
     workspace: &Workspace,
     selection: &Selection,
-    given: Option<&ProjectName>,
-) -> anyhow::Result<ProjectName> {
-    let default = given.cloned().or_else(|| default_name(workspace));
-    let name = match name_choice(workspace, selection, default.as_ref())? {
-        NameChoice::Given(name) => return Ok(name.clone()),
-        NameChoice::Default(name) => name,
+    topology: &Topology,
+    text: &str,
+) -> anyhow::Result<Stack> {
+    let default = default_name(workspace);
+    let name = match (&topology.project_name, &selection.project_name) {
+        (Some(_), None) => None,
+        _ => Some(name_choice(workspace, selection, default.as_ref())?),
     };
-    let output = cx.executor.output(&compose::name(workspace, name)?).map_err(engine::no_docker)?;
+    let config = compose::config_of(workspace, name, text)?;
+    let output = cx.executor.output(&config).map_err(engine::no_docker)?;
     if !output.status.success() {
         require_compose(cx, workspace)?;
         let words = String::from_utf8_lossy(&output.stderr).trim().to_string();
-        return Err(Code::NothingToRun.because(anyhow!("{words}").context("the project has no valid name")).into());
+        let error = anyhow!("{words}").context(format!("{COMPOSE_FILE}, as Cargo.toml describes it, is not valid"));
+        return Err(Code::NothingToRun.because(error).into());
     }
-    Ok(Stack::parse(&output.stdout).map_err(|error| Code::NothingToRun.because(error))?.project)
+    Stack::parse(&output.stdout).map_err(|error| Code::NothingToRun.because(error).into())
 }
 
 /// The project that is meant, and how it is to be spoken of.
@@ -276,25 +280,46 @@ fn take_lock(cx: &Context<'_>, project: &ProjectName) -> ProjectLock {
     })
 }
 
-/// What exists of the project on the engine, provided that it is this checkout's.
+/// What exists of the project on the engine, provided that it is this checkout's. Warns of what this checkout runs besides: a start
+/// under another name, which this one is not about.
 ///
 /// # Errors
 /// [`Code::NothingToRun`] if the containers belong to another checkout, [`Code::EngineUnavailable`] if the engine does
 /// not answer.
 fn own_containers(cx: &Context<'_>, workspace: &Workspace, project: &ProjectName) -> Result<Vec<Container>, Failure> {
-    let containers = engine::containers(cx.executor.as_ref(), project)?;
+    // One question for both.
+    let all = engine::compose_containers(cx.executor.as_ref())?;
+    for other in engine::running_projects_of(&all, &workspace.dev_dir()) {
+        if other != project.as_str() {
+            let command = format!("cargo stagecraft dev down --project-name {other}");
+            cx.shell.warn(&format!("this checkout also runs {other}, which `{command}` takes down"));
+        }
+    }
+    let containers: Vec<Container> = all.into_iter().filter(|it| it.project == project.as_str()).collect();
     require_own(&containers, workspace, project)?;
     Ok(containers)
 }
 
-/// That none of the project's containers is another checkout's.
+/// That each of the project's containers is made from this checkout's compose file.
 fn require_own(containers: &[Container], workspace: &Workspace, project: &ProjectName) -> Result<(), Failure> {
-    let Some(theirs) = engine::other_checkout(containers, &workspace.dev_dir()) else {
+    let Some(container) = engine::made_elsewhere(containers, &workspace.dev_dir()) else {
         return Ok(());
     };
-    let checkout = match theirs.to_str() {
-        Some("") => "something that is no compose file".to_string(),
-        _ => checkout_of(&theirs).display().to_string(),
+    let theirs = Path::new(&container.working_dir);
+    let is_root =
+        theirs.canonicalize().is_ok_and(|theirs| workspace.root().canonicalize().is_ok_and(|it| it == theirs));
+    if is_root {
+        let files = container.config_files.split(',').filter_map(|file| Path::new(file).file_name());
+        let files: Vec<_> = files.map(|file| file.to_string_lossy()).collect();
+        let error = anyhow!("project `{project}` is already started from this workspace's own {}", files.join(", "));
+        let help = format!(
+            "take that down with `docker compose -p {project} down`, or choose another name with `--project-name`"
+        );
+        return Err(Code::NothingToRun.because(error).help(help));
+    }
+    let checkout = match container.working_dir.as_str() {
+        "" => "something that is no compose file".to_string(),
+        _ => checkout_of(&theirs.canonicalize().unwrap_or(theirs.to_owned())).display().to_string(),
     };
     let error = anyhow!("project `{project}` already has containers of another checkout: {checkout}");
     let help = "choose another name with `--project-name`, or take that stack down first";

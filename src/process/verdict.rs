@@ -113,7 +113,7 @@ impl Question {
             verdict.stopped_elsewhere = verdict.findings.is_empty() && !self.expected.is_empty();
             return Ok(());
         }
-        let signals = engine::signals(executor, &self.stack.project, self.began.elapsed())?;
+        let signals = engine::signals(executor, &self.stack.project, self.began)?;
         let ends = |id: &str, stop: Signal| signals.get(id).is_some_and(|sent| sent.iter().any(|it| it.ends(stop)));
         let mut stopped = crashed && signals.keys().any(|id| ends(id, Signal::TERM));
         for finding in verdict.findings.iter_mut().filter(|finding| finding.standing == Standing::Failed) {

@@ -17,6 +17,7 @@ use crate::stage::{Stage, compose_in, polite, stack, write};
 on_both_pairs![
     a_new_package_answers,
     an_edit_recreates_its_service_only,
+    a_run_that_follows_builds_nothing,
     unchanged_crates_touch_nothing,
     two_detached_starts_at_once,
     a_failed_build_leaves_a_running_stack_alone,
@@ -268,6 +269,23 @@ fn an_edit_recreates_its_service_only(stage: &Stage) {
     let inspected = stage.engine.try_ask(&["image", "inspect", &replaced]);
     assert!(inspected.is_err(), "the replaced image is still there: {inspected:?}");
     stage.take_down();
+}
+
+/// What is only followed is not built: following would not apply it.
+fn a_run_that_follows_builds_nothing(stage: &Stage) {
+    workspace(stage, "", &[package("api", PUBLISHED)]);
+    let first = stage.tool(&["dev"]).start();
+    first.wait_for("api is ready");
+    stage.events().wait_for("start api;");
+    write(&main_of(stage, "api"), &program("api", "I am another", 8080));
+    let second = stage.tool(&["dev", "--verbose"]).start();
+    second.wait_for("Following ");
+    second.signal(Signal::INT);
+    let ended = second.end().with(130).does_not_say("cargo build").does_not_say("Compiling");
+    ended.says("note: following does not apply changes; `cargo stagecraft dev --detach` does");
+    first.signal(Signal::INT);
+    first.end().with(130);
+    stage.assert_gone();
 }
 
 fn unchanged_crates_touch_nothing(stage: &Stage) {

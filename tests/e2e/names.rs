@@ -16,6 +16,11 @@ on_both_pairs![
     named_in_the_env_file,
     named_in_the_environment,
     dev_only_if_the_file_says_so,
+    another_project_of_this_checkout,
+    started_from_the_file_of_the_root,
+    file_of_the_root_is_included,
+    copied_file,
+    missing_env_file_of_generated_files,
 ];
 
 fn two_workspaces_of_the_same_name(stage: &Stage) {
@@ -159,4 +164,67 @@ fn dev_only_if_the_file_says_so(stage: &Stage) {
     assert!(ended.stdout.contains("COMPOSE_PROJECT_NAME=dev "));
     let ended = stage.tool(&["dev", "--dry-run", "--project-name", "mine"]).run().with(0);
     assert!(ended.stdout.contains("COMPOSE_PROJECT_NAME=mine "));
+}
+
+fn another_project_of_this_checkout(stage: &Stage) {
+    let other = format!("{}-other", stage.project);
+    stage.expect_project(&other);
+    stage.compose(&stack(&[polite("web", &[])]));
+    stage.tool(&["dev", "--detach", "--project-name", &other]).run().with(0);
+    let warning =
+        format!("warning: this checkout also runs {other}, which `cargo stagecraft dev down --project-name {other}`");
+    let down = stage.tool(&["dev", "down"]).run().with(0).says(&warning);
+    down.says(&format!("Finished {} had no containers", stage.project)).does_not_say("Removed");
+    stage.tool(&["dev", "status"]).run().with(3).says(&warning);
+    stage.start_detached().says(&warning);
+    stage.tool(&["dev", "status", "--project-name", &other]).run().says(&format!("also runs {}", stage.project));
+    stage.tool(&["dev", "down", "--project-name", &other]).run().with(0).says("Removed");
+    stage.take_down().does_not_say("warning");
+}
+
+fn started_from_the_file_of_the_root(stage: &Stage) {
+    let text = stack(&[polite("web", &[])]);
+    write(&stage.root().join("docker-compose.yml"), &text);
+    stage.program("docker", &["compose", "-p", &stage.project, "up", "--detach"]).run().with(0);
+    stage.compose(&text);
+    let refused = stage.tool(&["dev", "--detach"]).run().with(3);
+    refused
+        .says(&format!("project `{}` is already started from this workspace's own docker-compose.yml", stage.project));
+    stage.program("docker", &["compose", "-p", &stage.project, "down"]).run().with(0);
+    stage.start_detached();
+    stage.take_down();
+}
+
+/// The line that the error names does what it says.
+fn file_of_the_root_is_included(stage: &Stage) {
+    let web = polite("web", &["volumes: ['./here:/here']", "env_file: [web.env]"]);
+    write(&stage.root().join("docker-compose.yml"), &stack(&[web]));
+    write(&stage.root().join("web.env"), "A=1\n");
+    fs::create_dir(stage.root().join("here")).expect("a folder");
+    let ended =
+        stage.tool(&["dev", "--detach"]).run().with(3).says("to use docker-compose.yml of the workspace, write this");
+    let line = ended.stderr.lines().find(|line| line.trim_start().starts_with("include: ")).expect("a line").trim();
+    stage.compose(&format!("{line}\n"));
+    stage.start_detached();
+    stage.assert_running(&["web"]);
+    assert!(!stage.root().join(".stagecraft/dev/here").exists(), "paths are those of the root");
+    stage.take_down();
+}
+
+fn copied_file(stage: &Stage) {
+    fs::create_dir(stage.root().join("public")).expect("a folder");
+    stage.compose(&stack(&[polite("web", &["volumes: ['./public:/srv', './data:/data']"])]));
+    let ended = stage.start_detached();
+    ended.says("warning: web mounts .stagecraft/dev/public, which does not exist; public of the workspace does");
+    stage.take_down();
+}
+
+fn missing_env_file_of_generated_files(stage: &Stage) {
+    let table =
+        "[workspace.metadata.stagecraft.dev.services.web]\nimage = \"stagecraft-test\"\nenv_file = [\"gone.env\"]\n";
+    write(&stage.root().join("Cargo.toml"), &format!("[workspace]\nmembers = [\"app\"]\nresolver = \"2\"\n{table}"));
+    stage.tool(&["dev", "--dry-run"]).run().with(3).says("gone.env");
+    assert!(!stage.root().join(".stagecraft/dev/compose.yaml").exists(), "nothing is written");
+    write(&stage.root().join("gone.env"), "A=1\n");
+    stage.tool(&["dev", "--dry-run"]).run().with(0);
 }

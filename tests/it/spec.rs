@@ -165,7 +165,7 @@ fn every_command_line_of_the_spec_is_what_the_program_builds() {
         compose::config(&workspace, NameChoice::Default(&name), &[]).unwrap(),
         compose::config(&workspace, NameChoice::Given(&name), &[]).unwrap(),
         compose::config(&workspace, NameChoice::Given(&name), &["web", "debug"]).unwrap(),
-        compose::name(&workspace, &name).unwrap(),
+        compose::config_of(&workspace, Some(NameChoice::Given(&name)), "services: {}").unwrap(),
         compose::version(&workspace).unwrap(),
         down(Reach::File, None),
         down(Reach::File, Some(10)),
@@ -197,7 +197,7 @@ fn every_command_line_of_the_spec_is_what_the_program_builds() {
     engine::remove_anonymous(&engine, engine::Remains::default(), &BTreeSet::from([volume])).unwrap();
     engine::unused_anonymous_volumes(&engine).unwrap();
     engine::volume_configs(&engine, &name).unwrap();
-    engine::signals(&engine, &name, Duration::from_secs(60)).unwrap();
+    engine::signals(&engine, &name, std::time::Instant::now()).unwrap();
     let networks = vec![engine::Network { name: "hello_default".to_string(), used_by: Vec::new() }];
     engine::look_into_networks(&engine, engine::Remains { networks, ..Default::default() });
     engine.output(&engine::happenings(&name, engine::Past::Told)).unwrap();

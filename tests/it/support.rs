@@ -1016,7 +1016,7 @@ impl World {
         }
         match call.verb {
             Verb::Config => {
-                let on_stdin = call.stdin.strip_prefix("name: \"").and_then(|rest| rest.strip_suffix('"'));
+                let on_stdin = call.stdin.strip_prefix("name: \"").and_then(|rest| rest.split('"').next());
                 let name = call.project().or(self.name.clone()).or(on_stdin.map(str::to_owned));
                 let model = json!({ "name": name.unwrap_or("dev".to_string()), "services": self.services });
                 Some(Reply::lines([model]))

@@ -249,7 +249,8 @@ fn a_container_that_has_the_port_is_named_unless_it_is_ours() {
         let root = sandbox.outside().join("elsewhere");
         let root = if project == "shop" { sandbox.root().to_owned() } else { root };
         sandbox.engine.world(|world| {
-            world.add_container(project, "web", "running", &root).ports = format!("127.0.0.1:{port}->80/tcp");
+            let service = if project == "shop" { "api" } else { "web" };
+            world.add_container(project, service, "running", &root).ports = format!("127.0.0.1:{port}->80/tcp");
         });
         let finished = sandbox.run(["dev", "--detach"]).exits(code);
         if code == 1 {

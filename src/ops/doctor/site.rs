@@ -1,13 +1,12 @@
 //! The workspace and its dev stack: what there is of them, and whether they can be understood.
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::Command;
 
 use anyhow::anyhow;
 
 use super::super::files::DevFiles;
-use super::super::{Context, Selection, project_name, resolve};
+use super::super::{Context, Selection, resolve, resolve_text};
 use super::check::Check;
 use crate::cargo;
 use crate::compose::Stack;
@@ -95,11 +94,7 @@ impl Site {
         let (workspace, files) = (self.workspace.as_ref()?, self.files.as_ref().filter(|_| self.has_stack)?);
         let stack = match &files.topology {
             Some(topology) if !files.compose_file_is_current() => {
-                project_name(cx, workspace, selection, topology.project_name.as_ref()).map(|project| Stack {
-                    project,
-                    services: topology.services_by_default(),
-                    volumes: BTreeMap::new(),
-                })
+                resolve_text(cx, workspace, selection, topology, files.compose_file())
             }
             _ => resolve(cx, workspace, selection),
         };

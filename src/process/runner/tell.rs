@@ -286,6 +286,9 @@ impl Run<'_> {
                 // Reached through a check that found nothing.
                 _ if self.remains.is_none() => {}
                 (_, Undo::StopOnly) => logger.status("Stopped", &format!("{project}; its containers are kept")),
+                (Some(Cause::Requested), _) if self.removed.is_empty() => {
+                    logger.status("Finished", &format!("{project} had no containers; {}", self.what_stays()));
+                }
                 _ => logger.status("Removed", &format!("{project}; {}", self.what_stays())),
             },
             End::Incomplete => self.tell_remains(),
