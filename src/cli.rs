@@ -581,6 +581,7 @@ impl Start {
             traefik: self.traefik.given()?,
             wait: given_or(wait, settings::WAIT, boolean)?,
             wait_timeout: given_or(self.wait_timeout, settings::WAIT_TIMEOUT, seconds)?,
+            wait_for_ports: given_or(None, settings::WAIT_FOR_PORTS, boolean)?,
         })
     }
 

@@ -59,8 +59,8 @@ impl Finding {
 
     /// A container of which only the list is known; it is taken for what it should be.
     pub fn listed(container: &Container) -> Finding {
-        let Container { id, name, service, state, .. } = container.clone();
-        Finding::of(Inspected { id, name, service, state, ..Inspected::default() }, Standing::Ready)
+        let Container { id, name, service, state, ports, .. } = container.clone();
+        Finding::of(Inspected { id, name, service, state, ports, ..Inspected::default() }, Standing::Ready)
     }
 
     /// A service that has no container although one was wanted.

@@ -11,6 +11,7 @@
 //! | [`report`] | what is known of a stack, as rows for people and as messages for programs |
 //! | [`diagnosis`] | why a container is not what it should be |
 //! | [`readiness`] | whether it is |
+//! | [`listening`] | whether something listens behind published ports |
 //! | [`ports`] | which published ports are taken, and by whom |
 //! | [`devfile`] | which stack Cargo.toml describes, and the files that are made from that |
 //! | [`cargo`] | how the binaries are built that are services |
@@ -35,6 +36,7 @@ pub mod devfile;
 pub mod diagnosis;
 pub mod engine;
 pub mod exit;
+pub mod listening;
 pub mod manifest;
 pub mod message;
 pub mod ops;

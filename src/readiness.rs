@@ -21,17 +21,32 @@ pub const LOOP: u32 = 3;
 pub enum Role {
     /// To run, and to be healthy if its image has a healthcheck; or to do its work and exit with 0.
     Service,
+    /// As [`Role::Service`], and to listen at the ports that it publishes if nothing else tells that it works.
+    Server,
     /// To be healthy, where the file gives it a healthcheck.
     Checked,
     /// To exit with 0, for which another service waits.
     OneShot,
 }
 
+/// Whether published ports count.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Ports {
+    /// Something has to listen behind them.
+    Awaited,
+    /// They say nothing.
+    #[default]
+    Ignored,
+}
+
 /// What the containers of a service have to come to.
-pub fn role(stack: &Stack, service: &str) -> Role {
+pub fn role(stack: &Stack, service: &str, ports: Ports) -> Role {
     match stack.services.get(service) {
         _ if stack.is_one_shot(service) => Role::OneShot,
         Some(service) if service.has_healthcheck() => Role::Checked,
+        Some(service) if ports == Ports::Awaited && service.ports().iter().any(|port| port.protocol() == "tcp") => {
+            Role::Server
+        }
         _ => Role::Service,
     }
 }
@@ -82,12 +97,17 @@ impl History {
 /// As long as the engine will start it again, a crash is no failure: what it needs may not be there yet.
 pub fn standing(container: &Inspected, role: Role, history: History) -> Standing {
     let health = container.health.as_ref().map(|health| health.status.as_str());
-    let ends_well = container.exit_code == 0 && !(role == Role::Checked && container.has_healthcheck);
+    let may_end = match role {
+        Role::Checked => !container.has_healthcheck,
+        Role::Server => false,
+        Role::Service | Role::OneShot => true,
+    };
+    let ends_well = container.exit_code == 0 && may_end;
     match (container.state.as_str(), health, role) {
         _ if !container.error.is_empty() && container.state != "running" => Standing::Failed,
         ("running", Some("unhealthy"), _) => Standing::Failed,
-        ("running", Some("healthy"), Role::Service | Role::Checked) => Standing::Ready,
-        ("running", None, Role::Service | Role::Checked) if history.is_steady => Standing::Ready,
+        ("running", Some("healthy"), Role::Service | Role::Server | Role::Checked) => Standing::Ready,
+        ("running", None, Role::Service | Role::Server | Role::Checked) if history.is_steady => Standing::Ready,
         ("running" | "restarting", ..) if history.crashes >= LOOP => Standing::Failed,
         ("exited", ..) if ends_well => Standing::Ready,
         ("exited" | "dead", ..) => Standing::Failed,
@@ -139,7 +159,7 @@ mod tests {
 
     #[test]
     fn the_rules_row_by_row() {
-        use Role::{Checked, OneShot, Service};
+        use Role::{Checked, OneShot, Server, Service};
         use Standing::{Failed, Pending, Ready};
         for (state, code, health, role, steady, expected) in [
             ("created", 0, "", Service, false, Pending),
@@ -151,6 +171,8 @@ mod tests {
             ("paused", 0, "", Service, true, Pending),
             ("exited", 0, "", Service, false, Ready),
             ("exited", 3, "", Service, false, Failed),
+            ("exited", 0, "", Server, false, Failed),
+            ("running", 0, "", Server, true, Ready),
             ("exited", 0, "healthy", Service, false, Ready),
             ("exited", 0, "healthy", Checked, false, Failed),
             ("exited", 0, "starting", Checked, false, Failed),
@@ -215,8 +237,15 @@ mod tests {
             "job": {"healthcheck": {"test": ["CMD", "x"]}},
             "db": {"healthcheck": {"test": ["CMD", "x"]}}, "off": {"healthcheck": {"disable": true}}}}"#;
         let stack = Stack::parse(json).unwrap();
-        let roles: Vec<Role> = ["web", "job", "db", "off", "gone"].map(|name| role(&stack, name)).into();
+        let roles: Vec<Role> =
+            ["web", "job", "db", "off", "gone"].map(|name| role(&stack, name, Ports::Awaited)).into();
         assert_eq!(roles, [Role::Service, Role::OneShot, Role::Checked, Role::Service, Role::Service]);
+        let json = br#"{"name": "x", "services": {
+            "web": {"ports": [{"target": 80}]}, "dns": {"ports": [{"target": 53, "protocol": "udp"}]}}}"#;
+        let stack = Stack::parse(json).unwrap();
+        assert_eq!(role(&stack, "web", Ports::Awaited), Role::Server);
+        assert_eq!(role(&stack, "web", Ports::Ignored), Role::Service);
+        assert_eq!(role(&stack, "dns", Ports::Awaited), Role::Service);
     }
 
     #[test]

@@ -10,6 +10,7 @@ use serde_json::Value;
 use crate::compose::Traefik;
 use crate::exit::Failure;
 use crate::manifest::{Table, without_dates};
+use crate::readiness::Ports;
 use crate::workspace::Workspace;
 
 /// What the names of all variables of ours begin with.
@@ -20,12 +21,14 @@ pub const TIMEOUT: &str = "STAGECRAFT_TIMEOUT";
 pub const TRAEFIK: &str = "STAGECRAFT_TRAEFIK";
 /// The variable for `--wait` and `--no-wait`.
 pub const WAIT: &str = "STAGECRAFT_WAIT";
+/// The variable that says whether a wait is also for somebody to listen at the published ports.
+pub const WAIT_FOR_PORTS: &str = "STAGECRAFT_WAIT_FOR_PORTS";
 /// The variable for `--wait-timeout`.
 pub const WAIT_TIMEOUT: &str = "STAGECRAFT_WAIT_TIMEOUT";
 /// Every variable that begins like that.
-pub const VARIABLES: [&str; 4] = [TIMEOUT, TRAEFIK, WAIT, WAIT_TIMEOUT];
+pub const VARIABLES: [&str; 5] = [TIMEOUT, TRAEFIK, WAIT, WAIT_FOR_PORTS, WAIT_TIMEOUT];
 /// Every key of [`TABLE`] that is a setting.
-pub const KEYS: [&str; 4] = ["timeout", "traefik", "wait", "wait-timeout"];
+pub const KEYS: [&str; 5] = ["timeout", "traefik", "wait", "wait-for-ports", "wait-timeout"];
 /// The table of the workspace's Cargo.toml.
 pub const TABLE: &str = "workspace.metadata.stagecraft";
 
@@ -46,6 +49,8 @@ pub struct Settings {
     pub wait: Option<bool>,
     /// For how long, in seconds.
     pub wait_timeout: Option<u32>,
+    /// Whether a service without a healthcheck has to listen at the ports that it publishes; it has to, if nobody says.
+    pub wait_for_ports: Option<bool>,
 }
 
 impl Settings {
@@ -71,6 +76,7 @@ impl Settings {
                 "timeout" => settings.timeout = Some(at.seconds(key, value)?),
                 "traefik" => settings.traefik = Some(Traefik::from(at.boolean(key, value)?)),
                 "wait" => settings.wait = Some(at.boolean(key, value)?),
+                "wait-for-ports" => settings.wait_for_ports = Some(at.boolean(key, value)?),
                 "wait-timeout" => settings.wait_timeout = Some(at.seconds(key, value)?),
                 _ => {}
             }
@@ -86,12 +92,18 @@ impl Settings {
             traefik: self.traefik.or(other.traefik),
             wait: self.wait.or(other.wait),
             wait_timeout: self.wait_timeout.or(other.wait_timeout),
+            wait_for_ports: self.wait_for_ports.or(other.wait_for_ports),
         }
     }
 
     /// With or without the service `traefik`.
     pub fn traefik(self) -> Traefik {
         self.traefik.unwrap_or(Traefik::On)
+    }
+
+    /// What a service without a healthcheck has to do at the ports that it publishes.
+    pub fn ports(self) -> Ports {
+        if self.wait_for_ports == Some(false) { Ports::Ignored } else { Ports::Awaited }
     }
 
     /// How long to wait until every service is ready, if at all.

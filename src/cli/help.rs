@@ -43,6 +43,7 @@ const ENVIRONMENT: &[Row<'_>] = &[
     ("STAGECRAFT_TIMEOUT", "as --timeout"),
     ("STAGECRAFT_TRAEFIK", "as --traefik and --no-traefik"),
     ("STAGECRAFT_WAIT", "as --wait"),
+    ("STAGECRAFT_WAIT_FOR_PORTS", "whether --wait is also for published ports"),
     ("STAGECRAFT_WAIT_TIMEOUT", "as --wait-timeout"),
     ("CARGO_TERM_QUIET", "as --quiet"),
     ("CARGO_TERM_VERBOSE", "as --verbose"),

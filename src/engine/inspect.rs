@@ -34,6 +34,8 @@ pub struct Inspected {
     pub exit_code: i64,
     /// Whether its last process was ended for want of memory.
     pub out_of_memory: bool,
+    /// The number of its first process on the engine's host; 0 while it does not run.
+    pub pid: u32,
     /// Why it could not be started, in the engine's words; empty if it could.
     pub error: String,
     /// When it was started the last time, by the engine's clock. None if it never was.
@@ -145,6 +147,8 @@ struct NetworkSettings {
 struct State {
     status: String,
     exit_code: i64,
+    #[serde(default)]
+    pid: u32,
     #[serde(rename = "OOMKilled", default)]
     out_of_memory: bool,
     #[serde(default)]
@@ -191,6 +195,7 @@ impl From<Answer> for Inspected {
             number: label("container-number").parse().unwrap_or(1),
             state: state.status,
             exit_code: state.exit_code,
+            pid: state.pid,
             out_of_memory: state.out_of_memory,
             error: state.error,
             started_at: timestamp(&state.started_at),

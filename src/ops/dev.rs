@@ -119,6 +119,7 @@ pub fn dev(options: &DevOptions, cx: &Context<'_>) -> anyhow::Result<Code> {
         on_end: options.on_end,
         before,
         wait: settings.wait(),
+        ports: settings.ports(),
         args: options.args.clone(),
         teardown: Teardown {
             timeout: settings.timeout,

@@ -12,9 +12,10 @@ use crate::compose::{Stack, TRAEFIK, Traefik};
 use crate::diagnosis::{Crashes, Finding};
 use crate::engine::{self, Endpoint, Inspected};
 use crate::exit::Code;
+use crate::listening::{Deaf, deaf_ports_seen};
 use crate::message::Message;
 use crate::process::Logger;
-use crate::readiness::{History, Standing, role, standing};
+use crate::readiness::{History, Ports, Role, Standing, role, standing};
 use crate::report;
 use crate::sorted;
 use crate::workspace::{BrokenMember, Workspace};
@@ -49,7 +50,8 @@ pub fn status(options: &StatusOptions, cx: &Context<'_>) -> anyhow::Result<Code>
         (Endpoint::current(executor), now.join().unwrap_or_else(|panic| resume_unwind(panic)))
     });
     let now = now?;
-    let findings = findings(&stack, containers, now);
+    let ports = settings_if_sound(cx, &workspace).ports();
+    let findings = findings(&stack, containers, now, ports);
     let project = stack.project.as_str();
     for finding in &findings {
         let service = report::service(&stack, &endpoint, finding);
@@ -79,7 +81,7 @@ pub(super) fn containers(cx: &Context<'_>, workspace: &Workspace, stack: &Stack)
 /// What is to be said of these containers, and of the services that have too few, by name.
 ///
 /// A service without any container counts only if one that has some depends on it: others may not have been asked for.
-fn findings(stack: &Stack, containers: Vec<Inspected>, now: Timestamp) -> Vec<Finding> {
+fn findings(stack: &Stack, containers: Vec<Inspected>, now: Timestamp, ports: Ports) -> Vec<Finding> {
     let mut counts: BTreeMap<String, u32> = BTreeMap::new();
     for container in &containers {
         *counts.entry(container.service.clone()).or_default() += 1;
@@ -87,8 +89,13 @@ fn findings(stack: &Stack, containers: Vec<Inspected>, now: Timestamp) -> Vec<Fi
     let mut findings = Vec::new();
     for container in containers {
         let history = History::of(&container, now);
-        let standing = standing(&container, role(stack, &container.service), history);
-        findings.push(Finding { crashes: Crashes::of(history), ..Finding::of(container, standing) });
+        let role = role(stack, &container.service, ports);
+        let standing = standing(&container, role, history);
+        let asks_for_ports = role == Role::Server && standing == Standing::Ready && container.health.is_none();
+        let deaf = if asks_for_ports { deaf_ports_seen(&container).unwrap_or_default() } else { Vec::new() };
+        let standing = if deaf.is_empty() { standing } else { Standing::Pending };
+        let cause = deaf.first().map(Deaf::cause);
+        findings.push(Finding { crashes: Crashes::of(history), cause, ..Finding::of(container, standing) });
     }
     for service in stack.with_dependencies(counts.keys().map(String::as_str)) {
         if counts.get(service).copied().unwrap_or_default() < stack.services[service].replicas() {
@@ -115,7 +122,7 @@ mod tests {
         let stack = Stack::parse(json).unwrap();
         let containers = ["web", "redis"].map(|service| container(service, "running")).into_iter();
         let containers = containers.chain([container("old", "exited")]).collect();
-        let found = findings(&stack, containers, Timestamp::from_second(60).unwrap());
+        let found = findings(&stack, containers, Timestamp::from_second(60).unwrap(), Ports::Awaited);
         let found: Vec<_> = found.iter().map(|it| (it.service.as_str(), it.standing, it.container.is_some())).collect();
         let expected = [
             ("db", Standing::Pending, false),

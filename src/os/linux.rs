@@ -92,6 +92,22 @@ pub fn port_holder(_: Ask<'_>, protocol: &str, is_it: &dyn Fn(&SocketAddr) -> bo
     })
 }
 
+/// The addresses at which the container with this id, whose first process this is, listens for TCP. None where the process is not
+/// seen here, or is another one: the engine may run in a virtual machine, or this program in a container.
+pub fn listeners_of(pid: u32, container: &str) -> Option<Vec<SocketAddr>> {
+    let process = PathBuf::from(format!("/proc/{pid}"));
+    let is_it = || fs::read_to_string(process.join("cgroup")).is_ok_and(|groups| groups.contains(container));
+    if pid == 0 || container.is_empty() || !is_it() {
+        return None;
+    }
+    let tables = ["net/tcp", "net/tcp6"].map(|table| fs::read_to_string(process.join(table)));
+    if tables.iter().all(Result::is_err) || !is_it() {
+        return None;
+    }
+    let lines = tables.iter().flatten().flat_map(|table| table.lines());
+    Some(lines.filter_map(socket).filter(|socket| socket.listens).map(|socket| socket.address).collect())
+}
+
 /// A line of a table of sockets: see proc_pid_net(5).
 struct Socket {
     address: SocketAddr,

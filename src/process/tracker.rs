@@ -11,7 +11,8 @@ use super::expected::Expected;
 use crate::compose::Stack;
 use crate::diagnosis::Crashes;
 use crate::engine::{Container, Happening, Health, Inspected, Signal};
-use crate::readiness::{History, LOOP, Role, STEADY, Standing, role, standing, summary};
+use crate::listening::Deaf;
+use crate::readiness::{History, LOOP, Ports, Role, STEADY, Standing, role, standing, summary};
 use crate::sorted;
 
 /// How a service stands: as the worst of its containers.
@@ -25,6 +26,8 @@ pub(super) struct ServiceStanding {
     pub(super) exit_code: Option<i64>,
     /// The crashes that make a loop.
     pub(super) crashes: Option<Crashes>,
+    /// Why, where more is known.
+    pub(super) cause: Option<String>,
 }
 
 /// What the start amounts to so far.
@@ -70,6 +73,8 @@ struct Tracked {
     started: Option<i128>,
     /// Its crashes in a row, with no run of [`STEADY`] among them.
     row: Option<Row>,
+    /// The published ports behind which nobody listens, once that was looked at in this run of it.
+    deaf: Option<Vec<Deaf>>,
 }
 
 /// Crashes in a row, counted by the engine: what it tells of them may come late, or be missed.
@@ -139,8 +144,8 @@ pub(super) enum Consequence {
 
 impl Tracker {
     /// For a start of `stack`; `before` is what was there before.
-    pub(super) fn new(stack: &Stack, expected: Expected, before: &[Container]) -> Tracker {
-        let roles = stack.services.keys().map(|name| (name.clone(), role(stack, name)));
+    pub(super) fn new(stack: &Stack, expected: Expected, before: &[Container], ports: Ports) -> Tracker {
+        let roles = stack.services.keys().map(|name| (name.clone(), role(stack, name, ports)));
         let known = before.iter().map(|container| (container.id.clone(), container.state == "running"));
         Tracker {
             expected,
@@ -184,6 +189,7 @@ impl Tracker {
                     tracked.since = Some(now);
                 }
                 tracked.signals.clear();
+                tracked.deaf = None;
                 tracked.started = Some(event.time);
                 let it = &mut tracked.it;
                 (it.state, it.exit_code, it.error) = ("running".to_string(), 0, String::new());
@@ -253,6 +259,7 @@ impl Tracker {
         if was_restarted || tracked.since.is_none() && known != Some(&true) {
             // Perhaps before the engine's word of it has come.
             tracked.since = Some(now);
+            tracked.deaf = None;
         }
         tracked.started = it.started_at.map(Timestamp::as_nanosecond).or(tracked.started);
         tracked.it = it;
@@ -263,6 +270,8 @@ impl Tracker {
         let is_new = !self.known.contains_key(&tracked.it.id);
         let history = History { is_steady: tracked.is_steady(now), crashes: tracked.crashes() };
         let standing = standing(&tracked.it, self.role_of(&tracked.it.service), history);
+        let standing =
+            if self.is_awaited(tracked) && standing == Standing::Ready { Standing::Pending } else { standing };
         match start {
             // It may be about to be replaced, or was failing already.
             Start::UnderWay if !is_new || tracked.was_told_to_end() => standing.min(Standing::Pending),
@@ -271,8 +280,34 @@ impl Tracker {
         }
     }
 
+    /// Whether it still has to listen at its ports.
+    fn is_awaited(&self, tracked: &Tracked) -> bool {
+        let listens = tracked.deaf.as_ref().is_some_and(Vec::is_empty);
+        self.role_of(&tracked.it.service) == Role::Server
+            && tracked.it.state == "running"
+            && !tracked.it.has_healthcheck
+            && !listens
+    }
+
+    /// The containers whose ports are to be looked at.
+    pub(super) fn to_be_heard(&self) -> Vec<Inspected> {
+        let awaited =
+            self.containers.values().filter(|tracked| self.is_awaited(tracked) && !tracked.it.name.is_empty());
+        awaited.map(|tracked| tracked.it.clone()).collect()
+    }
+
+    /// These ports of a container have nobody behind them; none of them any more, if it is empty.
+    pub(super) fn heard(&mut self, id: &str, deaf: Vec<Deaf>) {
+        if let Some(tracked) = self.containers.get_mut(id) {
+            tracked.deaf = Some(deaf);
+        }
+    }
+
     fn summary_of(&self, tracked: &Tracked, standing: Standing) -> String {
         let it = &tracked.it;
+        if let Some(deaf) = tracked.deaf.iter().flatten().next().filter(|_| self.is_awaited(tracked)) {
+            return format!("nothing listens on port {} yet", deaf.port);
+        }
         match (standing, it.state.as_str(), &it.health) {
             (Standing::Pending, "running", None) if self.role_of(&it.service) == Role::OneShot => "at work".to_string(),
             (Standing::Pending, "running", None) => format!("up for less than {} s", STEADY.as_secs()),
@@ -298,6 +333,7 @@ impl Tracker {
                 summary: self.summary_of(tracked, standing),
                 exit_code: tracked.last_exit.or(tracked.it.ended_with()),
                 crashes: tracked.a_loop(),
+                cause: tracked.deaf.iter().flatten().next().filter(|_| self.is_awaited(tracked)).map(Deaf::cause),
             };
             let worst = services.entry(service).or_default();
             if worst.as_ref().is_none_or(|worst| worst.standing < standing) {
@@ -314,6 +350,7 @@ impl Tracker {
                     summary: "not created".to_string(),
                     exit_code: None,
                     crashes: None,
+                    cause: None,
                 });
             }
         }
@@ -352,7 +389,7 @@ mod tests {
     fn tracker(services: &str, before: &[Container]) -> Tracker {
         let json = format!(r#"{{"name": "x", "services": {services}}}"#);
         let stack = Stack::parse(json.as_bytes()).unwrap();
-        Tracker::new(&stack, Expected::new(&stack, Traefik::On, &[]), before)
+        Tracker::new(&stack, Expected::new(&stack, Traefik::On, &[]), before, Ports::Awaited)
     }
 
     /// `web start`, `web die with 3`, `web kill with 15`, `web health_status: healthy`; a container is called as its service.
@@ -422,6 +459,30 @@ mod tests {
         let ready = now + STEADY - Duration::from_secs(1);
         assert_eq!(tracker.overall(Start::Over, now), Overall::Pending(Some(ready)));
         assert!(!tracker.asks_for_the_time());
+    }
+
+    #[test]
+    fn one_that_publishes_ports_is_ready_when_something_listens_there() {
+        let mut tracker = tracker(r#"{"web": {"ports": [{"target": 80}]}, "job": {}}"#, &[]);
+        let start = moment();
+        happened(&mut tracker, start, &["web create", "web start", "job start", "job die with 0"]);
+        let exited = |service: &str| Inspected { state: "exited".into(), ..running(service, None) };
+        tracker.saw(vec![running("web", None), exited("job")], None, start);
+        let later = start + STEADY;
+        assert_eq!(tracker.overall(Start::Over, later), Overall::Pending(None));
+        assert_eq!(tracker.to_be_heard().iter().map(|it| it.id.as_str()).collect::<Vec<_>>(), ["web"]);
+        tracker.heard("web", vec![Deaf { port: 80, at_loopback: true }]);
+        let web = tracker.services(Start::Over, later).pop().unwrap();
+        assert_eq!((web.standing, web.summary.as_str()), (Standing::Pending, "nothing listens on port 80 yet"));
+        assert!(web.cause.unwrap().ends_with("let the program bind 0.0.0.0"));
+        tracker.heard("web", vec![]);
+        assert_eq!(tracker.overall(Start::Over, later), Overall::Ready);
+        assert!(tracker.to_be_heard().is_empty());
+        // Its next run has to begin anew.
+        happened(&mut tracker, later, &["web die with 1", "web start"]);
+        assert_eq!(tracker.to_be_heard().len(), 1);
+        tracker.saw(vec![exited("web"), exited("job")], None, later);
+        assert_eq!(tracker.overall(Start::Over, later), Overall::Failed, "a server that has ended well is none");
     }
 
     #[test]
@@ -542,7 +603,7 @@ mod tests {
         let before = Container { id: "old".into(), state: "exited".into(), ..Container::default() };
         let stack = Stack::parse(br#"{"name": "x", "services": {"web": {}}}"#).unwrap();
         let guess = Expected::new(&stack, Traefik::On, &["--scale=debug=1".into()]);
-        let mut tracker = Tracker::new(&stack, guess, &[before]);
+        let mut tracker = Tracker::new(&stack, guess, &[before], Ports::Awaited);
         assert_eq!(tracker.overall(Start::Over, now), Overall::Failed);
         let ended = |service: &str| Inspected { state: "exited".into(), exit_code: 3, ..running(service, None) };
         tracker.saw(vec![ended("old"), running("web", Some("healthy"))], None, now);

@@ -17,7 +17,7 @@ use crate::diagnosis::{Cause, Crashes, Finding, cause_in_log, cause_of};
 use crate::engine::{self, Endpoint, Inspected, Signal};
 use crate::exit::Failure;
 use crate::ports;
-use crate::readiness::{History, Standing, role, standing};
+use crate::readiness::{History, Ports, Standing, role, standing};
 use crate::sorted;
 
 /// How many lines of the log of a container that failed are shown.
@@ -37,6 +37,8 @@ pub(super) struct Question {
     pub(super) up: UpEnd,
     /// Whether what is not ready is to blame.
     pub(super) waits: bool,
+    /// Whether published ports count for that.
+    pub(super) ports: Ports,
     /// The services that a wait has not found ready.
     pub(super) doubted: Vec<ServiceStanding>,
 }
@@ -86,20 +88,21 @@ impl Question {
             // At the end of a run in the foreground nothing is to become ready any more: what counts is how it ended.
             (Attach::Foreground, "running") => Standing::Ready,
             (Attach::Foreground, "exited") if container.exit_code == 0 => Standing::Ready,
-            _ => standing(&container, role(&self.stack, &container.service), history),
+            _ => standing(&container, role(&self.stack, &container.service, self.ports), history),
         };
         Finding { crashes: Crashes::of(history), ..Finding::of(container, standing) }
     }
 
     /// What was heard while it was waited for counts, too: a container that has crashed may be running at the moment.
     fn doubt(&self, verdict: &mut Verdict) {
-        for ServiceStanding { service, standing, exit_code, crashes, .. } in &self.doubted {
+        for ServiceStanding { service, standing, exit_code, crashes, cause, .. } in &self.doubted {
             let of_service = verdict.findings.iter_mut().filter(|finding| finding.service == *service);
             match of_service.max_by_key(|finding| finding.standing) {
                 Some(worst) => {
                     worst.standing = worst.standing.max(*standing);
                     worst.last_exit = *exit_code;
                     worst.crashes = crashes.or(worst.crashes);
+                    worst.cause = cause.clone();
                 }
                 None => verdict.findings.push(Finding::missing(service, None)),
             }
@@ -150,7 +153,7 @@ impl Question {
                         "" => self.waits_for(&container.service, failed).map(Cause::Words),
                         error => Some(cause_of(error)),
                     };
-                    finding.cause = cause.map(|cause| match cause {
+                    let cause = cause.map(|cause| match cause {
                         Cause::Words(words) => words,
                         Cause::PortTaken(port) if Endpoint::current(executor).is_local() => {
                             format!("port {port} is {}", ports::holder(executor, project, port))
@@ -158,6 +161,7 @@ impl Question {
                         Cause::PortTaken(port) => format!("port {port} is taken on the engine's host"),
                         Cause::WrongArchitecture => wrong_architecture(executor, &container.name),
                     });
+                    finding.cause = finding.cause.take().or(cause);
                 });
             }
         });

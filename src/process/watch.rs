@@ -12,13 +12,14 @@ use super::exec::{Executor, OnLine, Running};
 use super::expected::Expected;
 use super::tracker::{Consequence, Overall, ServiceStanding, Start, Tracker};
 use crate::compose::ProjectName;
-use crate::engine::{self, Container, Happening, Inspected, Past};
+use crate::engine::{self, Container, Endpoint, Happening, Inspected, Past};
+use crate::listening::deaf_ports;
 use crate::process::Invocation;
 
 /// What there is to tell of a start.
 pub(super) enum News {
-    /// Every container that it asks for has been started, or the engine tells no more.
-    Started(Option<Vec<Container>>),
+    /// Every container that it asks for has been started on the engine there, or the engine tells no more.
+    Started(Option<(Vec<Container>, Endpoint)>),
     /// A container has ended by itself, and the engine starts it again.
     Crashed(Crash),
     /// How its services stand, whenever that changes.
@@ -105,7 +106,8 @@ impl Watch {
             let follower = Follower { executor, project, hears, tell };
             let Some(started) = follower.until_started(&expected) else { return };
             let go_on = started.is_some();
-            (follower.tell)(News::Started(started));
+            let endpoint = || Endpoint::current(follower.executor.as_ref());
+            (follower.tell)(News::Started(started.map(|containers| (containers, endpoint()))));
             if let Some(wait) = wait
                 && go_on
             {
@@ -188,6 +190,41 @@ impl Drop for Watch {
     }
 }
 
+/// Looks whether something listens at the published ports of containers that nothing else tells about. The engine tells of no such
+/// thing, so it is looked again and again, ever more seldom, as long as somebody waits for it.
+#[derive(Default)]
+struct Ears {
+    /// When to look again; none if nothing is waited for.
+    next: Option<Instant>,
+    pause: Duration,
+    /// Whether the engine is on this host, once that is known.
+    is_local: Option<bool>,
+}
+
+impl Ears {
+    const SHORTEST: Duration = Duration::from_millis(100);
+    const LONGEST: Duration = Duration::from_secs(1);
+
+    fn listen(&mut self, executor: &dyn Executor, tracker: &mut Tracker) {
+        let containers = tracker.to_be_heard();
+        if containers.is_empty() {
+            (self.next, self.pause) = (None, Self::SHORTEST);
+            return;
+        }
+        if self.next.is_some_and(|next| Instant::now() < next) {
+            return;
+        }
+        // The ports of another host may be behind anything.
+        let is_local = *self.is_local.get_or_insert_with(|| Endpoint::current(executor).is_local());
+        for container in containers {
+            let deaf = if is_local { deaf_ports(&container) } else { Vec::new() };
+            tracker.heard(&container.id, deaf);
+        }
+        self.pause = (self.pause * 3 / 2).clamp(Self::SHORTEST, Self::LONGEST);
+        self.next = Some(Instant::now() + self.pause).filter(|_| !tracker.to_be_heard().is_empty());
+    }
+}
+
 struct Follower<T> {
     executor: Arc<dyn Executor>,
     project: ProjectName,
@@ -247,11 +284,15 @@ impl<T: Fn(News)> Follower<T> {
         let mut deadline = None;
         let mut said = Vec::new();
         let mut is_told = true;
+        let mut ears = Ears::default();
         if start == Start::Over {
             deadline = Some(Instant::now() + timeout);
             self.look(&mut tracker);
         }
         loop {
+            if start == Start::Over {
+                ears.listen(self.executor.as_ref(), &mut tracker);
+            }
             let now = Instant::now();
             let services = tracker.services(start, now);
             if services != said {
@@ -274,7 +315,7 @@ impl<T: Fn(News)> Follower<T> {
                 }
                 Overall::Pending(change) => change,
             };
-            match self.next(change.into_iter().chain(deadline).min()) {
+            match self.next(change.into_iter().chain(deadline).chain(ears.next).min()) {
                 Some(Heard::Happened(event)) => match tracker.happened(&event, Instant::now()) {
                     Consequence::None => {}
                     Consequence::Started => drop(deadline.get_or_insert(Instant::now() + timeout)),

@@ -3,7 +3,7 @@
 use rustix::process::Signal;
 
 use crate::run::Other;
-use crate::stage::{Stage, polite, service, stack};
+use crate::stage::{Stage, page, polite, service, stack};
 
 on_both_pairs![
     a_stack_that_is_ready_already,
@@ -20,6 +20,9 @@ on_both_pairs![
     some_services_only,
     a_crash_loop_that_is_mended,
     one_failed_start_after_another,
+    published_ports_do_not_count_where_they_are_not_to,
+    published_ports_behind_a_socket_that_hides_the_processes,
+    addresses_in_the_foreground,
 ];
 
 /// Healthy as soon as somebody has made the file.
@@ -156,7 +159,9 @@ fn failure_leaves_a_running_stack_alone(stage: &Stage) {
 /// What another start has left behind, failed, is not this one's.
 fn some_services_only(stage: &Stage) {
     stage.compose(&stack(&[polite("db", &[]), service("web", "exit 3", &[])]));
-    stage.tool(&["dev", "--detach", "--keep"]).run().with(1);
+    // It may end a moment after the start is over.
+    stage.tool(&["dev", "--detach", "--keep"]).run();
+    stage.events().wait_for("die web 3;");
     stage.tool(&["dev", "--detach", "--wait", "--", "db"]).run().with(0).does_not_say("web");
     stage.take_down();
 }
@@ -178,4 +183,37 @@ fn one_failed_start_after_another(stage: &Stage) {
     stage.compose(&stack(&[polite("web", &[]), polite("db", &[])]));
     stage.tool(&["dev", "--detach", "--wait"]).run().with(0);
     stage.take_down();
+}
+
+fn published_ports_do_not_count_where_they_are_not_to(stage: &Stage) {
+    stage.compose(&stack(&[polite("web", &["ports: ['127.0.0.1::80']"])]));
+    let with = |value: &str| {
+        stage.tool(&["dev", "--detach", "--wait-timeout", "5"]).env("STAGECRAFT_WAIT_FOR_PORTS", value).run()
+    };
+    with("false").with(0);
+    let status = stage.tool(&["dev", "status"]).run().with(1);
+    assert!(status.stdout.contains("nothing listens on port 80 in the container"), "{}", status.stdout);
+    with("true").with(5).says("web is still running: nothing listens on port 80 in the container");
+    stage.take_down();
+}
+
+/// Somebody else's process has the number that the engine tells, as on another machine: a connection has to tell.
+fn published_ports_behind_a_socket_that_hides_the_processes(stage: &Stage) {
+    stage.compose(&stack(&[page("web", "hello"), polite("mute", &["ports: ['127.0.0.1::80']"])]));
+    let own_pids = ["--fork", "--pid", "--mount-proc", "--kill-child"];
+    let tool = env!("CARGO_BIN_EXE_cargo-stagecraft");
+    let args = [&own_pids[..], &[tool, "dev", "--detach", "--wait", "--wait-timeout", "5"]].concat();
+    let ended = stage.program("unshare", &args).run().with(5);
+    let ended = ended
+        .says("mute is still running: nothing listens on port 80 in the container; does the program bind 127.0.0.1?");
+    ended.says("Ready web").does_not_say("web is still");
+}
+
+fn addresses_in_the_foreground(stage: &Stage) {
+    stage.compose(&stack(&[page("web", "hello"), polite("db", &[])]));
+    let run = stage.tool(&["dev"]).start();
+    run.wait_for(&format!("Started {}\n", stage.project));
+    run.wait_for("web  running  http://127.0.0.1:");
+    run.signal(Signal::INT);
+    run.end().with(130);
 }

@@ -19,6 +19,7 @@ use crate::compose::{Attach, Compose, Images, Logs, PROJECT_NAME, ProjectName, R
 use crate::engine::{self, Container, Endpoint, Kept, Remains};
 use crate::exit::{Code, Failure};
 use crate::os;
+use crate::readiness::Ports;
 use crate::shell::{ColorChoice, Logger, Verbosity};
 use crate::workspace::Workspace;
 
@@ -58,6 +59,8 @@ pub struct Options {
     pub before: Vec<Container>,
     /// How long to wait until everything is ready, if that is asked for.
     pub wait: Option<Duration>,
+    /// Whether it is also for somebody to listen at the published ports.
+    pub ports: Ports,
     /// The user's own arguments for `up`.
     pub args: Vec<OsString>,
     /// How to take down what has to be taken down.

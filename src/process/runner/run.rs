@@ -25,7 +25,7 @@ use crate::process::lock::{Change, ProjectLock};
 use crate::process::tracker::{ServiceStanding, Tracker};
 use crate::process::verdict::{Question, UpEnd, Verdict};
 use crate::process::watch::{News, Settled, Wait, Watch};
-use crate::readiness::Standing;
+use crate::readiness::{Ports, Standing};
 use crate::shell::{Logger, Verbosity};
 use crate::sorted;
 
@@ -203,12 +203,15 @@ impl<'a> Run<'a> {
                 if !self.waits() {
                     self.watch = None;
                 }
-                self.known = containers.clone().or(self.known.take());
-                if let (Some(containers), Some((stack, _))) = (&containers, self.start) {
+                let Some((containers, endpoint)) = containers else {
+                    return Some(Event::Started { farewell: None });
+                };
+                self.known = Some(containers.clone());
+                if let Some((stack, _)) = self.start {
                     let ours = containers.iter().filter(|container| stack.has(&container.service));
-                    self.tell_attached(&Endpoint::Local, &ours.map(Finding::listed).collect::<Vec<_>>());
+                    self.tell_attached(&endpoint, &ours.map(Finding::listed).collect::<Vec<_>>());
                 }
-                Some(Event::Started { farewell: containers.and_then(|containers| self.farewell(&containers)) })
+                Some(Event::Started { farewell: self.farewell(&containers) })
             }
             Arrival::News(News::Crashed(crash)) => {
                 self.tell_crash(&crash);
@@ -422,7 +425,8 @@ impl<'a> Run<'a> {
 
     fn wait(&self) -> Option<Wait> {
         let (stack, options) = self.start?;
-        Some(Wait { tracker: Tracker::new(stack, self.expected.clone(), &options.before), timeout: options.wait? })
+        let tracker = Tracker::new(stack, self.expected.clone(), &options.before, options.ports);
+        Some(Wait { tracker, timeout: options.wait? })
     }
 
     /// Whether there is something to wait for beyond the start.
@@ -654,6 +658,7 @@ impl<'a> Run<'a> {
             began: self.began,
             up: self.up_end,
             waits: self.waits(),
+            ports: if self.waits() { options.ports } else { Ports::Ignored },
             doubted: match self.settled {
                 Some(Settled::Failed | Settled::Late) => doubted.cloned().collect(),
                 Some(Settled::Ready) | None => Vec::new(),

@@ -76,6 +76,13 @@ impl Run<'_> {
         let Some((stack, _)) = self.start.filter(|_| !self.has_told_start) else { return };
         self.has_told_start = true;
         let services = report::services(stack, endpoint, findings);
+        let with_addresses: Vec<Finding> =
+            findings.iter().filter(|it| !report::addresses(stack, endpoint, it).is_empty()).cloned().collect();
+        // Otherwise they are told when it is ready.
+        if !self.waits() && !with_addresses.is_empty() {
+            self.logger().status("Started", self.compose.project().as_str());
+            self.logger().table(&report::started(stack, endpoint, &with_addresses));
+        }
         self.logger().message(&Message::StackStarted {
             project: self.compose.project().as_str(),
             attached: true,

@@ -151,6 +151,7 @@ fn options(attach: Attach) -> Options {
         on_end: OnEnd::TearDown,
         before: Vec::new(),
         wait: None,
+        ports: Ports::Ignored,
         args: Vec::new(),
         teardown: Teardown::default(),
     }
