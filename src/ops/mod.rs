@@ -12,10 +12,9 @@ mod init;
 mod list;
 mod logs;
 mod man;
+mod model;
 mod status;
 
-use std::ffi::OsString;
-use std::fs;
 use std::io;
 use std::path::Path;
 use std::process::Output;
@@ -44,7 +43,8 @@ use crate::exit::{Code, Failure};
 use crate::process::{Arm, Executor, Hook, Logger, ProjectLock, SETTLE, waiting_for_others};
 use crate::settings::Settings;
 use crate::shell::Shell;
-use crate::workspace::{COMPOSE_FILE, ManifestOptions, Workspace, checkout_of};
+use crate::workspace::{ManifestOptions, Workspace, checkout_of};
+use model::{resolve, resolve_services};
 
 /// The tools that a verb works with.
 pub struct Context<'a> {
@@ -90,55 +90,6 @@ fn settings_if_sound(cx: &Context<'_>, workspace: &Workspace) -> Settings {
     })
 }
 
-/// The stack as Compose understands it.
-///
-/// # Errors
-/// [`Code::NothingToRun`] if there is no valid compose file, [`Code::EngineUnavailable`] if there is no Compose v2.
-fn resolve(cx: &Context<'_>, workspace: &Workspace, selection: &Selection) -> anyhow::Result<Stack> {
-    workspace.require_compose_file()?;
-    let default = default_name(workspace);
-    let name = name_choice(workspace, selection, default.as_ref())?;
-    if let Some(stack) = read(workspace, name) {
-        return Ok(stack);
-    }
-    let config = compose::config(workspace, name, &[])?;
-    let output = cx.executor.output(&config).map_err(engine::no_docker)?;
-    if !output.status.success() {
-        require_compose(cx, workspace)?;
-        let words = String::from_utf8_lossy(&output.stderr).trim().to_string();
-        let error = anyhow!("{words}").context(format!("{COMPOSE_FILE} is not valid"));
-        return Err(Code::NothingToRun.because(error).into());
-    }
-    Stack::parse(&output.stdout).map_err(|error| Code::NothingToRun.because(error).into())
-}
-
-/// What Compose makes of these services of the file and of what they depend on, whatever profiles they are behind. None if it makes
-/// nothing of them.
-///
-/// # Errors
-/// [`Code::EngineUnavailable`] if docker cannot be run.
-fn resolve_services(
-    cx: &Context<'_>,
-    workspace: &Workspace,
-    selection: &Selection,
-    services: &[&str],
-) -> anyhow::Result<Option<Stack>> {
-    let default = default_name(workspace);
-    let config = compose::config(workspace, name_choice(workspace, selection, default.as_ref())?, services)?;
-    let output = cx.executor.output(&config).map_err(engine::no_docker)?;
-    Ok(Some(output).filter(|it| it.status.success()).and_then(|it| Stack::parse(&it.stdout).ok()))
-}
-
-/// The stack, where everything about it is so usual that Compose need not be asked.
-fn read(workspace: &Workspace, name: NameChoice<'_>) -> Option<Stack> {
-    let variables: Vec<OsString> = std::env::vars_os().map(|(name, _)| name).collect();
-    let is_usual = compose::is_usual_environment(variables.iter().map(OsString::as_os_str))
-        && !workspace.dev_dir().join(".env").exists()
-        && compose::is_installed();
-    let text = is_usual.then(|| fs::read_to_string(workspace.root().join(COMPOSE_FILE)).ok())??;
-    compose::read(&text, &workspace.dev_dir(), name)
-}
-
 /// Where the project's name comes from.
 fn name_choice<'a>(
     workspace: &Workspace,
@@ -173,7 +124,7 @@ fn project_name(
     let output = cx.executor.output(&compose::name(workspace, name)?).map_err(engine::no_docker)?;
     if !output.status.success() {
         require_compose(cx, workspace)?;
-        let words = String::from_utf8_lossy(&output.stderr).trim().to_string();
+        let words = compose::without_warnings(&output.stderr);
         return Err(Code::NothingToRun.because(anyhow!("{words}").context("the project has no valid name")).into());
     }
     Ok(Stack::parse(&output.stdout).map_err(|error| Code::NothingToRun.because(error))?.project)
