@@ -29,8 +29,8 @@ on_both_pairs![
 
 const STORE: &str = "target/stagecraft/model";
 
-/// How many files Compose is asked about, each in three variants; `STAGECRAFT_TRIALS` makes it more.
-const TRIALS: u64 = 12;
+/// How many valid files Compose is asked about, each in three variants; `STAGECRAFT_TRIALS` makes it more.
+const TRIALS: u64 = 8;
 
 /// From which files are made; `STAGECRAFT_SEED` makes others. Fixed, so that a change is judged by what it changes.
 const SEED: u64 = 1;
@@ -51,8 +51,10 @@ fn what_is_remembered_is_what_compose_says(stage: &Stage) {
     let seed = given("STAGECRAFT_SEED").unwrap_or(SEED);
     let mut rng = Rng::with_seed(seed);
     let fixtures = fixtures();
-    let (mut valid, mut remembered) = (0, 0);
-    for _ in 0..trials {
+    let (mut made, mut files, mut answers, mut remembered) = (0, 0, 0, 0);
+    while files < trials {
+        made += 1;
+        assert!(made < trials * 40, "{files} of {made} files are valid: seed {seed}");
         let compose_file = match rng.u8(..4) {
             0 => mutated(&mut rng, &fixtures),
             1 => {
@@ -64,19 +66,28 @@ fn what_is_remembered_is_what_compose_says(stage: &Stage) {
         let mut input = Input { compose_file, env_file: None, variables: BTreeMap::new() };
         let _ = fs::remove_dir_all(stage.root().join(STORE));
         let mut known = BTreeSet::new();
+        // Of those that Compose rejects only some are looked at closer: most are.
+        let is_valid = accepts(stage, &input.compose_file);
+        if !is_valid && rng.u8(..8) != 0 {
+            continue;
+        }
+        files += u64::from(is_valid);
         for _ in 0..3 {
-            match agree(stage, &input, &mut known, seed) {
-                None => {}
-                Some(is_remembered) => {
-                    valid += 1;
-                    remembered += u64::from(is_remembered);
-                }
+            if let Some(is_remembered) = agree(stage, &input, &mut known, seed) {
+                answers += 1;
+                remembered += u64::from(is_remembered);
             }
             input = changed(&mut rng, &input);
         }
     }
-    println!("{valid} of {} questions are about valid files, {remembered} of them remembered: seed {seed}", trials * 3);
-    assert!(valid > 0 && remembered * 2 > valid, "{remembered} of {valid}");
+    println!("{files} of {made} files are valid, {remembered} of {answers} answers remembered: seed {seed}");
+    assert!(remembered * 2 > answers, "{remembered} of {answers}");
+}
+
+fn accepts(stage: &Stage, text: &str) -> bool {
+    stage.compose(text);
+    let _ = fs::remove_file(stage.root().join(".stagecraft/dev/.env"));
+    stage.program("docker", &["compose", "-f", COMPOSE_FILE, "config", "-q"]).run().code == 0
 }
 
 /// Holds what the program takes for the model against Compose's own answer. Whether it was remembered at last; none where Compose
@@ -236,11 +247,9 @@ fn a_question_mark_in_a_flow_mapping_is_rejected(stage: &Stage) {
 }
 
 fn one_target_twice_is_as_compose_judges_it(stage: &Stage) {
-    stage.compose(
-        "services:\n  web:\n    image: stagecraft-test\n    tmpfs: /cache\n    volumes: [\"./cache:/cache\"]\n",
-    );
-    let config = stage.program("docker", &["compose", "-f", COMPOSE_FILE, "config", "-q"]).run();
-    stage.tool(&["dev", "--dry-run"]).run().with(if config.code == 0 { 0 } else { 3 });
+    let text = "services:\n  web:\n    image: stagecraft-test\n    tmpfs: /cache\n    volumes: [\"./cache:/cache\"]\n";
+    let code = if accepts(stage, text) { 0 } else { 3 };
+    stage.tool(&["dev", "--dry-run"]).run().with(code);
 }
 
 fn a_label_has_no_newline_that_the_file_lacks(stage: &Stage) {
@@ -727,7 +736,7 @@ fn composed(rng: &mut Rng) -> String {
         if rng.u8(..10) != 0 {
             text += "    image: x\n";
         }
-        for _ in 0..rng.usize(..5) {
+        for _ in 0..rng.usize(..4) {
             let (key, values) = VALUES[rng.usize(..VALUES.len())];
             let value = values[rng.usize(..values.len())];
             let space = if value.starts_with('\n') { "" } else { " " };

@@ -1067,7 +1067,7 @@ fn a_model_that_compose_cannot_print_as_json_is_asked_for_without_what_it_cannot
     const YAML: &str = "name: hello\nservices:\n  web:\n    build:\n      ssh:\n        - 'default: /key'\n";
     let sandbox = Sandbox::new();
     sandbox.engine.on(Verb::Config, |call, _| {
-        if !call.has("json") {
+        if call.args.last().is_some_and(|arg| arg == "config") {
             return Some(Reply::exit(0).stdout(YAML));
         }
         (!call.stdin.contains("!reset")).then(|| Reply::exit(1).stderr(format!("{WARNING}{ERROR}")))

@@ -142,6 +142,7 @@ impl Executor for Recorder {
 
 #[test]
 fn every_command_line_of_the_spec_is_what_the_program_builds() {
+    const YAML: &[u8] = b"name: hello\nservices:\n  web:\n    build:\n      ssh:\n        - 'default: /key'\n";
     let name = ProjectName::new("hello").unwrap();
     let workspace = Workspace::at("/");
     let compose = Compose::new(&workspace, name.clone(), ColorChoice::Auto).unwrap();
@@ -153,6 +154,10 @@ fn every_command_line_of_the_spec_is_what_the_program_builds() {
         compose::config(&workspace, NameChoice::Default(&name), &[]).unwrap(),
         compose::config(&workspace, NameChoice::Given(&name), &[]).unwrap(),
         compose::config(&workspace, NameChoice::Given(&name), &["web", "debug"]).unwrap(),
+        compose::config_in_yaml(&workspace, NameChoice::Default(&name), &[]).unwrap(),
+        compose::config_in_yaml(&workspace, NameChoice::Given(&name), &[]).unwrap(),
+        compose::config_without_ssh(&workspace, YAML, &[]).unwrap().unwrap(),
+        compose::check(&workspace).unwrap(),
         compose::name(&workspace, &name).unwrap(),
         compose::version(&workspace).unwrap(),
         compose.down(Reach::File, None, Volumes::Keep),
