@@ -37,7 +37,7 @@ pub use logs::{LogsOptions, logs};
 pub use man::{ManOptions, PAGES, man, show};
 pub use status::{StatusOptions, status};
 
-use crate::compose::{self, Compose, NameChoice, ProjectName, Reach, Stack};
+use crate::compose::{self, Compose, Fault, NameChoice, ProjectName, Reach, Stack};
 use crate::engine::{self, Container};
 use crate::exit::{Code, Failure};
 use crate::process::{Arm, Executor, Hook, Logger, ProjectLock, SETTLE, waiting_for_others};
@@ -125,7 +125,11 @@ fn project_name(
     if !output.status.success() {
         require_compose(cx, workspace)?;
         let words = compose::without_warnings(&output.stderr);
-        return Err(Code::NothingToRun.because(anyhow!("{words}").context("the project has no valid name")).into());
+        let fault = match Fault::of(&words, workspace) {
+            Fault::ComposeFile => "the project has no valid name".to_string(),
+            fault => fault.to_string(),
+        };
+        return Err(Code::NothingToRun.because(anyhow!("{words}").context(fault)).into());
     }
     Ok(Stack::parse(&output.stdout).map_err(|error| Code::NothingToRun.because(error))?.project)
 }
