@@ -8,7 +8,7 @@ use clap::builder::styling::{AnsiColor, Effects};
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Arg, Args, Command, CommandFactory, Parser, Subcommand, ValueEnum, ValueHint};
 
-use crate::compose::{Attach, Logs, PROJECT_NAME, ProjectName, Traefik, Volumes};
+use crate::compose::{Attach, Images, Logs, PROJECT_NAME, ProjectName, Traefik, Volumes};
 use crate::devfile::Reached;
 use crate::exit::Code;
 use crate::ops::{
@@ -431,9 +431,13 @@ struct List {
 #[derive(Debug, Args)]
 #[command(after_help = help::down())]
 struct Down {
-    /// Also remove the stack's volumes, and the data in them
+    /// Also delete the named volumes
     #[arg(long)]
     volumes: bool,
+
+    /// Also delete the images that were built for the stack
+    #[arg(long)]
+    images: bool,
 }
 
 impl Cli {
@@ -523,6 +527,7 @@ impl TopVerb {
             Some(DevVerb::Down(down)) => Verb::Down(DownOptions {
                 selection,
                 volumes: if down.volumes { Volumes::Remove } else { Volumes::Keep },
+                images: if down.images { Images::Remove } else { Images::Keep },
                 timeout: timeout()?,
                 dry_run: dev.dry_run,
             }),
@@ -693,11 +698,12 @@ mod tests {
 
     #[test]
     fn options_that_both_verbs_know_may_stand_before_and_after_down() {
-        for line in ["x dev down --timeout 3 --volumes -v", "x -v dev --timeout 3 down --volumes"] {
+        for line in ["x dev down --timeout 3 --volumes --images -v", "x -v dev --timeout 3 down --images --volumes"] {
             let request = parsed(line).unwrap();
             assert_eq!(request.shell.verbosity, Verbosity::Verbose);
             let Verb::Down(options) = request.verb else { panic!("{line} is no down") };
-            assert_eq!((options.timeout, options.volumes), (Some(3), Volumes::Remove));
+            assert_eq!(options.timeout, Some(3));
+            assert_eq!((options.volumes, options.images), (Volumes::Remove, Images::Remove));
         }
     }
 

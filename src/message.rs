@@ -59,7 +59,7 @@ pub enum Message<'a> {
         /// The end of its log, oldest line first.
         log: Vec<String>,
     },
-    /// A published port is not to be had.
+    /// A published port is already in use.
     PortTaken {
         /// The project.
         project: &'a str,

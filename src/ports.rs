@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::ops::RangeInclusive;
 
 use crate::compose::{ProjectName, Service, Stack};
@@ -19,7 +19,7 @@ use crate::workspace::checkout_of;
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Wanted {
     service: String,
-    /// None for all addresses.
+    /// None for all addresses of both versions; `0.0.0.0` and `::` for those of one.
     ip: Option<IpAddr>,
     /// One of these.
     ports: RangeInclusive<u16>,
@@ -42,6 +42,13 @@ pub struct Taken {
 pub enum Holder {
     /// Another service of the same stack wants it as well, or another container of the same service.
     Service(String),
+    /// A container of this very stack that the start does not replace.
+    Own {
+        /// Its name.
+        name: String,
+        /// Why it is not replaced.
+        why: Kept,
+    },
     /// A container that runs.
     Container {
         /// Its name.
@@ -62,9 +69,31 @@ pub enum Holder {
     Unknown,
 }
 
+/// Why a start leaves a container of its own stack alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kept {
+    /// It is one of `docker compose run`.
+    OneOff,
+    /// The start is about other services.
+    NotStarted,
+    /// Its service is not in the file any more, or behind a profile that is not active.
+    Unknown,
+}
+
+impl fmt::Display for Kept {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Kept::OneOff => "a container of `docker compose run`",
+            Kept::NotStarted => "which this start does not include",
+            Kept::Unknown => "which the file no longer has, or has behind a profile",
+        })
+    }
+}
+
 impl fmt::Display for Holder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Holder::Own { name, why } => write!(f, "held by {name} of this stack, {why}"),
             Holder::Service(name) => write!(f, "wanted by {name} too"),
             Holder::Container { name, project, .. } if project.is_empty() => write!(f, "held by container {name}"),
             Holder::Container { name, project, checkout } if checkout.is_empty() => {
@@ -79,14 +108,36 @@ impl fmt::Display for Holder {
     }
 }
 
+impl Holder {
+    /// The name of a container of this very stack.
+    pub fn own(&self) -> Option<&str> {
+        match self {
+            Holder::Own { name, .. } => Some(name),
+            _ => None,
+        }
+    }
+}
+
 impl fmt::Display for Taken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: port {} is {}", self.service, self.port, self.holder)
     }
 }
 
-/// The ports of these services that cannot be had on this machine. Those that a container of this project holds are not among
-/// them: it is this very stack, of which `ours` are the containers as far as they are known.
+/// Whether a container at the first address is in the way of one at the second. None is all addresses of both versions, which the
+/// engine binds one after the other; an address that is unspecified is all of its version. Source: both engines of the tests, which
+/// bind `::` for version 6 only.
+fn meet(one: Option<IpAddr>, other: Option<IpAddr>) -> bool {
+    match (one, other) {
+        (Some(one), Some(other)) => {
+            one.is_ipv4() == other.is_ipv4() && (one == other || one.is_unspecified() || other.is_unspecified())
+        }
+        _ => true,
+    }
+}
+
+/// The ports of these services that are in use on this machine. Those that the start will free itself are not among them: `ours`
+/// are the containers of the project, `is_kept` says why one is not replaced or kept as it is wanted.
 ///
 /// # Errors
 /// [`crate::exit::Code::EngineUnavailable`] if the engine does not say what runs.
@@ -95,17 +146,27 @@ pub fn taken<'a>(
     stack: &Stack,
     services: impl Iterator<Item = (&'a str, u32)>,
     ours: &[Container],
+    is_kept: &dyn Fn(&Container) -> Option<Kept>,
 ) -> Result<Vec<Taken>, Failure> {
     let wanted: Vec<(Wanted, u32)> = services.flat_map(|(name, replicas)| wanted_by(stack, name, replicas)).collect();
     let mut taken = contradictions(&wanted);
-    let is_ours = |wanted: &Wanted| ours.iter().any(|container| publishes(container, wanted));
-    let busy = wanted.iter().map(|(wanted, _)| wanted).filter(|wanted| is_busy(wanted) && !is_ours(wanted));
-    let busy: Vec<&Wanted> = busy.collect();
-    if busy.is_empty() {
+    let mut unexplained = Vec::new();
+    for (wanted, _) in wanted.iter().filter(|(wanted, _)| is_busy(wanted)) {
+        let holders: Vec<&Container> = ours.iter().filter(|container| publishes(container, wanted)).collect();
+        match holders.iter().find_map(|container| Some((container, is_kept(container)?))) {
+            Some((container, why)) => {
+                let holder = Holder::Own { name: container.name.clone(), why };
+                taken.push(Taken { service: wanted.service.clone(), port: wanted.to_string(), holder });
+            }
+            None if holders.is_empty() => unexplained.push(wanted),
+            None => {}
+        }
+    }
+    if unexplained.is_empty() {
         return Ok(taken);
     }
     let containers = running_containers(executor)?;
-    for wanted in busy {
+    for wanted in unexplained {
         if let Some(holder) = holder_of(executor, wanted, &containers, &stack.project) {
             taken.push(Taken { service: wanted.service.clone(), port: wanted.to_string(), holder });
         }
@@ -126,7 +187,7 @@ fn wanted_by(stack: &Stack, service: &str, replicas: u32) -> Vec<(Wanted, u32)> 
         let ip = match port.host_ip.as_deref().unwrap_or_default() {
             "" => None,
             // An address that is none is the engine's to complain about.
-            ip => Some(ip.parse().ok()?).filter(|ip: &IpAddr| !ip.is_unspecified()),
+            ip => Some(ip.parse().ok()?),
         };
         let protocol = port.protocol().to_string();
         Some((Wanted { service: service.to_string(), ip, ports: port.published()?, protocol }, replicas))
@@ -142,8 +203,7 @@ fn contradictions(wanted: &[(Wanted, u32)]) -> Vec<Taken> {
     // Of a range each container gets another port.
     for (wanted, replicas) in wanted.iter().filter(|(wanted, _)| wanted.ports.start() == wanted.ports.end()) {
         let others = first.entry((*wanted.ports.start(), wanted.protocol.as_str())).or_default();
-        let meets = |other: &&&Wanted| other.ip.is_none() || wanted.ip.is_none() || other.ip == wanted.ip;
-        let other = others.iter().find(meets).map(|other| other.service.clone());
+        let other = others.iter().find(|other| meet(other.ip, wanted.ip)).map(|other| other.service.clone());
         let itself = (*replicas > 1).then(|| format!("{replicas} containers of {}", wanted.service));
         if let Some(holder) = other.or(itself) {
             let holder = Holder::Service(holder);
@@ -179,11 +239,7 @@ fn is_busy(wanted: &Wanted) -> bool {
 /// Whether the system says that this address is in use. Any other refusal (no right, no such address) is not known to be an
 /// obstacle to the engine.
 fn is_taken(address: SocketAddr, protocol: &str) -> bool {
-    let bound = match protocol {
-        "udp" => UdpSocket::bind(address).map(drop),
-        _ => TcpListener::bind(address).map(drop),
-    };
-    bound.is_err_and(|error| error.kind() == io::ErrorKind::AddrInUse)
+    os::bind(address, protocol).is_err_and(|error| error.kind() == io::ErrorKind::AddrInUse)
 }
 
 /// None if it is a container of this project.
@@ -207,8 +263,10 @@ fn holder_of(
 /// Whether a container has one of the ports.
 fn publishes(container: &Container, wanted: &Wanted) -> bool {
     container.ports.iter().any(|port| {
-        let Ok(ip) = port.host_ip.parse::<IpAddr>() else { return false };
-        let meets = ip.is_unspecified() || wanted.ip.is_none_or(|wanted| wanted == ip);
+        let meets = match port.host_ip.as_str() {
+            "" => true,
+            ip => ip.parse().is_ok_and(|ip| meet(Some(ip), wanted.ip)),
+        };
         meets && port.protocol == wanted.protocol && wanted.ports.contains(&port.host_port)
     })
 }
@@ -216,8 +274,9 @@ fn publishes(container: &Container, wanted: &Wanted) -> bool {
 /// The process that listens there, as far as this user may see.
 fn process_at(executor: &dyn Executor, wanted: &Wanted) -> Option<Holder> {
     let meets = |address: &SocketAddr| {
-        let ip = address.ip();
-        wanted.ports.contains(&address.port()) && (ip.is_unspecified() || wanted.ip.is_none_or(|wanted| wanted == ip))
+        // One at `::` may listen for version 4 as well, which the system does not tell.
+        let is_dual = address.ip() == IpAddr::V6(Ipv6Addr::UNSPECIFIED);
+        wanted.ports.contains(&address.port()) && (is_dual || meet(Some(address.ip()), wanted.ip))
     };
     let ask = |command| executor.output(&Invocation::from(command));
     let (name, pid) = os::port_holder(&ask, &wanted.protocol, &meets)?;
@@ -226,6 +285,8 @@ fn process_at(executor: &dyn Executor, wanted: &Wanted) -> Option<Holder> {
 
 #[cfg(test)]
 mod tests {
+    use std::net::TcpListener;
+
     use super::*;
     use crate::engine::Published;
     use crate::process::System;
@@ -261,8 +322,45 @@ mod tests {
     fn one_that_somebody_listens_at_with_version_6_only_is_busy_for_all_addresses() {
         let Ok(listener) = TcpListener::bind("[::1]:0") else { return };
         let port = listener.local_addr().unwrap().port();
-        assert!(is_busy(&wanted("web", "any", port, port)));
-        assert!(!is_busy(&wanted("web", "127.0.0.1", port, port)));
+        for ip in ["any", "::", "::1"] {
+            assert!(is_busy(&wanted("web", ip, port, port)), "{ip}");
+        }
+        for ip in ["0.0.0.0", "127.0.0.1"] {
+            assert!(!is_busy(&wanted("web", ip, port, port)), "{ip}");
+        }
+    }
+
+    #[test]
+    fn addresses_meet_within_their_version() {
+        let meet = |one: &str, other: &str| meet(one.parse().ok(), other.parse().ok());
+        for (one, other) in
+            [("any", "::1"), ("any", "any"), ("0.0.0.0", "127.0.0.1"), ("::", "::1"), ("::1", "::1"), ("::", "any")]
+        {
+            assert!(meet(one, other) && meet(other, one), "{one} {other}");
+        }
+        for (one, other) in [("0.0.0.0", "::"), ("127.0.0.1", "127.0.0.2"), ("127.0.0.1", "::1"), ("0.0.0.0", "::1")] {
+            assert!(!meet(one, other) && !meet(other, one), "{one} {other}");
+        }
+    }
+
+    #[test]
+    fn a_port_of_our_own_that_is_not_replaced_is_in_the_way() {
+        let (_listener, port) = listener("127.0.0.1");
+        let json = format!(
+            r#"{{"name": "x", "services": {{"api": {{"ports": [{{"target": 80, "published": "{port}", "host_ip": "127.0.0.1"}}]}}}}}}"#
+        );
+        let stack = Stack::parse(json.as_bytes()).unwrap();
+        let published = Published { target: 80, protocol: "tcp".into(), host_ip: "127.0.0.1".into(), host_port: port };
+        let ours = [container("x-web-1", "x", &[published])];
+        let said = |is_kept: &dyn Fn(&Container) -> Option<Kept>| -> Vec<String> {
+            let taken = taken(&System, &stack, [("api", 1)].into_iter(), &ours, is_kept).unwrap();
+            taken.iter().map(ToString::to_string).collect()
+        };
+        assert!(said(&|_| None).is_empty());
+        let line = format!(
+            "api: port 127.0.0.1:{port} is held by x-web-1 of this stack, which the file no longer has, or has behind a profile"
+        );
+        assert_eq!(said(&|_| Some(Kept::Unknown)), [line]);
     }
 
     #[test]
@@ -291,7 +389,8 @@ mod tests {
             let [host_ip, protocol] = [host_ip, protocol].map(str::to_string);
             Published { target: 80, protocol, host_ip, host_port }
         };
-        let ports = [("127.0.0.1", 8080, "tcp"), ("127.0.0.1", 8082, "tcp"), ("::", 53, "udp"), ("::", 443, "tcp")];
+        let ports =
+            [("127.0.0.1", 8080, "tcp"), ("127.0.0.1", 8082, "tcp"), ("::", 53, "udp"), ("0.0.0.0", 443, "tcp")];
         let ports = ports.map(|(ip, port, protocol)| published(ip, port, protocol));
         let containers = [container("other-web-1", "other", &ports)];
         let project = ProjectName::new("mine").unwrap();
@@ -316,6 +415,8 @@ mod tests {
             (wanted("d", "127.0.0.2", 81, 81), 1),
             (wanted("e", "any", 82, 82), 3),
             (wanted("f", "any", 90, 99), 3),
+            (wanted("g", "0.0.0.0", 83, 83), 1),
+            (wanted("g", "::", 83, 83), 1),
         ];
         let said: Vec<String> = contradictions(&all).iter().map(ToString::to_string).collect();
         assert_eq!(said, ["b: port 127.0.0.1:80 is wanted by a too", "e: port 82 is wanted by 3 containers of e too",]);
@@ -331,9 +432,14 @@ mod tests {
         let said = |replicas| -> Vec<String> {
             wanted_by(&stack, "web", replicas).iter().map(|(wanted, _)| wanted.to_string()).collect()
         };
-        assert_eq!(said(1), ["8080", "127.0.0.1:8081", "53/udp", "[::1]:7000-7001"]);
+        assert_eq!(said(1), ["8080", "127.0.0.1:8081", "0.0.0.0:53/udp", "[::1]:7000-7001"]);
         assert!(said(0).is_empty());
-        let json = br#"{"name": "x", "services": {"web": {"network_mode": "host", "ports": [{"target": 80, "published": "80"}]}}}"#;
-        assert!(wanted_by(&Stack::parse(json).unwrap(), "web", 1).is_empty());
+        for network in ["host", "none"] {
+            let port = r#"{"target": 80, "published": "80"}"#;
+            let json = format!(
+                r#"{{"name": "x", "services": {{"web": {{"network_mode": "{network}", "ports": [{port}]}}}}}}"#
+            );
+            assert!(wanted_by(&Stack::parse(json.as_bytes()).unwrap(), "web", 1).is_empty(), "{network}");
+        }
     }
 }

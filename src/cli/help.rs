@@ -63,7 +63,8 @@ const DEV: &[Row<'_>] = &[
 
 const DOWN: &[Row<'_>] = &[
     ("cargo stagecraft dev down", "stop and remove containers and networks"),
-    ("cargo stagecraft dev down --volumes", "and the data"),
+    ("cargo stagecraft dev down --volumes", "also delete the named volumes"),
+    ("cargo stagecraft dev down --images", "also delete the images that were built"),
     ("cargo stagecraft dev down --timeout 0", "at once"),
 ];
 

@@ -23,7 +23,7 @@ mod ssh;
 
 pub use docker::{config_folder, is_program_on_path};
 pub use fault::{Fault, without_warnings};
-pub use model::{Dependency, Port, Service, Stack};
+pub use model::{Dependency, Port, Service, Stack, VolumeConfig};
 pub use remembered::Place;
 pub use ssh::cannot_print_json;
 
@@ -116,6 +116,16 @@ pub enum Volumes {
     #[default]
     Keep,
     /// Named volumes of the file and anonymous ones are removed.
+    Remove,
+}
+
+/// Whether a `down` takes the images too.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Images {
+    /// They are a cache.
+    #[default]
+    Keep,
+    /// Those that were built, unless the file names them, are removed.
     Remove,
 }
 
@@ -272,21 +282,22 @@ impl Compose {
     }
 
     /// Stops and removes the stack. `timeout` is the grace in seconds; without it each service's own counts.
-    pub fn down(&self, reach: Reach, timeout: Option<u32>, volumes: Volumes) -> Invocation {
-        let timeout = timeout_args(timeout);
+    pub fn down(&self, reach: Reach, timeout: Option<u32>, volumes: Volumes, images: Images) -> Invocation {
         let volumes = (volumes == Volumes::Remove).then_some("--volumes");
+        let images: &[&str] = if images == Images::Remove { &["--rmi", "local"] } else { &[] };
+        let more: Vec<String> =
+            timeout_args(timeout).into_iter().chain(volumes.iter().chain(images).map(ToString::to_string)).collect();
         let (sh, project) = (&self.sh, self.project.as_str());
         match reach {
-            Reach::File => self.finish(cmd!(sh, "docker compose -f {COMPOSE_FILE} down {timeout...} {volumes...}")),
-            Reach::Everything => self.finish(cmd!(
-                sh,
-                "docker compose -f {COMPOSE_FILE} --profile * down --remove-orphans {timeout...} {volumes...}"
-            )),
+            Reach::File => self.finish(cmd!(sh, "docker compose -f {COMPOSE_FILE} down {more...}")),
+            Reach::Everything => {
+                self.finish(cmd!(sh, "docker compose -f {COMPOSE_FILE} --profile * down --remove-orphans {more...}"))
+            }
             Reach::ByName => {
                 // From a folder that is always there: the workspace may be gone, and no file is read.
                 let sh = sh.clone();
                 sh.change_dir("/");
-                self.paint(cmd!(sh, "docker compose -p {project} down --remove-orphans {timeout...} {volumes...}"))
+                self.paint(cmd!(sh, "docker compose -p {project} down --remove-orphans {more...}"))
             }
         }
     }
@@ -354,7 +365,8 @@ mod tests {
         let all = |color| {
             let compose = compose_in(color);
             let logs = Logs::default();
-            let downs = [Reach::File, Reach::Everything, Reach::ByName].map(|it| compose.down(it, None, Volumes::Keep));
+            let downs = [Reach::File, Reach::Everything, Reach::ByName]
+                .map(|it| compose.down(it, None, Volumes::Keep, Images::Keep));
             let logs = [Reach::File, Reach::ByName].map(|reach| compose.logs(reach, &logs));
             let mut all = vec![compose.up(Attach::Detached, Traefik::On, &[]), compose.stop(None)];
             all.extend(downs.into_iter().chain(logs));
@@ -393,8 +405,10 @@ mod tests {
         ] {
             for (timeout, seconds) in [(None, ""), (Some(0), " --timeout 0"), (Some(10), " --timeout 10")] {
                 for (volumes, flag) in [(Volumes::Keep, ""), (Volumes::Remove, " --volumes")] {
-                    let down = compose().down(reach, timeout, volumes);
-                    assert_eq!(down.to_string(), format!("{words}{seconds}{flag}"));
+                    for (images, rmi) in [(Images::Keep, ""), (Images::Remove, " --rmi local")] {
+                        let down = compose().down(reach, timeout, volumes, images);
+                        assert_eq!(down.to_string(), format!("{words}{seconds}{flag}{rmi}"));
+                    }
                 }
             }
         }

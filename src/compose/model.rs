@@ -1,11 +1,12 @@
 //! The stack as Compose understands it: what `config --format json` answers.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
 use anyhow::{Context, anyhow};
-use serde::de::{DeserializeOwned, IgnoredAny};
+use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -18,6 +19,46 @@ pub struct Stack {
     pub project: ProjectName,
     /// The active services by name.
     pub services: BTreeMap<String, Service>,
+    /// The volumes that Compose makes for it, by the engine's name.
+    pub volumes: BTreeMap<String, VolumeConfig>,
+}
+
+/// How a volume is configured, in a form that can be compared and tells nothing: options may hold passwords.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VolumeConfig(u64);
+
+impl VolumeConfig {
+    /// Of a volume with this driver, these options and these labels, as the file or the engine names them. Compose's own labels do not
+    /// count.
+    pub fn new(
+        driver: Option<&str>,
+        options: Option<&BTreeMap<String, String>>,
+        labels: Option<&BTreeMap<String, String>>,
+    ) -> VolumeConfig {
+        let mut hasher = DefaultHasher::new();
+        driver.filter(|driver| !driver.is_empty()).unwrap_or("local").hash(&mut hasher);
+        options.into_iter().flatten().for_each(|option| option.hash(&mut hasher));
+        "labels".hash(&mut hasher);
+        let labels = labels.into_iter().flatten().filter(|(label, _)| !label.starts_with("com.docker.compose."));
+        labels.for_each(|label| label.hash(&mut hasher));
+        VolumeConfig(hasher.finish())
+    }
+}
+
+#[derive(Deserialize)]
+struct Volume {
+    name: Option<String>,
+    driver: Option<String>,
+    driver_opts: Option<BTreeMap<String, String>>,
+    labels: Option<BTreeMap<String, String>>,
+    #[serde(default)]
+    external: bool,
+}
+
+impl Volume {
+    fn config(&self) -> VolumeConfig {
+        VolumeConfig::new(self.driver.as_deref(), self.driver_opts.as_ref(), self.labels.as_ref())
+    }
 }
 
 /// What matters to us of one service. It is remembered on the disk, so nothing of its environment belongs here.
@@ -142,10 +183,9 @@ impl Service {
         (image, self.build.is_some())
     }
 
-    /// The ports that it publishes. None for one that has the host's network: it uses what it wants, and the engine publishes
-    /// nothing.
+    /// The ports that it publishes. None for one that has the host's network or none: the engine publishes nothing of it.
     pub fn ports(&self) -> &[Port] {
-        if self.network_mode.as_deref() == Some("host") { &[] } else { &self.ports }
+        if matches!(self.network_mode.as_deref(), Some("host" | "none")) { &[] } else { &self.ports }
     }
 
     /// The URL under which it can be reached by name, through the service `traefik`.
@@ -172,19 +212,24 @@ impl Service {
 
 /// The answer as it is printed.
 #[derive(Deserialize)]
-#[serde(bound = "S: DeserializeOwned")]
-struct Model<S> {
+struct Model {
     name: String,
     #[serde(default)]
-    services: BTreeMap<String, S>,
+    services: BTreeMap<String, Service>,
+    #[serde(default)]
+    volumes: BTreeMap<String, Volume>,
 }
 
-impl Model<Value> {
+impl Model {
     /// The first key of a service that makes no sense.
-    fn fault(&self) -> Option<String> {
-        let makes_sense =
-            |key: &str, value: &Value| serde_json::from_value::<Service>(serde_json::json!({ key: value })).is_ok();
-        self.services.iter().find_map(|(name, service)| {
+    fn fault(json: &[u8]) -> Option<String> {
+        let model: Value = serde_json::from_slice(json).ok()?;
+        // Through text, since a reader of values would be a second one.
+        let makes_sense = |key: &str, value: &Value| {
+            let service = serde_json::json!({ key: value }).to_string();
+            serde_json::from_slice::<Service>(service.as_bytes()).is_ok()
+        };
+        model["services"].as_object()?.iter().find_map(|(name, service)| {
             let (key, _) = service.as_object()?.iter().find(|(key, value)| !makes_sense(key, value))?;
             Some(format!("services.{name}.{key} has a value that cannot be used here"))
         })
@@ -197,15 +242,19 @@ impl Stack {
     /// # Errors
     /// If this is not the JSON of a Compose model.
     pub fn parse(json: &[u8]) -> anyhow::Result<Stack> {
-        let model: Model<Service> = serde_json::from_slice(json)
-            .map_err(|error| {
-                let fault = serde_json::from_slice(json).ok().as_ref().and_then(Model::fault);
-                anyhow!("{}", fault.unwrap_or(format!("line {}, column {}", error.line(), error.column())))
-            })
+        let place = |error: serde_json::Error| format!("line {}, column {}", error.line(), error.column());
+        let model: Model = serde_json::from_slice(json)
+            .map_err(|error| anyhow!("{}", Model::fault(json).unwrap_or_else(|| place(error))))
             .context("cannot read what `docker compose config` printed")?;
         Ok(Stack {
             project: ProjectName::new(&model.name).map_err(|rule| anyhow!("`{}`: {rule}", model.name))?,
             services: model.services,
+            volumes: model
+                .volumes
+                .into_values()
+                .filter(|volume| !volume.external)
+                .filter_map(|volume| Some((volume.name.clone()?, volume.config())))
+                .collect(),
         })
     }
 
@@ -353,6 +402,22 @@ mod tests {
         let stack = Stack::parse(json).unwrap();
         assert_eq!(stack.with_dependencies(["web"]), BTreeSet::from(["web", "db", "init"]));
         assert!(stack.is_one_shot("init") && !stack.is_one_shot("db"));
+    }
+
+    #[test]
+    fn a_volume_is_configured_by_driver_options_and_labels() {
+        let json = br#"{"name": "x", "volumes": {
+            "a": {"name": "x_a"}, "b": {"name": "x_b", "driver": "local", "labels": {"k": "v"}},
+            "c": {"name": "x_c", "driver_opts": {"type": "tmpfs"}}, "d": {"name": "other", "external": true}}}"#;
+        let volumes = Stack::parse(json).unwrap().volumes;
+        assert_eq!(volumes.keys().collect::<Vec<_>>(), ["x_a", "x_b", "x_c"]);
+        let map = |key: &str, value: &str| BTreeMap::from([(key.to_string(), value.to_string())]);
+        let (options, compose) = (map("type", "tmpfs"), map("com.docker.compose.project", "x"));
+        assert_eq!(volumes["x_a"], VolumeConfig::new(Some("local"), None, Some(&compose)));
+        assert_eq!(volumes["x_b"], VolumeConfig::new(None, None, Some(&map("k", "v"))));
+        assert_eq!(volumes["x_c"], VolumeConfig::new(Some(""), Some(&options), None));
+        assert_ne!(volumes["x_a"], volumes["x_b"]);
+        assert_ne!(volumes["x_a"], volumes["x_c"]);
     }
 
     #[test]

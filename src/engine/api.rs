@@ -4,6 +4,8 @@
 //! docker itself would ask the same engine through the same socket, and where anything about the answer is not as it
 //! should be, docker is asked.
 
+use std::collections::BTreeSet;
+
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
@@ -23,6 +25,11 @@ pub fn containers(all: bool, labels: &[&str]) -> String {
     with("/containers/json", &parameters)
 }
 
+/// The question for containers, running or not, that mount one of these volumes.
+pub fn containers_with(volumes: &BTreeSet<String>) -> String {
+    with("/containers/json", &["all=true".to_string(), encoded(&json!({ "volume": volumes }))])
+}
+
 /// The question for all about a container, by id.
 pub fn container(id: &str) -> String {
     format!("/containers/{id}/json")
@@ -33,21 +40,36 @@ pub fn networks(labels: &[&str]) -> String {
     with("/networks", &Vec::from_iter(filters(labels)))
 }
 
+/// The question for volumes with this label.
+pub fn volumes_of(label: &str) -> String {
+    with("/volumes", &Vec::from_iter(filters(&[label])))
+}
+
+/// The question for volumes with these names; for all of them, or for those that no container uses.
+pub fn volumes(names: &BTreeSet<String>, unused: bool) -> String {
+    let filters = if unused { json!({ "dangling": ["true"], "name": names }) } else { json!({ "name": names }) };
+    with("/volumes", &[encoded(&filters)])
+}
+
 fn with(path: &str, parameters: &[String]) -> String {
     if parameters.is_empty() { path.to_string() } else { format!("{path}?{}", parameters.join("&")) }
 }
 
 fn filters(labels: &[&str]) -> Option<String> {
     let labels: Vec<&str> = labels.iter().filter_map(|label| label.strip_prefix("label=")).collect();
+    (!labels.is_empty()).then(|| encoded(&json!({ "label": labels })))
+}
+
+fn encoded(value: &Value) -> String {
     let mut filters = "filters=".to_string();
-    for byte in json!({ "label": labels }).to_string().bytes() {
+    for byte in value.to_string().bytes() {
         match byte {
             b'-' | b'.' | b'_' | b'~' => filters.push(byte.into()),
             byte if byte.is_ascii_alphanumeric() => filters.push(byte.into()),
             byte => filters.push_str(&format!("%{byte:02X}")),
         }
     }
-    (!labels.is_empty()).then_some(filters)
+    filters
 }
 
 /// What the engine answers to each of these, or docker to the command: values of the same form, one a line. Where there are no
@@ -60,10 +82,15 @@ pub fn ask_or<T: DeserializeOwned>(
     questions: &[String],
     command: &Invocation,
 ) -> Result<Vec<T>, Failure> {
-    match answers(executor, questions).and_then(|answers| understood(answers).ok()) {
+    match ask_directly(executor, questions) {
         Some(answers) => Ok(answers),
         None => ask(executor, command),
     }
+}
+
+/// What the engine answers to each of these. None where docker would have to be asked.
+pub fn ask_directly<T: DeserializeOwned>(executor: &dyn Executor, questions: &[String]) -> Option<Vec<T>> {
+    answers(executor, questions).and_then(|answers| understood(answers).ok())
 }
 
 fn answers(executor: &dyn Executor, questions: &[String]) -> Option<Vec<Value>> {

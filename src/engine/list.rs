@@ -1,6 +1,6 @@
 //! Which containers there are, as `docker ps` lists them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use serde::Deserialize;
@@ -25,12 +25,20 @@ pub struct Container {
     pub project: String,
     /// The service that it belongs to.
     pub service: String,
+    /// Whether it is one of `docker compose run`.
+    pub is_one_off: bool,
+    /// The compose files that it was made from, separated by commas; empty if it does not say.
+    pub config_files: String,
     /// The folder of the compose file that it was made from; empty if it does not say.
     pub working_dir: String,
     /// The version of the Compose that made it; empty if it does not say.
     pub made_by: String,
+    /// The image, by the name that it was made from; empty if it does not say.
+    pub image: String,
     /// Its published ports, in order.
     pub ports: Vec<Published>,
+    /// The volumes that it mounts, by name.
+    pub volumes: Vec<String>,
 }
 
 impl Container {
@@ -54,9 +62,24 @@ struct Listed {
     state: String,
     labels: BTreeMap<String, String>,
     #[serde(default)]
+    image: String,
+    #[serde(default)]
     ports: Vec<Port>,
     #[serde(default)]
     ports_in_words: String,
+    #[serde(default)]
+    mounts: Vec<Mount>,
+    #[serde(default)]
+    mounts_in_words: String,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Mount {
+    #[serde(rename = "Type", default)]
+    kind: String,
+    #[serde(default)]
+    name: String,
 }
 
 #[derive(Deserialize)]
@@ -75,13 +98,16 @@ const FORMAT: &str = concat!(
     r#"{"Id":{{json .ID}},"Names":[{{json .Names}}],"State":{{json .State}},"Labels":{"#,
     r#""com.docker.compose.project":{{json (.Label "com.docker.compose.project")}},"#,
     r#""com.docker.compose.service":{{json (.Label "com.docker.compose.service")}},"#,
+    r#""com.docker.compose.oneoff":{{json (.Label "com.docker.compose.oneoff")}},"#,
+    r#""com.docker.compose.project.config_files":{{json (.Label "com.docker.compose.project.config_files")}},"#,
     r#""com.docker.compose.project.working_dir":{{json (.Label "com.docker.compose.project.working_dir")}},"#,
-    r#""com.docker.compose.version":{{json (.Label "com.docker.compose.version")}}},"PortsInWords":{{json .Ports}}}"#
+    r#""com.docker.compose.version":{{json (.Label "com.docker.compose.version")}}},"Image":{{json .Image}},"#,
+    r#""PortsInWords":{{json .Ports}},"MountsInWords":{{json .Mounts}}}"#
 );
 
 impl From<Listed> for Container {
     fn from(listed: Listed) -> Container {
-        let Listed { id, names, state, mut labels, ports, ports_in_words } = listed;
+        let Listed { id, names, state, mut labels, image, ports, ports_in_words, mounts, mounts_in_words } = listed;
         let mut label = |name: &str| labels.remove(&format!("com.docker.compose.{name}")).unwrap_or_default();
         // One with a further slash is what a container that is linked to it calls it.
         let mut names = names.iter().flat_map(|names| names.split(',')).map(|name| name.trim_start_matches('/'));
@@ -90,15 +116,25 @@ impl From<Listed> for Container {
             ports.into_iter().filter(|port| port.public_port > 0).map(Published::from).collect();
         ports.extend(published(&ports_in_words));
         sorted::sort(&mut ports);
+        // Docker mixes them with the paths of bind mounts, which no name of a volume looks like.
+        let is_name = |word: &&str| !word.is_empty() && !word.contains(['/', '\\']);
+        let volumes = mounts.into_iter().filter(|mount| mount.kind == "volume").map(|mount| mount.name);
+        let mut volumes: Vec<String> =
+            volumes.chain(mounts_in_words.split(',').filter(is_name).map(str::to_string)).collect();
+        sorted::sort(&mut volumes);
         Container {
             id,
             name: name.unwrap_or_default().to_string(),
             state,
             project: label("project"),
             service: label("service"),
+            is_one_off: label("oneoff") == "True",
+            config_files: label("project.config_files"),
             working_dir: label("project.working_dir"),
             made_by: label("version"),
+            image,
             ports,
+            volumes,
         }
     }
 }
@@ -134,10 +170,14 @@ fn published(words: &str) -> impl Iterator<Item = Published> {
 }
 
 fn list(executor: &dyn Executor, all: bool, labels: &[&str]) -> Result<Vec<Container>, Failure> {
+    ask_for(executor, api::containers(all, labels), all, labels)
+}
+
+fn ask_for(executor: &dyn Executor, question: String, all: bool, filters: &[&str]) -> Result<Vec<Container>, Failure> {
     let all_words: &[&str] = if all { &["--all"] } else { &[] };
-    let filters = labels.iter().flat_map(|label| ["--filter", label]).collect::<Vec<_>>();
+    let filters = filters.iter().flat_map(|filter| ["--filter", filter]).collect::<Vec<_>>();
     let words = [&["ps", "--no-trunc"], all_words, &filters, &["--format", FORMAT]].concat();
-    let mut containers: Vec<Container> = api::ask_or(executor, &[api::containers(all, labels)], &docker(&words))?;
+    let mut containers: Vec<Container> = api::ask_or(executor, &[question], &docker(&words))?;
     sorted::sort_by(&mut containers, |a, b| a.name.cmp(&b.name));
     Ok(containers)
 }
@@ -148,6 +188,21 @@ fn list(executor: &dyn Executor, all: bool, labels: &[&str]) -> Result<Vec<Conta
 /// [`crate::exit::Code::EngineUnavailable`] if docker is missing or the daemon does not answer.
 pub fn containers(executor: &dyn Executor, project: &ProjectName) -> Result<Vec<Container>, Failure> {
     list(executor, true, &[&of_project(project)])
+}
+
+/// Every container of a project, if the engine can be asked without docker.
+pub(super) fn containers_directly(executor: &dyn Executor, project: &ProjectName) -> Option<Vec<Container>> {
+    api::ask_directly(executor, &[api::containers(true, &[&of_project(project)])])
+}
+
+/// Every container that mounts one of these volumes, whoever made it.
+///
+/// # Errors
+/// [`crate::exit::Code::EngineUnavailable`] if the engine does not answer.
+pub(super) fn containers_with(executor: &dyn Executor, volumes: &BTreeSet<String>) -> Result<Vec<Container>, Failure> {
+    let filters: Vec<String> = volumes.iter().map(|name| format!("volume={name}")).collect();
+    let filters: Vec<&str> = filters.iter().map(String::as_str).collect();
+    ask_for(executor, api::containers_with(volumes), true, &filters)
 }
 
 /// Every container of a project that its file asks for, as opposed to those of `docker compose run`.

@@ -24,6 +24,7 @@ mod events;
 mod inspect;
 mod list;
 mod remains;
+mod volumes;
 
 pub use about::{
     Address, ContainerProxies, Info, Plugin, Server, Versions, address, container_proxies, info, unused_networks,
@@ -37,6 +38,10 @@ pub use inspect::{
 };
 pub use list::{Container, compose_containers, containers, running_containers};
 pub use remains::{Network, Remains, look_into_networks, remains};
+pub use volumes::{
+    Kept, anonymous_volumes, containers_for_teardown, kept, removal, remove_anonymous, remove_unused,
+    unused_anonymous_volumes, volume_configs,
+};
 
 const PROJECT_LABEL: &str = "label=com.docker.compose.project";
 /// Containers that the file asks for, as opposed to those of `docker compose run`.

@@ -27,8 +27,10 @@ pub struct Remains {
     pub containers: Vec<Container>,
     /// Its networks.
     pub networks: Vec<Network>,
-    /// Its volumes, by name, where they were to be removed.
+    /// Its volumes, by name: anonymous ones, and named ones where they were to be removed.
     pub volumes: Vec<String>,
+    /// Anonymous volumes that stay, since another container uses them. They do not count as left by us.
+    pub in_use: Vec<String>,
     /// Networks that the engine has lost track of: see [`look_into_networks`]. They do not count as left by us.
     pub lost: Vec<String>,
 }
@@ -109,7 +111,7 @@ pub fn remains(executor: &dyn Executor, project: &ProjectName, volumes: Volumes)
             containers: containers(executor, project)?,
             networks: joined(networks)?.into_iter().map(|name| Network { name, used_by: Vec::new() }).collect(),
             volumes: joined(volumes)?,
-            lost: Vec::new(),
+            ..Remains::default()
         })
     })
 }
@@ -168,7 +170,7 @@ mod tests {
             containers: vec![container("x-web-1", "/")],
             networks: vec![network("x_a", &[]), network("x_b", &["other"])],
             volumes: vec!["odd name".to_string()],
-            lost: Vec::new(),
+            ..Remains::default()
         };
         assert!(!remains.is_empty() && Remains::default().is_empty());
         assert_eq!(

@@ -1,5 +1,6 @@
 //! `dev`: starts the workspace's dev stack.
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::panic::resume_unwind;
 use std::thread;
@@ -8,11 +9,11 @@ use anyhow::{Context as _, anyhow};
 
 use super::files::DevFiles;
 use super::{Context, Selection, own_containers, project_name, resolve, resolve_services, take_lock};
-use crate::compose::{Attach, Reach, Stack, TRAEFIK, Traefik, Volumes};
+use crate::compose::{Attach, Images, Reach, Stack, TRAEFIK, Traefik, Volumes};
 use crate::engine::{self, Container, Endpoint};
 use crate::exit::Code;
 use crate::message::Message;
-use crate::ports::{self, Taken};
+use crate::ports::{self, Kept, Taken};
 use crate::process::{Expected, Logger, OnEnd, Options, Runner, Teardown, UpArgs, waiting_for_others};
 use crate::settings::Settings;
 use crate::workspace::{BrokenMember, COMPOSE_FILE, DEV_DIR, Workspace};
@@ -105,7 +106,8 @@ pub fn dev(options: &DevOptions, cx: &Context<'_>) -> anyhow::Result<Code> {
             }
         }
     };
-    require_ports(cx, &stack, &expected, &before)?;
+    warn_of_changed_volumes(cx, &stack, &options.args);
+    require_ports(cx, &stack, &expected, &before, UpArgs::parse(&options.args).removes_orphans)?;
     let has_changed = files.place(&workspace, &binaries)?;
     let options = Options {
         attach: options.attach,
@@ -118,10 +120,14 @@ pub fn dev(options: &DevOptions, cx: &Context<'_>) -> anyhow::Result<Code> {
             timeout: settings.timeout,
             interrupt_timeout: options.ci.then_some(CI_GRACE),
             volumes: Volumes::Keep,
+            images: Images::Keep,
             verbosity: cx.shell.verbosity(),
         },
     };
+    let anonymous = engine::anonymous_volumes(executor, &options.before);
     let outcome = runner.run(&compose, &stack, &options, lock)?;
+    // What cannot be removed now is found by `doctor`.
+    let _ = engine::remove_unused(executor, &anonymous);
     if has_changed {
         engine::remove_replaced_images(cx.executor.as_ref(), &stack.project);
     }
@@ -172,7 +178,7 @@ fn dry_run(
         // What is not there yet cannot be resolved.
         Some(topology) if !files.compose_file_is_current() => {
             let project = project_name(cx, workspace, &options.selection, topology.project_name.as_ref())?;
-            Stack { project, services: topology.services_by_default() }
+            Stack { project, services: topology.services_by_default(), volumes: BTreeMap::new() }
         }
         _ => with_named_services(options, cx, workspace, resolve(cx, workspace, &options.selection)?)?,
     };
@@ -187,16 +193,43 @@ fn dry_run(
     let is_wanted = |service: &str| is_started(&stack, &expected, service);
     let mut commands = files.builds(cx, workspace, target.as_deref(), &is_wanted)?;
     commands.push(compose.up(options.attach, traefik, &options.args));
-    commands.push(compose.down(Reach::File, settings.timeout, Volumes::Keep));
+    commands.push(compose.down(Reach::File, settings.timeout, Volumes::Keep, Images::Keep));
     for command in commands {
         cx.shell.print_command(&command.line()).context("cannot write to stdout")?;
     }
     Ok(Code::Success)
 }
 
-/// That the ports which the stack publishes are to be had. The engine would find out one at a time, with half of the stack
-/// running.
-fn require_ports(cx: &Context<'_>, stack: &Stack, expected: &Expected, before: &[Container]) -> anyhow::Result<()> {
+/// Warns of volumes that exist with another configuration than the file's: Compose 2.26 uses them as they are, and newer ones ask a
+/// question that nobody can answer here, to the same end.
+fn warn_of_changed_volumes(cx: &Context<'_>, stack: &Stack, args: &[OsString]) {
+    let is_answered = args.iter().any(|arg| arg == "--yes" || arg == "-y");
+    if stack.volumes.is_empty() || is_answered {
+        return;
+    }
+    // The start itself fails where the engine does not answer.
+    let there = engine::volume_configs(cx.executor.as_ref(), &stack.project).unwrap_or_default();
+    for (name, config) in &there {
+        if stack.volumes.get(name).is_some_and(|wanted| wanted != config) {
+            cx.shell.warn(&format!(
+                "volume {name} was created with another configuration than the file's, and stays as it is"
+            ));
+            cx.shell.help(
+                "to apply the file's, which deletes the data of the volume: `cargo stagecraft dev down --volumes` and start \
+                 again, or, with a Compose that has the option, `cargo stagecraft dev -- --yes`",
+            );
+        }
+    }
+}
+
+/// That the ports which the stack publishes are free. The engine would find out one at a time, with half of the stack running.
+fn require_ports(
+    cx: &Context<'_>,
+    stack: &Stack,
+    expected: &Expected,
+    before: &[Container],
+    removes_orphans: bool,
+) -> anyhow::Result<()> {
     let publishes =
         |(name, _): (&str, u32)| stack.services.get(name).is_some_and(|service| !service.ports().is_empty());
     if !expected.is_certain() || !expected.services().any(publishes) {
@@ -206,7 +239,13 @@ fn require_ports(cx: &Context<'_>, stack: &Stack, expected: &Expected, before: &
         cx.shell.detail("Skipping", "the look at the ports: they are another machine's");
         return Ok(());
     }
-    let taken = ports::taken(cx.executor.as_ref(), stack, expected.services(), before)?;
+    let is_kept = |container: &Container| match (stack.has(&container.service), container.is_one_off) {
+        (_, true) => Some(Kept::OneOff),
+        (true, false) => (!expected.has(&container.service)).then_some(Kept::NotStarted),
+        // Compose removes it first, if it finds that the file has it nowhere.
+        (false, false) => (!removes_orphans).then_some(Kept::Unknown),
+    };
+    let taken = ports::taken(cx.executor.as_ref(), stack, expected.services(), before, &is_kept)?;
     if taken.is_empty() {
         return Ok(());
     }
@@ -217,6 +256,11 @@ fn require_ports(cx: &Context<'_>, stack: &Stack, expected: &Expected, before: &
         cx.shell.message(&Message::PortTaken { project, service, port, holder });
     }
     let lines: String = taken.iter().map(|taken| format!("\n  {taken}")).collect();
-    let error = anyhow!("{project} was not started, since ports that it publishes are not to be had:{lines}");
-    Err(Code::Failed.because(error).help(format!("free them, or publish others in {COMPOSE_FILE}")).into())
+    let error = anyhow!("cannot start {project}: these ports are already in use:{lines}");
+    let ours: Vec<&str> = taken.iter().filter_map(|taken| taken.holder.own()).collect();
+    let help = match ours.as_slice() {
+        [] => format!("free them, or publish others in {COMPOSE_FILE}"),
+        names => format!("remove what this stack does not need with `docker rm --force {}`", names.join(" ")),
+    };
+    Err(Code::Failed.because(error).help(help).into())
 }

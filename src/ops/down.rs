@@ -3,7 +3,7 @@
 use anyhow::Context as _;
 
 use super::{Context, Selection, Target, own_containers, settings_if_sound, take_lock, target};
-use crate::compose::Volumes;
+use crate::compose::{Images, Volumes};
 use crate::exit::Code;
 use crate::process::{Logger, Runner, Teardown};
 use crate::workspace::{BrokenMember, Workspace};
@@ -13,8 +13,10 @@ use crate::workspace::{BrokenMember, Workspace};
 pub struct DownOptions {
     /// Which stack.
     pub selection: Selection,
-    /// Whether the volumes go too.
+    /// Whether the named volumes go too.
     pub volumes: Volumes,
+    /// Whether the images that were built go too.
+    pub images: Images,
     /// Grace for containers in seconds; without it Cargo.toml's, then each service's own counts.
     pub timeout: Option<u32>,
     /// Print the command instead of running it.
@@ -34,14 +36,14 @@ pub fn down(options: &DownOptions, cx: &Context<'_>) -> anyhow::Result<Code> {
     cx.shell.detail("Project", project.as_str());
     let compose = cx.compose(&workspace, project)?;
     if options.dry_run {
-        let down = compose.down(reach, timeout, options.volumes);
+        let down = compose.down(reach, timeout, options.volumes, options.images);
         cx.shell.print_command(&down.line()).context("cannot write to stdout")?;
         return Ok(Code::Success);
     }
     let lock = take_lock(cx, compose.project());
-    own_containers(cx, &workspace, compose.project())?;
-    let teardown =
-        Teardown { timeout, interrupt_timeout: None, volumes: options.volumes, verbosity: cx.shell.verbosity() };
+    let before = own_containers(cx, &workspace, compose.project())?;
+    let (volumes, images) = (options.volumes, options.images);
+    let teardown = Teardown { timeout, interrupt_timeout: None, volumes, images, verbosity: cx.shell.verbosity() };
     let runner = Runner::new(cx.executor.clone(), cx.shell, cx.hook, cx.arm);
-    Ok(runner.take_down(&compose, reach, teardown, lock)?.code())
+    Ok(runner.take_down(&compose, reach, teardown, before, lock)?.code())
 }

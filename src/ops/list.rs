@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use anyhow::{Context as _, anyhow};
 
 use super::{Context, take_lock};
-use crate::compose::{ProjectName, Reach, Volumes};
+use crate::compose::{Images, ProjectName, Reach, Volumes};
 use crate::engine::{self, Container};
 use crate::exit::Code;
 use crate::message::Message;
@@ -125,13 +125,13 @@ fn prune(options: &ListOptions, stacks: Vec<Listed>, cx: &Context<'_>) -> anyhow
         let Ok(project) = ProjectName::new(&stack.project) else { continue };
         let compose = cx.compose(&Workspace::at(checkout_of(&stack.dev_dir)), project)?;
         if options.dry_run {
-            let down = compose.down(Reach::ByName, options.timeout, Volumes::Keep);
+            let down = compose.down(Reach::ByName, options.timeout, Volumes::Keep, Images::Keep);
             cx.shell.print_command(&down.line()).context("cannot write to stdout")?;
             continue;
         }
         let lock = take_lock(cx, compose.project());
         let teardown = Teardown { timeout: options.timeout, verbosity: cx.shell.verbosity(), ..Teardown::default() };
-        let code = runner.take_down(&compose, Reach::ByName, teardown, lock)?.code();
+        let code = runner.take_down(&compose, Reach::ByName, teardown, stack.containers, lock)?.code();
         if code.number() > worst.number() {
             worst = code;
         }

@@ -30,7 +30,10 @@
 //! | `window_size` | how many columns and rows a terminal shows |
 
 use std::io;
+use std::net::SocketAddr;
 use std::process::{Command, Output};
+
+use socket2::{Domain, Socket, Type};
 
 #[cfg(any(target_os = "macos", test))]
 mod answers;
@@ -73,6 +76,24 @@ pub enum Group {
 }
 
 /// The end of a command with this exit code, for those that stand in for one.
+/// Binds an address for `tcp` or `udp` as an engine does, the two versions of IP apart, and lets it go.
+///
+/// # Errors
+/// If it cannot be bound: [`io::ErrorKind::AddrInUse`] where it is in use.
+pub fn bind(address: SocketAddr, protocol: &str) -> io::Result<()> {
+    let kind = if protocol == "udp" { Type::DGRAM } else { Type::STREAM };
+    let socket = Socket::new(Domain::for_address(address), kind, None)?;
+    if address.is_ipv6() {
+        socket.set_only_v6(true)?;
+    }
+    if kind == Type::DGRAM {
+        return socket.bind(&address.into());
+    }
+    ignore_closing_connections(&socket)?;
+    socket.bind(&address.into())?;
+    socket.listen(1)
+}
+
 #[cfg(test)]
 pub fn exited(code: i32) -> std::process::ExitStatus {
     #[cfg(unix)]

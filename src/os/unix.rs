@@ -181,3 +181,8 @@ pub fn own_folder() -> io::Result<PathBuf> {
         _ => Err(io::Error::other(format!("{} is no folder of this user's", folder.display()))),
     }
 }
+
+/// Lets a socket be bound although connections of an earlier server there are still closing.
+pub(super) fn ignore_closing_connections(socket: &socket2::Socket) -> io::Result<()> {
+    socket.set_reuse_address(true)
+}

@@ -427,3 +427,9 @@ pub fn own_folder() -> io::Result<PathBuf> {
     fs::create_dir_all(&folder)?;
     Ok(folder)
 }
+
+/// Lets a socket be bound although connections of an earlier server there are still closing: Windows does by itself, and its option of
+/// that name would share the port.
+pub(super) fn ignore_closing_connections(_: &socket2::Socket) -> io::Result<()> {
+    Ok(())
+}

@@ -18,7 +18,7 @@ pub struct Expected {
 }
 
 /// The flags of `docker compose up` that take no value and change nothing about which containers there will be.
-const FLAGS: [&str; 19] = [
+const FLAGS: [&str; 18] = [
     "--always-recreate-deps",
     "--attach-dependencies",
     "--build",
@@ -30,7 +30,6 @@ const FLAGS: [&str; 19] = [
     "--no-recreate",
     "--quiet-build",
     "--quiet-pull",
-    "--remove-orphans",
     "--renew-anon-volumes",
     "--timestamps",
     "--wait",
@@ -55,6 +54,8 @@ pub struct UpArgs<'a> {
     pub exit_code_from: Option<&'a str>,
     /// Whether Compose stops everything when a container ends.
     pub aborts: bool,
+    /// Whether Compose first removes the containers of services that the file does not have.
+    pub removes_orphans: bool,
 }
 
 impl<'a> UpArgs<'a> {
@@ -66,6 +67,7 @@ impl<'a> UpArgs<'a> {
             has_unknown: false,
             exit_code_from: None,
             aborts: false,
+            removes_orphans: false,
         };
         let mut args = args.iter().map(|arg| arg.to_str());
         while let Some(arg) = args.next() {
@@ -76,6 +78,7 @@ impl<'a> UpArgs<'a> {
             let (option, value) = arg.split_once('=').map_or((arg, None), |(option, value)| (option, Some(value)));
             let mut value = || value.or_else(|| args.next().flatten());
             match option {
+                "--remove-orphans" => parsed.removes_orphans = true,
                 "--no-deps" => parsed.with_dependencies = false,
                 "--exit-code-from" => (parsed.exit_code_from, parsed.aborts) = (value(), true),
                 "--abort-on-container-exit" | "--abort-on-container-failure" => parsed.aborts = true,

@@ -2,13 +2,14 @@
 //!
 //! No program survives its own SIGKILL, so before `up` is spawned our own binary is started once more, in a session of
 //! its own, reading a socket whose only other end is ours. What it has to know comes through this socket, a line each:
-//! the charge as JSON, `listener PID`, `up PID`, `up over`, `hurry`, `done`. If the socket ends without `done`, we died (SIGKILL, SIGQUIT,
+//! the charge as JSON, `listener PID`, `up PID`, `up over`, `volume NAME`, `hurry`, `done`. If the socket ends without `done`, we died (SIGKILL, SIGQUIT,
 //! out of memory, a panic), and the guard takes the stack down and looks, as we would have. It keeps no file and polls
 //! nothing.
 //!
 //! Its standard output is the project's lock: the same open file as ours, so that a lock that we hold does not fall free
 //! when we are killed.
 
+use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::io::{self, BufRead, Read, Write};
 use std::path::PathBuf;
@@ -20,7 +21,7 @@ use serde::{Deserialize, Serialize};
 use super::expected::Expected;
 use super::lifecycle::{Force, Undo};
 use super::lock::ProjectLock;
-use crate::compose::{ProjectName, Volumes};
+use crate::compose::{Images, ProjectName, Volumes};
 use crate::os::{self, Wire};
 
 /// The hidden subcommand that a guard is started with.
@@ -37,6 +38,7 @@ pub struct Charge {
     pub(super) undo: Undo,
     pub(super) timeout: Option<u32>,
     pub(super) volumes: Volumes,
+    pub(super) images: Images,
 }
 
 /// Our end of a guard. Dropped without [`Guard::disarm`], it lets the guard act: also in a panic.
@@ -84,6 +86,11 @@ impl Guard {
         self.say("up over");
     }
 
+    /// Tells the guard of an anonymous volume, before `down` removes the containers that would tell.
+    pub fn volume(&mut self, name: &str) {
+        self.say(&format!("volume {name}"));
+    }
+
     /// Tells the guard that there is no patience left for containers.
     pub fn hurry(&mut self) {
         self.say("hurry");
@@ -118,6 +125,8 @@ pub struct Orphaned {
     pub(super) up: Option<u32>,
     /// That of what listens to the engine.
     pub(super) listener: Option<u32>,
+    /// Anonymous volumes of containers that may be gone.
+    pub(super) anonymous: BTreeSet<String>,
     pub(super) force: Force,
 }
 
@@ -141,7 +150,8 @@ fn hear(told: impl BufRead) -> anyhow::Result<Option<Orphaned>> {
     // It died before it could say what to guard, and so before it started anything.
     let Some(charge) = lines.next().transpose()? else { return Ok(None) };
     let Ok(charge) = serde_json::from_slice(charge.as_bytes()) else { return Ok(None) };
-    let mut orphaned = Orphaned { charge, up: None, listener: None, force: Force::Graceful };
+    let mut orphaned =
+        Orphaned { charge, up: None, listener: None, anonymous: BTreeSet::new(), force: Force::Graceful };
     for line in lines {
         match line?.as_str() {
             "done" => return Ok(None),
@@ -151,6 +161,9 @@ fn hear(told: impl BufRead) -> anyhow::Result<Option<Orphaned>> {
             line => match line.split_once(' ') {
                 Some(("listener", pid)) => orphaned.listener = pid.parse().ok(),
                 Some(("up", pid)) => orphaned.up = pid.parse().ok(),
+                Some(("volume", name)) => {
+                    orphaned.anonymous.insert(name.to_string());
+                }
                 _ => {}
             },
         }
@@ -171,15 +184,17 @@ mod tests {
             undo: Undo::Remove,
             timeout: Some(3),
             volumes: Volumes::Keep,
+            images: Images::Keep,
         };
         serde_json::to_string(&charge).unwrap()
     }
 
     #[test]
     fn the_end_without_the_word_is_a_death() {
-        let told = format!("{}\nlistener 16\nup 17\nhurry\n", charge());
+        let told = format!("{}\nlistener 16\nup 17\nvolume b\nvolume a\nhurry\n", charge());
         let orphaned = hear(told.as_bytes()).unwrap().unwrap();
         assert_eq!((orphaned.listener, orphaned.up, orphaned.force), (Some(16), Some(17), Force::AtOnce));
+        assert_eq!(orphaned.anonymous, BTreeSet::from(["a", "b"].map(str::to_string)));
         assert_eq!(orphaned.charge.root, PathBuf::from("/a b"));
         assert_eq!((orphaned.charge.undo, orphaned.charge.timeout), (Undo::Remove, Some(3)));
         for over in ["", "up 17\nup over\n"] {

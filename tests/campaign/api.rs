@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::engine::Engine;
+use crate::engine::{Engine, is_anonymous};
 
 const PROJECT: &str = "com.docker.compose.project";
 /// A safety net: nothing that is asked here takes this long.
@@ -73,6 +73,23 @@ impl Api {
         let mut things = self.containers_and_networks(&labelled(PROJECT));
         things.retain(|thing| thing.name.contains(prefix));
         self.with_lost_ones(things)
+    }
+
+    /// The anonymous volumes of a container, if it is still there.
+    pub fn anonymous_volumes_of(&self, container: &str) -> Vec<String> {
+        let (_, about) = self.ask("GET", &format!("/containers/{container}/json"));
+        let names = about["Mounts"].as_array().into_iter().flatten().map(|mount| word(&mount["Name"]));
+        names.filter(|name| is_anonymous(name)).map(str::to_string).collect()
+    }
+
+    /// Whether there is a volume of this name.
+    pub fn has_volume(&self, name: &str) -> bool {
+        self.ask("GET", &format!("/volumes/{name}")).0 == 200
+    }
+
+    /// Removes a volume, if it can be removed.
+    pub fn remove_volume(&self, name: &str) {
+        self.ask("DELETE", &format!("/volumes/{name}"));
     }
 
     fn with_lost_ones(&self, mut things: Vec<Thing>) -> Vec<Thing> {

@@ -47,6 +47,8 @@ pub struct Service {
     pub after: Option<usize>,
     /// Whether it has the stack's named volume.
     pub volume: bool,
+    /// Whether it has an anonymous volume.
+    pub anonymous: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -129,7 +131,8 @@ impl Plan {
         // `dev down` needs something to take down.
         if scene != Scene::Down && rng.f32() < 0.03 {
             services.truncate(3);
-            services.push(Service { name: "nowhere".to_string(), kind: Kind::Unpullable, after: None, volume: false });
+            let (name, kind) = ("nowhere".to_string(), Kind::Unpullable);
+            services.push(Service { name, kind, after: None, volume: false, anonymous: false });
         }
         let moment = moment(&mut rng, scene, fault, &services);
         if matches!(moment, Moment::Teardown(..)) && fault.is_press() {
@@ -150,7 +153,8 @@ impl Plan {
                 _ => Remedy::ForegroundAndInterrupt,
             },
             patience: millis(&mut rng, 200..2000),
-            services,
+            // The last to be drawn, so that a seed from before it came makes the same plan but for this.
+            services: services.into_iter().map(|it| Service { anonymous: rng.f32() < 0.3, ..it }).collect(),
             fault,
         }
     }
@@ -227,9 +231,10 @@ impl Service {
         }
         line(&format!("    command: [sh, -c, {:?}]", self.script()));
         line(&format!(
-            "    volumes: [{:?}{}]",
+            "    volumes: [{:?}{}{}]",
             format!("{proof}:/proof"),
-            if self.volume { ", 'data:/data'" } else { "" }
+            if self.volume { ", 'data:/data'" } else { "" },
+            if self.anonymous { ", /anonymous" } else { "" }
         ));
         match self.kind {
             Kind::Stubborn(grace) => line(&format!("    stop_grace_period: {grace}s")),
@@ -291,7 +296,7 @@ fn services(rng: &mut Rng, scene: Scene, fault: Fault) -> Vec<Service> {
         let after = if rng.f32() < 0.35 && !firsts.is_empty() { Some(firsts[rng.usize(..firsts.len())]) } else { None };
         let letter = char::from(b'a' + u8::try_from(index).expect("at most 20"));
         let name = format!("{letter}-{}", kind.name());
-        services.push(Service { name, kind, after, volume: rng.f32() < 0.1 });
+        services.push(Service { name, kind, after, volume: rng.f32() < 0.1, anonymous: false });
     }
     services
 }

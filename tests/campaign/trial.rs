@@ -52,7 +52,7 @@ pub struct Report {
 }
 
 pub enum Problem {
-    /// A container, network, process or lock.
+    /// A container, network, anonymous volume, process or lock.
     Left(String),
     /// A container that could have ended by SIGTERM and did not.
     Ungraceful(String),
@@ -447,6 +447,13 @@ impl<'a> Trial<'a> {
             } else {
                 self.problems.push(Problem::Left(thing.name));
             }
+        }
+        for volume in self.watch.anonymous_volumes().into_iter().filter(|volume| self.api.has_volume(volume)) {
+            // Whoever has known it was killed, with the only one who had been told.
+            if !self.strikes.iter().any(|strike| strike.target == Target::ToolAndGuard) {
+                self.problems.push(Problem::Left(format!("anonymous volume {volume}")));
+            }
+            self.api.remove_volume(&volume);
         }
         self.problems
             .extend(self.locks_left(ended.code < 0).into_iter().map(|lock| Problem::Left(format!("lock {lock}"))));

@@ -1,5 +1,6 @@
 //! What happens to a stack, as the engine tells it, and which phase of its life that makes.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::io::BufRead;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -54,6 +55,8 @@ struct Shared {
 #[derive(Default)]
 struct State {
     events: Vec<Event>,
+    /// The anonymous volumes of the containers that were created.
+    anonymous: BTreeSet<String>,
     over: bool,
 }
 
@@ -62,8 +65,8 @@ impl Watch {
         let shared = Arc::new(Shared::default());
         let (containers, about_containers) = api.events_of_containers(project);
         let (network, about_network) = api.events_of_network(project);
-        shared.clone().listen(about_containers);
-        shared.clone().listen(about_network);
+        shared.clone().listen(about_containers, api);
+        shared.clone().listen(about_network, api);
         Watch { shared, _listening: [containers, network] }
     }
 
@@ -92,18 +95,28 @@ impl Watch {
         }
     }
 
+    /// The anonymous volumes that the containers of the stack have had. Each was asked for when it was created.
+    pub fn anonymous_volumes(&self) -> BTreeSet<String> {
+        self.shared.lock().anonymous.clone()
+    }
+
     pub fn events(&self) -> Vec<Event> {
         self.shared.lock().events.clone()
     }
 }
 
 impl Shared {
-    fn listen(self: Arc<Self>, lines: impl BufRead + Send + 'static) {
+    fn listen(self: Arc<Self>, lines: impl BufRead + Send + 'static, api: &Api) {
+        let api = api.clone();
         thread::spawn(move || {
             for line in lines.lines().map_while(Result::ok) {
-                let event = serde_json::from_str(&line).ok().and_then(|value| Event::read(&value));
-                self.lock().events.extend(event);
+                let Ok(value) = serde_json::from_str::<Value>(&line) else { continue };
+                self.lock().events.extend(Event::read(&value));
                 self.changed.notify_all();
+                if value["Type"] == "container" && value["Action"] == "create" {
+                    let volumes = api.anonymous_volumes_of(value["Actor"]["ID"].as_str().unwrap_or_default());
+                    self.lock().anonymous.extend(volumes);
+                }
             }
         });
     }

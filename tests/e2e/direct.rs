@@ -35,6 +35,10 @@ fn the_engine_answers_as_docker_does(stage: &Stage) {
     stage.tool(&["dev", "--detach", "--keep"]).run().with(1);
     stage.wait_for_log("web", "is ready");
     stage.events().wait_for("health_status: unhealthy sick;");
+    // What runs has to be up for a while before `status` says that it is ready, and both shall say the same.
+    let pending =
+        || stage.tool(&["dev", "status", "--message-format=json"]).run().stdout.contains(r#""standing":"pending""#);
+    while pending() {}
     for question in [
         ["dev", "status", "--message-format=json"],
         ["dev", "env", "--message-format=json"],
@@ -119,7 +123,7 @@ fn whatever_the_engine_answers_docker_counts(stage: &Stage) {
     let host = format!("unix://{}", socket.display());
     let tool = |args: &[&str]| stage.tool(args).env("DOCKER_HOST", &host).run();
     for _ in 0..ROUNDS {
-        tool(&["dev", "--detach"]).with(0);
+        tool(&["dev", "--detach", "--wait"]).with(0);
         let status = tool(&["dev", "status"]).with(0).stdout;
         assert!(status.lines().any(|line| line.starts_with("db ") && line.contains("running")), "{status}");
         tool(&["dev", "down"]).with(0);

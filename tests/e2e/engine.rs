@@ -4,6 +4,7 @@
 //! DOCKER_HOST and DOCKER_CONFIG. Without an engine a test fails with the line that says so; it never passes by
 //! skipping.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
@@ -11,7 +12,7 @@ use std::process::{Command, Output, Stdio};
 use std::sync::OnceLock;
 use std::sync::mpsc;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -141,6 +142,33 @@ impl Engine {
         self.remains(project).into_iter().filter(|thing| !self.has_lost(thing)).collect()
     }
 
+    /// Whether there is a volume of this name.
+    pub fn has_volume(&self, name: &str) -> bool {
+        self.try_ask(&["volume", "inspect", "--format", "{{.Name}}", name]).is_ok()
+    }
+
+    /// The anonymous volumes that the project's containers have had since then and that are still there, as far as the engine
+    /// remembers: it keeps its last events.
+    pub fn anonymous_volumes_since(&self, began: &str, project: &str) -> Vec<Thing> {
+        let events = |filters: &[&str], format: &str| {
+            let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("the clock").as_secs_f64();
+            let until = format!("{now:.9}");
+            self.ask(&[&["events", "--since", began, "--until", &until, "--format", format], filters].concat())
+        };
+        let label = format!("label={PROJECT}={project}");
+        let containers =
+            events(&["--filter", "type=container", "--filter", "event=start", "--filter", &label], "{{.Actor.ID}}");
+        let mounts = events(
+            &["--filter", "type=volume", "--filter", "event=mount"],
+            "{{.Actor.Attributes.container}} {{.Actor.ID}}",
+        );
+        let ours = |container: &str| containers.lines().any(|line| line == container);
+        let ours = mounts.lines().filter_map(|line| line.split_once(' ')).filter(|(container, _)| ours(container));
+        let names: BTreeSet<&str> = ours.map(|(_, name)| name).filter(|name| is_anonymous(name)).collect();
+        let left = names.into_iter().filter(|name| self.has_volume(name));
+        left.map(|name| Thing { kind: "volume", name: name.to_string() }).collect()
+    }
+
     /// Removes what exists of a project, as far as the engine lets us.
     pub fn remove(&self, project: &str) {
         for Thing { kind, name } in self.remains(project) {
@@ -161,6 +189,11 @@ impl Engine {
         attached.as_deref() == Ok("0")
             && self.try_ask(&["network", "rm", name]).is_err_and(|error| error.contains("has active endpoints"))
     }
+}
+
+/// Whether the engine could have made up this name.
+pub fn is_anonymous(volume: &str) -> bool {
+    volume.len() == 64 && volume.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
 /// A container, network or volume.

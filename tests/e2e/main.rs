@@ -57,4 +57,5 @@ mod together;
 mod traefik;
 mod verbs;
 mod verdicts;
+mod volumes;
 mod wait;

@@ -21,5 +21,7 @@ fn quick_start(stage: &Stage) {
     let ended = bash.env("PATH", &path).env("COMPOSE_PROJECT_NAME", &stage.project).run().with(0);
     assert_eq!(ended.stdout.matches("hello from a container\n").count(), 1, "{}", ended.stdout);
     assert!(ended.stdout.contains("hello again from a container\n"), "{}", ended.stdout);
-    ended.says("Adding [package.metadata.stagecraft.dev] to Cargo.toml").says("nothing of it is left");
+    ended
+        .says("Adding [package.metadata.stagecraft.dev] to Cargo.toml")
+        .says(&format!("Removed {}; kept image", stage.project));
 }

@@ -2,7 +2,7 @@
 //! on. However the scenario ends, the processes that it started and what its projects left on the engine are removed.
 
 use std::cell::{OnceCell, RefCell};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::fd::OwnedFd;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -178,10 +178,19 @@ impl Stage {
         assert!(left.is_empty(), "still on the engine: {left:#?}");
     }
 
+    /// The volumes of the project's containers whose names the engine may have made up.
+    pub fn anonymous_volumes_of_containers(&self) -> BTreeSet<String> {
+        let filter = format!("label=com.docker.compose.project={}", self.project);
+        let mounts = self.engine.ask(&["ps", "--all", "--no-trunc", "--filter", &filter, "--format", "{{.Mounts}}"]);
+        let names = mounts.split([',', '\n']).filter(|name| engine::is_anonymous(name));
+        names.map(str::to_string).collect()
+    }
+
     /// That nothing of any of the stage's projects exists.
     fn assert_empty(&self) {
         for (engine, project) in self.projects.borrow().iter() {
-            let left = engine.left(project);
+            let mut left = engine.left(project);
+            left.extend(engine.anonymous_volumes_since(&self.began, project));
             assert!(left.is_empty(), "the scenario has left on the engine: {left:#?}");
         }
     }

@@ -62,6 +62,7 @@ fn only_looks(sandbox: &Sandbox) {
         Verb::Containers,
         Verb::Info,
         Verb::Networks,
+        Verb::Volumes,
         Verb::Architecture,
         Verb::Context,
         Verb::Image,
@@ -439,6 +440,7 @@ fn what_earlier_stacks_have_left_is_told_with_the_command_that_removes_it() {
         for name in ["old_default", "old_back"] {
             world.networks.push(("old".to_string(), name.to_string()));
         }
+        world.anonymous = vec!["ab".repeat(32)];
         world.replaced = vec!["sha256:1".to_string(), "sha256:2".to_string()];
     });
     let finished = doctor(&sandbox, &[]).run().exits(0);
@@ -455,7 +457,9 @@ fn what_earlier_stacks_have_left_is_told_with_the_command_that_removes_it() {
                             help: `cargo stagecraft dev list --prune` takes them down
      warning leftovers      networks of Compose projects without containers: old_back, old_default
                             help: `docker network rm old_back old_default`
-    Finished 4 warnings
+     warning leftovers      anonymous volumes that no container uses: 1
+                            help: `docker volume rm abababababababababababababababababababababababababababababababab`
+    Finished 5 warnings
 
 "#]]
     );

@@ -409,6 +409,7 @@ fn a_run_stays_while_a_container_runs_that_up_is_not_attached_to() {
     let sandbox = Sandbox::new();
     sandbox.engine.world(|world| world.up_ends = UpEnds::Never);
     let run = started(&sandbox, &["dev"]);
+    sandbox.engine.wait_called(Verb::Starts, 1);
     sandbox.engine.hold(Verb::Starts);
     sandbox.engine.world(|world| world.exits("db", 0));
     sandbox.engine.end(Verb::Up, Reply::exit(0));
@@ -426,6 +427,7 @@ fn a_run_that_stays_is_ended_by_an_interrupt_and_by_an_engine_that_tells_no_more
     fn stays(sandbox: &Sandbox) -> Started<'_> {
         sandbox.engine.world(|world| world.up_ends = UpEnds::Never);
         let run = started(sandbox, &["dev"]);
+        sandbox.engine.wait_called(Verb::Starts, 1);
         sandbox.engine.hold(Verb::Starts);
         sandbox.engine.end(Verb::Up, Reply::exit(0));
         run

@@ -10,7 +10,9 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use cargo_stagecraft::cargo;
-use cargo_stagecraft::compose::{self, Attach, Compose, Logs, NameChoice, ProjectName, Reach, Traefik, Volumes};
+use cargo_stagecraft::compose::{
+    self, Attach, Compose, Images, Logs, NameChoice, ProjectName, Reach, Traefik, Volumes,
+};
 use cargo_stagecraft::engine;
 use cargo_stagecraft::exit::Code;
 use cargo_stagecraft::process::{Executor, Invocation, OnExit, Running};
@@ -112,6 +114,8 @@ pub fn commands(page: &str) -> Vec<String> {
     commands
 }
 
+const VOLUME: &str = r#"{"Name":"0123456789012345678901234567890123456789012345678901234567890123","Labels":""}"#;
+
 /// Writes down what it is asked and answers nothing, but for what leads to a further question.
 #[derive(Default)]
 struct Recorder(Mutex<Vec<String>>);
@@ -123,15 +127,22 @@ impl Executor for Recorder {
             ids if ids.contains("oneoff=False") && ids.contains(" ps ") => {
                 r#"{"Id":"0123456789ab","Names":["hello-web-1"],"State":"running","Labels":{}}"#
             }
+            volumes if volumes.contains("volume ls") && volumes.contains("Labels") => VOLUME,
+            volumes if volumes.contains("volume ls --filter label=") && volumes.contains("Labels") => {
+                r#"{"Name":"hello_data","Labels":""}"#
+            }
+            volume if volume.contains("volume inspect") => r#"{"Name":"hello_data","Labels":{}}"#,
             ids if ids.contains("image ls") => "0123456789ab\n",
-            image if image.contains("{{json .Image}}") => "\"sha256:0123\"",
+            image if image.contains("{{json .Image}}'") => "\"sha256:0123\"",
             time if time.contains("SystemTime") => r#"{"SystemTime":"2026-01-02T03:04:05Z"}"#,
             version if version.contains(".Server.Os") => r#"{"Os":"linux","Arch":"amd64"}"#,
             one if one.contains("print") || one.contains("{{json .Name}}' hello") => "\"linux/amd64\"",
             _ => "",
         };
+        // What cannot be removed leads to a further question.
+        let status = if line.contains("volume rm") { 1 << 8 } else { 0 };
         self.0.lock().unwrap().push(line);
-        Ok(Output { status: ExitStatus::from_raw(0), stdout: stdout.into(), stderr: Vec::new() })
+        Ok(Output { status: ExitStatus::from_raw(status), stdout: stdout.into(), stderr: Vec::new() })
     }
 
     fn spawn(&self, invocation: &Invocation, _: OnExit) -> io::Result<Box<dyn Running>> {
@@ -150,6 +161,7 @@ fn every_command_line_of_the_spec_is_what_the_program_builds() {
         let services = services.iter().map(ToString::to_string).collect();
         compose.logs(Reach::File, &Logs { follow, tail, services })
     };
+    let down = |reach, timeout| compose.down(reach, timeout, Volumes::Keep, Images::Keep);
     let mut built = vec![
         compose::config(&workspace, NameChoice::Default(&name), &[]).unwrap(),
         compose::config(&workspace, NameChoice::Given(&name), &[]).unwrap(),
@@ -160,12 +172,13 @@ fn every_command_line_of_the_spec_is_what_the_program_builds() {
         compose::check(&workspace).unwrap(),
         compose::name(&workspace, &name).unwrap(),
         compose::version(&workspace).unwrap(),
-        compose.down(Reach::File, None, Volumes::Keep),
-        compose.down(Reach::File, Some(10), Volumes::Keep),
-        compose.down(Reach::File, Some(0), Volumes::Keep),
-        compose.down(Reach::File, None, Volumes::Remove),
-        compose.down(Reach::Everything, None, Volumes::Keep),
-        compose.down(Reach::ByName, None, Volumes::Keep),
+        down(Reach::File, None),
+        down(Reach::File, Some(10)),
+        down(Reach::File, Some(0)),
+        compose.down(Reach::File, None, Volumes::Remove, Images::Keep),
+        compose.down(Reach::File, None, Volumes::Keep, Images::Remove),
+        down(Reach::Everything, None),
+        down(Reach::ByName, None),
         compose.stop(None),
         file_logs(true, Some(20), &[]),
         file_logs(false, None, &[]),
@@ -182,6 +195,13 @@ fn every_command_line_of_the_spec_is_what_the_program_builds() {
     engine::compose_containers(&engine).unwrap();
     engine::running_containers(&engine).unwrap();
     engine::remains(&engine, &name, Volumes::Remove).unwrap();
+    let volume = "0123456789".repeat(7)[..64].to_string();
+    let mounting =
+        engine::Container { id: "0123456789ab".to_string(), volumes: vec![volume.clone()], ..Default::default() };
+    engine::anonymous_volumes(&engine, &[mounting]);
+    engine::remove_anonymous(&engine, engine::Remains::default(), &BTreeSet::from([volume])).unwrap();
+    engine::unused_anonymous_volumes(&engine).unwrap();
+    engine::volume_configs(&engine, &name).unwrap();
     engine::signals(&engine, &name, Duration::from_secs(60)).unwrap();
     let networks = vec![engine::Network { name: "hello_default".to_string(), used_by: Vec::new() }];
     engine::look_into_networks(&engine, engine::Remains { networks, ..Default::default() });

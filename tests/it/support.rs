@@ -809,6 +809,8 @@ pub struct Container {
     pub error: String,
     /// As `docker ps` shows them.
     pub ports: String,
+    pub is_one_off: bool,
+    pub config_files: String,
     pub working_dir: String,
     /// The version of the Compose that made it.
     pub made_by: &'static str,
@@ -856,6 +858,8 @@ pub struct World {
     pub engine: &'static str,
     /// What it tells of itself besides.
     pub info: Value,
+    /// Anonymous volumes that no container uses.
+    pub anonymous: Vec<String>,
     /// The ids of images that newer ones have replaced.
     pub replaced: Vec<String>,
     pub containers: Vec<Container>,
@@ -880,6 +884,7 @@ impl World {
             host: fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default().trim().to_string(),
             engine: "28.5.2",
             info: json!({}),
+            anonymous: Vec::new(),
             replaced: Vec::new(),
             containers: Vec::new(),
             networks: Vec::new(),
@@ -903,6 +908,8 @@ impl World {
             restarts: 0,
             error: String::new(),
             ports: String::new(),
+            is_one_off: false,
+            config_files: root.join(".stagecraft/dev/compose.yaml").display().to_string(),
             working_dir: root.join(".stagecraft/dev").display().to_string(),
             made_by: self.compose,
             stuck: false,
@@ -1076,6 +1083,8 @@ impl World {
                     "Labels": {
                         "com.docker.compose.project": c.project,
                         "com.docker.compose.service": c.service,
+                        "com.docker.compose.oneoff": if c.is_one_off { "True" } else { "False" },
+                        "com.docker.compose.project.config_files": c.config_files,
                         "com.docker.compose.project.working_dir": c.working_dir,
                         "com.docker.compose.version": c.made_by,
                     },
@@ -1088,6 +1097,13 @@ impl World {
                 Some(Reply::lines(unused.map(|(owner, name)| json!({ "project": owner, "name": name }))))
             }
             Verb::Networks => of_project(&self.networks),
+            Verb::Volumes if call.has("rm") => {
+                self.anonymous.retain(|name| !call.has(name));
+                Some(Reply::default())
+            }
+            Verb::Volumes if call.has("dangling=true") => {
+                Some(Reply::lines(self.anonymous.iter().map(|name| json!({ "Name": name, "Labels": "" }))))
+            }
             Verb::Volumes => of_project(&self.volumes),
             Verb::Events => {
                 Some(Reply::lines(self.events.iter().filter(|(owner, _)| *owner == project).map(|(_, e)| e.clone())))

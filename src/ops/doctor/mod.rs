@@ -186,6 +186,8 @@ struct Engine<'a> {
     containers: Vec<Container>,
     /// Those that no container runs on, by project.
     networks: BTreeMap<String, Vec<String>>,
+    /// Anonymous ones that no container uses.
+    volumes: Vec<String>,
 }
 
 impl<'a> Engine<'a> {
@@ -193,8 +195,15 @@ impl<'a> Engine<'a> {
         thread::scope(|scope| {
             let containers = scope.spawn(|| engine::compose_containers(executor));
             let networks = scope.spawn(|| engine::unused_networks(executor));
+            let volumes = scope.spawn(|| engine::unused_anonymous_volumes(executor));
             let info = engine::info(executor)?;
-            Ok(Engine { server, info, containers: joined(containers)?, networks: joined(networks)? })
+            Ok(Engine {
+                server,
+                info,
+                containers: joined(containers)?,
+                networks: joined(networks)?,
+                volumes: joined(volumes)?,
+            })
         })
     }
 
@@ -258,6 +267,11 @@ impl<'a> Engine<'a> {
         if !names.is_empty() {
             let found = format!("networks of Compose projects without containers: {}", names.join(", "));
             warn(&found, &format!("`docker network rm {}`", names.join(" ")));
+        }
+        if !self.volumes.is_empty() {
+            let found = format!("anonymous volumes that no container uses: {}", self.volumes.len());
+            // Not `docker volume prune`, which removes named volumes, too, before Engine 23.
+            warn(&found, &format!("`docker volume rm {}`", self.volumes.join(" ")));
         }
         if checks.is_empty() {
             checks.push(Check::ok("leftovers", "none"));

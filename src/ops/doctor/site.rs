@@ -1,5 +1,6 @@
 //! The workspace and its dev stack: what there is of them, and whether they can be understood.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::Command;
 
@@ -94,8 +95,11 @@ impl Site {
         let (workspace, files) = (self.workspace.as_ref()?, self.files.as_ref().filter(|_| self.has_stack)?);
         let stack = match &files.topology {
             Some(topology) if !files.compose_file_is_current() => {
-                project_name(cx, workspace, selection, topology.project_name.as_ref())
-                    .map(|project| Stack { project, services: topology.services_by_default() })
+                project_name(cx, workspace, selection, topology.project_name.as_ref()).map(|project| Stack {
+                    project,
+                    services: topology.services_by_default(),
+                    volumes: BTreeMap::new(),
+                })
             }
             _ => resolve(cx, workspace, selection),
         };

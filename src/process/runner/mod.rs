@@ -1,5 +1,6 @@
 //! Starts stacks and takes them down. `run` carries out what the lifecycle table says.
 
+use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender};
@@ -14,8 +15,8 @@ use super::lock::{Change, ProjectLock};
 use super::tracker::ServiceStanding;
 use super::verdict::{UpEnd, Verdict};
 use super::watch::{News, Settled, Watch};
-use crate::compose::{Attach, Compose, Logs, PROJECT_NAME, ProjectName, Reach, Stack, Traefik, Volumes};
-use crate::engine::{self, Container, Endpoint, Remains};
+use crate::compose::{Attach, Compose, Images, Logs, PROJECT_NAME, ProjectName, Reach, Stack, Traefik, Volumes};
+use crate::engine::{self, Container, Endpoint, Kept, Remains};
 use crate::exit::{Code, Failure};
 use crate::os;
 use crate::shell::{ColorChoice, Logger, Verbosity};
@@ -70,8 +71,10 @@ pub struct Teardown {
     pub timeout: Option<u32>,
     /// The grace after an interrupt, in seconds, where `timeout` gives none: a CI runner does not wait for long.
     pub interrupt_timeout: Option<u32>,
-    /// Whether volumes go too.
+    /// Whether named volumes go too.
     pub volumes: Volumes,
+    /// Whether images go too.
+    pub images: Images,
     /// How much to show of what Compose prints meanwhile.
     pub verbosity: Verbosity,
 }
@@ -214,8 +217,8 @@ impl<'a> Runner<'a> {
         Ok(run.drive())
     }
 
-    /// Takes the stack down, whoever started it, and looks whether it is gone; `reach` is how wide it begins. `lock` is
-    /// held.
+    /// Takes the stack down, whoever started it, and looks whether it is gone; `reach` is how wide it begins, `before` what
+    /// of the project is there. `lock` is held.
     ///
     /// # Errors
     /// If interrupts cannot be hooked; nothing was touched then.
@@ -224,6 +227,7 @@ impl<'a> Runner<'a> {
         compose: &Compose,
         reach: Reach,
         teardown: Teardown,
+        before: Vec<Container>,
         lock: ProjectLock,
     ) -> anyhow::Result<Outcome> {
         let policy = Policy { leaves_running: false, waits: false, undo: Undo::Remove };
@@ -233,6 +237,7 @@ impl<'a> Runner<'a> {
             _ => (State::taking_down(reach), Action::Undo(reach)),
         };
         let mut run = Run::new(self, compose, teardown, policy, state, lock)?;
+        run.known = Some(before);
         run.arm();
         self.logger.status("Stopping", compose.project().as_str());
         run.act(action);
@@ -244,7 +249,7 @@ impl<'a> Runner<'a> {
     /// # Errors
     /// If the workspace cannot be named, or interrupts cannot be hooked.
     pub fn take_over(&self, orphaned: Orphaned, mut lock: ProjectLock) -> anyhow::Result<Outcome> {
-        let Orphaned { charge, up, listener, force } = orphaned;
+        let Orphaned { charge, up, listener, anonymous, force } = orphaned;
         if let Some(mut listener) = listener.and_then(|pid| exec::adopt(pid, Box::new(|| {}))) {
             listener.cut_off();
         }
@@ -257,6 +262,7 @@ impl<'a> Runner<'a> {
             timeout: charge.timeout,
             interrupt_timeout: None,
             volumes: charge.volumes,
+            images: charge.images,
             // What Compose has to say goes through us: who read our stderr may be gone, and would take Compose along.
             verbosity: Verbosity::Quiet,
         };
@@ -267,6 +273,7 @@ impl<'a> Runner<'a> {
         let _ = lock.take();
         let mut run = Run::new(self, &compose, teardown, policy, State::orphaned(force), lock)?;
         run.expected = charge.expected;
+        run.anonymous = anonymous;
         let sender = run.sender.clone();
         let on_exit: OnExit = Box::new(move || {
             let _ = sender.send(Arrival::UpExited);
@@ -291,12 +298,24 @@ enum Arrival {
     UpExited,
     /// With the number of the command, since a `down` may have been replaced by a harder one.
     UndoExited(u32),
+    Listed(Listed),
     Judged(Result<(Verdict, Endpoint), Failure>),
     /// What has become ready in the foreground.
     Ready(Result<(Verdict, Endpoint), Failure>),
     Followed,
     Looked(Result<Vec<Container>, Failure>),
-    Checked(Result<Remains, Failure>),
+    Checked(Result<Remains, Failure>, Kept),
+}
+
+/// What there is of a project before a `down`.
+struct Listed {
+    containers: Vec<Container>,
+    /// Their anonymous volumes.
+    anonymous: BTreeSet<String>,
+    /// The number of the `down` that waits for this, unless it is running already.
+    then: Option<u32>,
+    /// How wide it reaches.
+    reach: Reach,
 }
 
 struct Run<'a> {
@@ -331,6 +350,14 @@ struct Run<'a> {
     asked_code: Option<i64>,
     undo: Option<Box<dyn Running>>,
     undos: u32,
+    /// The containers of the project when the engine was asked for them last, if it was.
+    known: Option<Vec<Container>>,
+    /// Those that there were before each `down`.
+    removed: Vec<Container>,
+    /// Their anonymous volumes.
+    anonymous: BTreeSet<String>,
+    /// What stays on purpose.
+    kept: Kept,
     deadline: Option<Instant>,
     remains: Option<Result<Remains, Failure>>,
     /// Networks that the engine has lost track of.

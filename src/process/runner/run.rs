@@ -8,10 +8,10 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 
-use super::{Arrival, Outcome, Run, Runner, Teardown, waiting_for_others};
+use super::{Arrival, Listed, Outcome, Run, Runner, Teardown, waiting_for_others};
 use crate::compose::{Attach, Compose, Reach};
 use crate::diagnosis::Finding;
-use crate::engine::{self, Container, Endpoint, Inspected, Remains};
+use crate::engine::{self, Container, Endpoint, Inspected, Kept, Remains};
 use crate::exit::Failure;
 use crate::message::Message;
 use crate::process::exec::{Executor, Invocation, OnExit, Running, Show};
@@ -105,6 +105,10 @@ impl<'a> Run<'a> {
             asked_code: None,
             undo: None,
             undos: 0,
+            known: None,
+            removed: Vec::new(),
+            anonymous: BTreeSet::new(),
+            kept: Kept::default(),
             deadline: None,
             remains: None,
             lost: Vec::new(),
@@ -133,6 +137,7 @@ impl<'a> Run<'a> {
             undo: self.policy.undo,
             timeout: self.grace_of_an_interrupt(),
             volumes: self.teardown.volumes,
+            images: self.teardown.images,
         };
         let lock = self.lock.as_ref().context("the lock is away");
         match lock.and_then(|lock| (self.runner.arm)(&charge, lock)) {
@@ -198,6 +203,7 @@ impl<'a> Run<'a> {
                 if !self.waits() {
                     self.watch = None;
                 }
+                self.known = containers.clone().or(self.known.take());
                 if let (Some(containers), Some((stack, _))) = (&containers, self.start) {
                     let ours = containers.iter().filter(|container| stack.has(&container.service));
                     self.tell_attached(&Endpoint::Local, &ours.map(Finding::listed).collect::<Vec<_>>());
@@ -234,17 +240,30 @@ impl<'a> Run<'a> {
                 Some(Event::UndoEnded)
             }
             Arrival::UndoExited(_) => None,
+            Arrival::Listed(listed) => {
+                self.listed(listed);
+                None
+            }
             Arrival::Judged(verdict) => Some(self.judged(verdict)),
             Arrival::Followed => Some(self.followed()),
             Arrival::Looked(containers) => {
+                self.known = containers.as_ref().ok().cloned().or(self.known.take());
                 let started = containers.ok().filter(|containers| self.expected.have_started(containers));
                 let farewell = started.and_then(|containers| self.farewell(&containers));
                 let found = if farewell.is_some() { "everything has started" } else { "the start is not over" };
                 self.logger().detail("Asked", &format!("the engine: {found}"));
                 Some(Event::Looked { farewell })
             }
-            Arrival::Checked(remains) => {
+            Arrival::Checked(remains, kept) => {
                 self.answered_in = self.asked.elapsed();
+                if let Ok(remains) = &remains {
+                    self.known = Some(remains.containers.clone());
+                    for volume in &remains.in_use {
+                        self.logger().detail("Keeping", &format!("volume {volume}, which another container uses"));
+                        self.anonymous.remove(volume);
+                    }
+                }
+                self.kept = kept;
                 let remains = remains.map(|remains| self.only_what_counts(remains));
                 let lost = remains.iter().flat_map(|remains| &remains.lost).cloned().collect::<Vec<String>>();
                 if remains.is_err() {
@@ -300,18 +319,23 @@ impl<'a> Run<'a> {
             Action::Wait(time) => self.deadline = Some(Instant::now() + time),
             Action::Check => {
                 let project = self.compose.project().clone();
-                let volumes = self.teardown.volumes;
+                let Teardown { volumes, images, .. } = self.teardown;
+                let (removed, anonymous) = (self.removed.clone(), self.anonymous.clone());
                 let last = self.state.phase == Phase::Checking(Reach::ByName);
                 self.asked = Instant::now();
                 self.ask(move |executor| {
-                    let remains = engine::remains(executor, &project, volumes);
+                    let (remains, kept) = thread::scope(|scope| {
+                        let kept = scope.spawn(|| engine::kept(executor, &project, &removed, volumes, images));
+                        (engine::remains(executor, &project, volumes), kept.join().unwrap_or_default())
+                    });
+                    let remains = remains.and_then(|it| engine::remove_anonymous(executor, it, &anonymous));
                     let looked_into = |remains: Remains| match &remains {
                         Remains { containers, .. } if last && containers.is_empty() => {
                             engine::look_into_networks(executor, remains)
                         }
                         _ => remains,
                     };
-                    Arrival::Checked(remains.map(looked_into))
+                    Arrival::Checked(remains.map(looked_into), kept)
                 });
             }
         }
@@ -504,12 +528,45 @@ impl<'a> Run<'a> {
         self.tear(stop, Reach::File);
     }
 
+    /// Runs `stop`, or `down` as soon as it is known which anonymous volumes its containers have. A second interrupt waits for no
+    /// answer.
     fn undo(&mut self, reach: Reach) {
-        let undo = match self.policy.undo {
-            Undo::StopOnly => self.compose.stop(self.grace()),
-            Undo::Remove | Undo::Nothing => self.compose.down(reach, self.grace(), self.teardown.volumes),
+        if self.policy.undo == Undo::StopOnly {
+            return self.tear(self.compose.stop(self.grace()), reach);
+        }
+        let then = match self.state.force {
+            Force::Graceful => {
+                self.undos += 1;
+                Some(self.undos)
+            }
+            Force::AtOnce => {
+                self.down(reach);
+                None
+            }
         };
-        self.tear(undo, reach);
+        let (project, known) = (self.compose.project().clone(), self.known.clone());
+        self.ask(move |executor| {
+            let containers = engine::containers_for_teardown(executor, &project, known);
+            let anonymous = engine::anonymous_volumes(executor, &containers);
+            Arrival::Listed(Listed { containers, anonymous, then, reach })
+        });
+    }
+
+    fn down(&mut self, reach: Reach) {
+        let Teardown { volumes, images, .. } = self.teardown;
+        self.tear(self.compose.down(reach, self.grace(), volumes, images), reach);
+    }
+
+    fn listed(&mut self, Listed { containers, anonymous, then, reach }: Listed) {
+        for volume in anonymous {
+            self.guard.volume(&volume);
+            self.anonymous.insert(volume);
+        }
+        self.removed.extend(containers);
+        // Else a harder one has come meanwhile, or nothing is to be taken down any more.
+        if then == Some(self.undos) && self.state.phase == Phase::Undoing(reach) {
+            self.down(reach);
+        }
     }
 
     /// How long containers may take to stop, in seconds; without it each service's own counts.

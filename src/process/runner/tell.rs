@@ -2,9 +2,9 @@
 
 use super::run::newly_ready;
 use super::{OnEnd, Options, Run};
-use crate::compose::{Attach, Reach, Stack};
+use crate::compose::{Attach, ProjectName, Reach, Stack};
 use crate::diagnosis::Finding;
-use crate::engine::Endpoint;
+use crate::engine::{self, Endpoint, Kept};
 use crate::exit::Failure;
 use crate::message::{self, Message};
 use crate::process::interrupt::Interrupt;
@@ -14,6 +14,7 @@ use crate::process::verdict::{LAST_WORDS, Verdict};
 use crate::process::watch::{Crash, Settled};
 use crate::readiness::{Standing, meaning};
 use crate::report;
+use crate::workspace::COMPOSE_FILE;
 
 impl Run<'_> {
     /// Shows what has become ready since it was shown last, and what is still waited for.
@@ -238,11 +239,43 @@ impl Run<'_> {
             }
             Some(Err(failure)) => {
                 logger.error(&format!("what is left of {project} cannot be known: {failure:#}"));
-                let by_name = self.compose.down(Reach::ByName, None, self.teardown.volumes);
+                let by_name = self.compose.down(Reach::ByName, None, self.teardown.volumes, self.teardown.images);
                 logger.help(&format!("once the engine answers, remove it with `{by_name}`"));
             }
             None => logger.error(&format!("what is left of {project} is not known")),
         }
+    }
+
+    /// What of a stack that was taken down is kept on purpose, and the command that removes it.
+    fn what_stays(&self) -> String {
+        let Kept { volumes, images } = &self.kept;
+        let named = |what: &str, names: &[String]| match names {
+            [] => None,
+            [name] => Some(format!("{what} {name}")),
+            names => Some(format!("{what}s {}", names.join(", "))),
+        };
+        let kept: Vec<String> = [named("volume", volumes), named("image", images)].into_iter().flatten().collect();
+        if kept.is_empty() {
+            return "nothing of it is left".to_string();
+        }
+        format!("kept {}; remove with `{}`", kept.join(" and "), self.removal_of_kept())
+    }
+
+    fn removal_of_kept(&self) -> String {
+        let Kept { volumes, images } = &self.kept;
+        let (root, project) = (self.compose.root(), self.compose.project());
+        if !root.join(COMPOSE_FILE).exists() {
+            // The workspace is gone, and with it the place for a command of ours.
+            return engine::removal(&[("volume", volumes), ("image", images)]);
+        }
+        let mut command = "cargo stagecraft dev down".to_string();
+        if root.file_name().and_then(ProjectName::normalized).as_ref() != Some(project) {
+            command.push_str(&format!(" --project-name {project}"));
+        }
+        for (option, names) in [(" --volumes", volumes), (" --images", images)] {
+            command.push_str(if names.is_empty() { "" } else { option });
+        }
+        command
     }
 
     /// How it has ended.
@@ -253,7 +286,7 @@ impl Run<'_> {
                 // Reached through a check that found nothing.
                 _ if self.remains.is_none() => {}
                 (_, Undo::StopOnly) => logger.status("Stopped", &format!("{project}; its containers are kept")),
-                _ => logger.status("Removed", &format!("{project}; nothing of it is left")),
+                _ => logger.status("Removed", &format!("{project}; {}", self.what_stays())),
             },
             End::Incomplete => self.tell_remains(),
             End::Abandoned if self.guard.is_armed() => {
@@ -261,7 +294,7 @@ impl Run<'_> {
             }
             End::Abandoned => {
                 logger.error(&format!("left before {project} was taken down; some of it may remain"));
-                let again = self.compose.down(Reach::Everything, None, self.teardown.volumes);
+                let again = self.compose.down(Reach::Everything, None, self.teardown.volumes, self.teardown.images);
                 logger.help(&format!("finish with `cargo stagecraft dev down`, or `{again}`"));
             }
         }

@@ -336,7 +336,7 @@ fn docker_that_cannot_be_started_is_exit_code_4_and_6_once_there_may_be_somethin
     let error = runner.run(&compose(), &stack(), &options(Attach::Foreground), ProjectLock::none()).unwrap_err();
     assert_eq!(error.downcast_ref::<Failure>().unwrap().code(), Code::EngineUnavailable);
     assert_eq!(
-        runner.take_down(&compose(), Reach::File, Teardown::default(), ProjectLock::none()).unwrap(),
+        runner.take_down(&compose(), Reach::File, Teardown::default(), Vec::new(), ProjectLock::none()).unwrap(),
         Outcome::Incomplete
     );
     assert!(log.said("error")[0].contains("cannot be known: cannot run `docker`"), "{:?}", log.said("error"));
