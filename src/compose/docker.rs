@@ -34,21 +34,19 @@ fn is_program_in(path: &OsStr) -> bool {
     docker.is_some_and(|docker| is_program(&docker))
 }
 
-/// Whether the plugin that the CLI would run is a program that has been installed. Not so where it cannot be seen from here,
-/// or is a script.
-pub fn is_installed() -> bool {
-    config_folder().is_some_and(|config| is_installed_in(&config, &SYSTEM))
+/// The Compose plugin that the CLI runs. None where it cannot be seen from here, or is a script, which may run another.
+pub(super) fn compose_plugin() -> Option<PathBuf> {
+    compose_plugin_in(&config_folder()?, &SYSTEM)
 }
 
-fn is_installed_in(config: &Path, system: &[&str]) -> bool {
+fn compose_plugin_in(config: &Path, system: &[&str]) -> Option<PathBuf> {
     // Where it names other folders, they come first.
     let settings = fs::read_to_string(config.join("config.json")).unwrap_or_default();
     if settings.contains("cliPluginsExtraDirs") {
-        return false;
+        return None;
     }
     let folders = [config.join("cli-plugins")].into_iter().chain(system.iter().map(PathBuf::from));
-    let plugin = folders.map(|folder| folder.join("docker-compose")).find(|plugin| plugin.exists());
-    plugin.is_some_and(|plugin| is_program(&plugin))
+    folders.map(|folder| folder.join("docker-compose")).find(|plugin| plugin.exists()).filter(|it| is_program(it))
 }
 
 fn is_program(path: &Path) -> bool {
@@ -87,14 +85,14 @@ mod tests {
             fs::create_dir_all(folder).unwrap();
             fs::write(folder.join("docker-compose"), text).unwrap();
         };
-        assert!(!is_installed_in(&config, &folders));
+        assert!(compose_plugin_in(&config, &folders).is_none());
         put(&system, "\x7fELF");
-        assert!(is_installed_in(&config, &folders));
+        assert!(compose_plugin_in(&config, &folders).is_some());
         put(&config.join("cli-plugins"), "#!/bin/sh");
-        assert!(!is_installed_in(&config, &folders));
+        assert!(compose_plugin_in(&config, &folders).is_none());
         put(&config.join("cli-plugins"), "\x7fELF");
-        assert!(is_installed_in(&config, &folders));
+        assert!(compose_plugin_in(&config, &folders).is_some());
         fs::write(config.join("config.json"), r#"{"cliPluginsExtraDirs": ["/elsewhere"]}"#).unwrap();
-        assert!(!is_installed_in(&config, &folders));
+        assert!(compose_plugin_in(&config, &folders).is_none());
     }
 }

@@ -16,13 +16,16 @@ use crate::shell::ColorChoice;
 use crate::workspace::{COMPOSE_FILE, DEV_DIR, Workspace};
 
 mod docker;
+mod fault;
 mod model;
-mod usual;
-mod yaml;
+mod remembered;
+mod ssh;
 
-pub use docker::{config_folder, is_installed, is_program_on_path};
+pub use docker::{config_folder, is_program_on_path};
+pub use fault::{Fault, without_warnings};
 pub use model::{Dependency, Port, Service, Stack, VolumeConfig};
-pub use usual::{is_usual_environment, read};
+pub use remembered::Place;
+pub use ssh::cannot_print_json;
 
 /// The service that `--no-traefik` leaves out.
 pub const TRAEFIK: &str = "traefik";
@@ -157,18 +160,61 @@ pub enum NameChoice<'a> {
 /// # Errors
 /// If our own working directory is gone.
 pub fn config(workspace: &Workspace, name: NameChoice<'_>, services: &[&str]) -> anyhow::Result<Invocation> {
+    ask(workspace, name, &["--format", "json"], services)
+}
+
+/// The same question, answered in YAML, where Compose [cannot print the model as JSON](cannot_print_json).
+///
+/// # Errors
+/// If our own working directory is gone.
+pub fn config_in_yaml(workspace: &Workspace, name: NameChoice<'_>, services: &[&str]) -> anyhow::Result<Invocation> {
+    ask(workspace, name, &[], services)
+}
+
+fn ask(workspace: &Workspace, name: NameChoice<'_>, format: &[&str], services: &[&str]) -> anyhow::Result<Invocation> {
     let sh = shell_in(workspace.root())?;
     Ok(match name {
         NameChoice::Given(name) => Invocation::from(
-            cmd!(sh, "docker compose -f {COMPOSE_FILE} config --format json {services...}")
+            cmd!(sh, "docker compose -f {COMPOSE_FILE} config {format...} {services...}")
                 .env(PROJECT_NAME, name.as_str()),
         ),
         NameChoice::Default(name) => Invocation::from(cmd!(
             sh,
-            "docker compose --project-directory {DEV_DIR} -f - -f {COMPOSE_FILE} config --format json {services...}"
+            "docker compose --project-directory {DEV_DIR} -f - -f {COMPOSE_FILE} config {format...} {services...}"
         ))
         .stdin(format!("name: \"{name}\"")),
     })
+}
+
+/// The question for the model without every `build.ssh`, which nothing is read of; `yaml` is the answer to [`config_in_yaml`].
+/// None where there is none.
+///
+/// # Errors
+/// If our own working directory is gone.
+pub fn config_without_ssh(workspace: &Workspace, yaml: &[u8], services: &[&str]) -> anyhow::Result<Option<Invocation>> {
+    let Some((name, reset)) = ssh::reset(&String::from_utf8_lossy(yaml)) else { return Ok(None) };
+    let sh = shell_in(workspace.root())?;
+    let config = cmd!(sh, "docker compose -f {COMPOSE_FILE} -f - config --format json {services...}");
+    Ok(Some(Invocation::from(config.env(PROJECT_NAME, name.as_str())).stdin(reset)))
+}
+
+/// The question whether the file is valid by itself; the answer is the exit code.
+///
+/// # Errors
+/// If our own working directory is gone.
+pub fn check(workspace: &Workspace) -> anyhow::Result<Invocation> {
+    let sh = shell_in(workspace.root())?;
+    Ok(Invocation::from(cmd!(sh, "docker compose -f {COMPOSE_FILE} config --quiet")))
+}
+
+/// Whether the default name, which comes in as a file of its own, may have hidden a fault of the real one: that it is empty, or
+/// has a `name` without a value.
+pub fn may_hide_a_fault(workspace: &Workspace, default: &ProjectName, stack: &Stack) -> bool {
+    let has_word = || {
+        let text = std::fs::read(workspace.root().join(COMPOSE_FILE)).unwrap_or_default();
+        remembered::words(&String::from_utf8_lossy(&text)).any(|word| word == "name")
+    };
+    stack.services.is_empty() || stack.project == *default && has_word()
 }
 
 /// The question how Compose understands a file that is not there yet, whose text comes in on standard input. Without a `name` the text

@@ -6,13 +6,14 @@ use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
 use anyhow::{Context, anyhow};
-use serde::Deserialize;
 use serde::de::IgnoredAny;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
-use super::{ProjectName, ROUTE_LABEL, TRAEFIK, Traefik};
+use super::{ProjectName, TRAEFIK, Traefik};
 
 /// The stack: interpolated, merged, without services behind an inactive profile.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Stack {
     /// The project's name.
     pub project: ProjectName,
@@ -23,7 +24,7 @@ pub struct Stack {
 }
 
 /// How a volume is configured, in a form that can be compared and tells nothing: options may hold passwords.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct VolumeConfig(u64);
 
 impl VolumeConfig {
@@ -60,44 +61,69 @@ impl Volume {
     }
 }
 
-/// What matters to us of one service.
-#[derive(Clone, Debug, Default, Deserialize)]
+/// What matters to us of one service. It is remembered on the disk, so nothing of its environment belongs here.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Service {
-    pub(super) scale: Option<u32>,
-    pub(super) deploy: Option<Deploy>,
-    pub(super) image: Option<String>,
-    pub(super) build: Option<IgnoredAny>,
+    scale: Option<i64>,
+    deploy: Option<Deploy>,
+    image: Option<String>,
+    build: Option<Present>,
     /// A program that provides the service, in place of a container.
-    provider: Option<IgnoredAny>,
+    provider: Option<Present>,
     network_mode: Option<String>,
     #[serde(default)]
-    pub(super) ports: Vec<Port>,
+    ports: Vec<Port>,
     #[serde(default)]
-    pub(super) volumes: Vec<Mount>,
-    pub(super) healthcheck: Option<Healthcheck>,
+    volumes: Vec<Mount>,
+    healthcheck: Option<Healthcheck>,
     #[serde(default)]
-    pub(super) labels: BTreeMap<String, String>,
+    labels: Labels,
     /// The services that it waits for, by name.
     #[serde(default)]
     pub depends_on: BTreeMap<String, Dependency>,
 }
 
-#[derive(Clone, Debug, Deserialize)]
-pub(super) struct Deploy {
-    pub(super) replicas: Option<u32>,
+/// That a key has a value, whatever it is.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(from = "IgnoredAny", into = "bool")]
+struct Present;
+
+impl From<IgnoredAny> for Present {
+    fn from(_: IgnoredAny) -> Present {
+        Present
+    }
+}
+
+impl From<Present> for bool {
+    fn from(_: Present) -> bool {
+        true
+    }
+}
+
+/// The one label that matters: [`super::ROUTE_LABEL`]. Others may hold secrets.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+struct Labels {
+    #[serde(rename = "dev.stagecraft.route")]
+    route: Option<String>,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct Deploy {
+    replicas: Option<i64>,
 }
 
 /// A port that a service publishes.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Port {
-    /// The port inside.
+    /// The port inside. Compose leaves out a 0, which the engine takes for a port.
+    #[serde(default)]
     pub target: u16,
     /// The port, or the range of ports, on the host; none where the engine is to choose.
-    pub(super) published: Option<String>,
+    published: Option<String>,
     /// The host's address that it is bound to; none for all of them.
     pub host_ip: Option<String>,
-    pub(super) protocol: Option<String>,
-    pub(super) app_protocol: Option<String>,
+    protocol: Option<String>,
+    app_protocol: Option<String>,
 }
 
 impl Port {
@@ -120,24 +146,24 @@ impl Port {
 }
 
 /// What a service waits for before it is started.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Dependency {
     /// `service_started`, `service_healthy` or `service_completed_successfully`.
     #[serde(default)]
     pub condition: String,
 }
 
-#[derive(Clone, Debug, Deserialize)]
-pub(super) struct Healthcheck {
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct Healthcheck {
     #[serde(default)]
-    pub(super) disable: bool,
+    disable: bool,
 }
 
-#[derive(Clone, Debug, Deserialize)]
-pub(super) struct Mount {
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct Mount {
     #[serde(rename = "type")]
-    pub(super) kind: String,
-    pub(super) source: Option<PathBuf>,
+    kind: String,
+    source: Option<PathBuf>,
 }
 
 impl Service {
@@ -147,7 +173,8 @@ impl Service {
             return 0;
         }
         let deployed = self.deploy.as_ref().and_then(|deploy| deploy.replicas);
-        self.scale.or(deployed).unwrap_or(1)
+        let replicas = self.scale.or(deployed).unwrap_or(1);
+        u32::try_from(replicas.max(0)).unwrap_or(u32::MAX)
     }
 
     /// The image that its containers are made from, as the engine calls it, and whether it is built here.
@@ -163,7 +190,7 @@ impl Service {
 
     /// The URL under which it can be reached by name, through the service `traefik`.
     pub fn route(&self) -> Option<&str> {
-        self.labels.get(ROUTE_LABEL).map(String::as_str)
+        self.labels.route.as_deref()
     }
 
     /// What of the host's file system is mounted into it.
@@ -183,22 +210,41 @@ impl Service {
     }
 }
 
+/// The answer as it is printed.
+#[derive(Deserialize)]
+struct Model {
+    name: String,
+    #[serde(default)]
+    services: BTreeMap<String, Service>,
+    #[serde(default)]
+    volumes: BTreeMap<String, Volume>,
+}
+
+impl Model {
+    /// The first key of a service that makes no sense.
+    fn fault(json: &[u8]) -> Option<String> {
+        let model: Value = serde_json::from_slice(json).ok()?;
+        // Through text, since a reader of values would be a second one.
+        let makes_sense = |key: &str, value: &Value| {
+            let service = serde_json::json!({ key: value }).to_string();
+            serde_json::from_slice::<Service>(service.as_bytes()).is_ok()
+        };
+        model["services"].as_object()?.iter().find_map(|(name, service)| {
+            let (key, _) = service.as_object()?.iter().find(|(key, value)| !makes_sense(key, value))?;
+            Some(format!("services.{name}.{key} has a value that cannot be used here"))
+        })
+    }
+}
+
 impl Stack {
     /// Reads what [`super::config`] answered. The text holds interpolated secrets: it is never shown, also not in an error.
     ///
     /// # Errors
     /// If this is not the JSON of a Compose model.
     pub fn parse(json: &[u8]) -> anyhow::Result<Stack> {
-        #[derive(Deserialize)]
-        struct Model {
-            name: String,
-            #[serde(default)]
-            services: BTreeMap<String, Service>,
-            #[serde(default)]
-            volumes: BTreeMap<String, Volume>,
-        }
+        let place = |error: serde_json::Error| format!("line {}, column {}", error.line(), error.column());
         let model: Model = serde_json::from_slice(json)
-            .map_err(|error| anyhow!("line {}, column {}", error.line(), error.column()))
+            .map_err(|error| anyhow!("{}", Model::fault(json).unwrap_or_else(|| place(error))))
             .context("cannot read what `docker compose config` printed")?;
         Ok(Stack {
             project: ProjectName::new(&model.name).map_err(|rule| anyhow!("`{}`: {rule}", model.name))?,
@@ -281,6 +327,41 @@ mod tests {
     fn a_model_that_cannot_be_read_is_not_quoted_in_the_error() {
         let error = format!("{:#}", Stack::parse(br#"{"name": 5, "secret": "hunter2"}"#).unwrap_err());
         assert_eq!(error, "cannot read what `docker compose config` printed: line 1, column 10");
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_named_by_service_and_key() {
+        let json = br#"{"name": "x", "services": {"db": {}, "web": {"image": "i", "ports": [{"target": 70000}]}}}"#;
+        let error = format!("{:#}", Stack::parse(json).unwrap_err());
+        let words = "services.web.ports has a value that cannot be used here";
+        assert_eq!(error, format!("cannot read what `docker compose config` printed: {words}"));
+    }
+
+    #[test]
+    fn what_compose_starts_can_be_read() {
+        let json = br#"{"name": "x", "services": {
+            "many": {"scale": 5000000000}, "few": {"deploy": {"replicas": -1}}, "zero": {"ports": [{"protocol": "tcp"}]}}}"#;
+        let stack = Stack::parse(json).unwrap();
+        assert_eq!(stack.services["many"].replicas(), u32::MAX);
+        assert_eq!(stack.services["few"].replicas(), 0);
+        assert_eq!(stack.services["zero"].ports()[0].target, 0);
+    }
+
+    #[test]
+    fn a_stack_is_the_same_after_it_was_remembered() {
+        let json = br#"{"name": "x", "services": {
+            "api": {"build": {"args": {"TOKEN": "hunter2"}}, "environment": {"A": "hunter2"}, "scale": 2,
+                "labels": {"dev.stagecraft.route": "http://x", "auth": "hunter2"},
+                "ports": [{"target": 80, "published": "8080", "protocol": "tcp", "host_ip": "127.0.0.1"}],
+                "volumes": [{"type": "bind", "source": "/a", "target": "/b"}],
+                "healthcheck": {"test": ["CMD", "x"]}, "depends_on": {"p": {"condition": "service_started"}}},
+            "p": {"provider": {"type": "x"}, "network_mode": "host"}}}"#;
+        let stack = Stack::parse(json).unwrap();
+        let text = serde_json::to_string(&stack).unwrap();
+        assert!(!text.contains("hunter2"), "{text}");
+        let again: Stack = serde_json::from_str(&text).unwrap();
+        assert_eq!(format!("{again:#?}"), format!("{stack:#?}"));
+        assert_eq!(again.services["api"].route(), Some("http://x"));
     }
 
     #[test]

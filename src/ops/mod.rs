@@ -12,10 +12,9 @@ mod init;
 mod list;
 mod logs;
 mod man;
+mod model;
 mod status;
 
-use std::ffi::OsString;
-use std::fs;
 use std::io;
 use std::path::Path;
 use std::process::Output;
@@ -39,13 +38,13 @@ pub use man::{ManOptions, PAGES, man, show};
 pub use status::{StatusOptions, status};
 
 use crate::compose::{self, Compose, NameChoice, ProjectName, Reach, Stack};
-use crate::devfile::Topology;
 use crate::engine::{self, Container};
 use crate::exit::{Code, Failure};
 use crate::process::{Arm, Executor, Hook, Logger, ProjectLock, SETTLE, waiting_for_others};
 use crate::settings::Settings;
 use crate::shell::Shell;
-use crate::workspace::{COMPOSE_FILE, ManifestOptions, Workspace, checkout_of};
+use crate::workspace::{ManifestOptions, Workspace, checkout_of};
+use model::{resolve, resolve_services, resolve_text};
 
 /// The tools that a verb works with.
 pub struct Context<'a> {
@@ -91,55 +90,6 @@ fn settings_if_sound(cx: &Context<'_>, workspace: &Workspace) -> Settings {
     })
 }
 
-/// The stack as Compose understands it.
-///
-/// # Errors
-/// [`Code::NothingToRun`] if there is no valid compose file, [`Code::EngineUnavailable`] if there is no Compose v2.
-fn resolve(cx: &Context<'_>, workspace: &Workspace, selection: &Selection) -> anyhow::Result<Stack> {
-    workspace.require_compose_file()?;
-    let default = default_name(workspace);
-    let name = name_choice(workspace, selection, default.as_ref())?;
-    if let Some(stack) = read(workspace, name) {
-        return Ok(stack);
-    }
-    let config = compose::config(workspace, name, &[])?;
-    let output = cx.executor.output(&config).map_err(engine::no_docker)?;
-    if !output.status.success() {
-        require_compose(cx, workspace)?;
-        let words = String::from_utf8_lossy(&output.stderr).trim().to_string();
-        let error = anyhow!("{words}").context(format!("{COMPOSE_FILE} is not valid"));
-        return Err(Code::NothingToRun.because(error).into());
-    }
-    Stack::parse(&output.stdout).map_err(|error| Code::NothingToRun.because(error).into())
-}
-
-/// What Compose makes of these services of the file and of what they depend on, whatever profiles they are behind. None if it makes
-/// nothing of them.
-///
-/// # Errors
-/// [`Code::EngineUnavailable`] if docker cannot be run.
-fn resolve_services(
-    cx: &Context<'_>,
-    workspace: &Workspace,
-    selection: &Selection,
-    services: &[&str],
-) -> anyhow::Result<Option<Stack>> {
-    let default = default_name(workspace);
-    let config = compose::config(workspace, name_choice(workspace, selection, default.as_ref())?, services)?;
-    let output = cx.executor.output(&config).map_err(engine::no_docker)?;
-    Ok(Some(output).filter(|it| it.status.success()).and_then(|it| Stack::parse(&it.stdout).ok()))
-}
-
-/// The stack, where everything about it is so usual that Compose need not be asked.
-fn read(workspace: &Workspace, name: NameChoice<'_>) -> Option<Stack> {
-    let variables: Vec<OsString> = std::env::vars_os().map(|(name, _)| name).collect();
-    let is_usual = compose::is_usual_environment(variables.iter().map(OsString::as_os_str))
-        && !workspace.dev_dir().join(".env").exists()
-        && compose::is_installed();
-    let text = is_usual.then(|| fs::read_to_string(workspace.root().join(COMPOSE_FILE)).ok())??;
-    compose::read(&text, &workspace.dev_dir(), name)
-}
-
 /// Where the project's name comes from.
 fn name_choice<'a>(
     workspace: &Workspace,
@@ -154,33 +104,6 @@ fn name_choice<'a>(
             Err(Code::NothingToRun.because(error).help("name the project with `--project-name`"))
         }
     }
-}
-
-/// The stack of a compose file that Cargo.toml describes and that is not there yet, as Compose understands it.
-///
-/// # Errors
-/// [`Code::NothingToRun`] if it is not valid, or nothing makes a name; [`Code::EngineUnavailable`] if there is no Compose v2.
-fn resolve_text(
-    cx: &Context<'_>,
-    workspace: &Workspace,
-    selection: &Selection,
-    topology: &Topology,
-    text: &str,
-) -> anyhow::Result<Stack> {
-    let default = default_name(workspace);
-    let name = match (&topology.project_name, &selection.project_name) {
-        (Some(_), None) => None,
-        _ => Some(name_choice(workspace, selection, default.as_ref())?),
-    };
-    let config = compose::config_of(workspace, name, text)?;
-    let output = cx.executor.output(&config).map_err(engine::no_docker)?;
-    if !output.status.success() {
-        require_compose(cx, workspace)?;
-        let words = String::from_utf8_lossy(&output.stderr).trim().to_string();
-        let error = anyhow!("{words}").context(format!("{COMPOSE_FILE}, as Cargo.toml describes it, is not valid"));
-        return Err(Code::NothingToRun.because(error).into());
-    }
-    Stack::parse(&output.stdout).map_err(|error| Code::NothingToRun.because(error).into())
 }
 
 /// The project that is meant, and how it is to be spoken of.

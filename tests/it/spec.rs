@@ -153,6 +153,7 @@ impl Executor for Recorder {
 
 #[test]
 fn every_command_line_of_the_spec_is_what_the_program_builds() {
+    const YAML: &[u8] = b"name: hello\nservices:\n  web:\n    build:\n      ssh:\n        - 'default: /key'\n";
     let name = ProjectName::new("hello").unwrap();
     let workspace = Workspace::at("/");
     let compose = Compose::new(&workspace, name.clone(), ColorChoice::Auto).unwrap();
@@ -166,6 +167,10 @@ fn every_command_line_of_the_spec_is_what_the_program_builds() {
         compose::config(&workspace, NameChoice::Given(&name), &[]).unwrap(),
         compose::config(&workspace, NameChoice::Given(&name), &["web", "debug"]).unwrap(),
         compose::config_of(&workspace, Some(NameChoice::Given(&name)), "services: {}").unwrap(),
+        compose::config_in_yaml(&workspace, NameChoice::Default(&name), &[]).unwrap(),
+        compose::config_in_yaml(&workspace, NameChoice::Given(&name), &[]).unwrap(),
+        compose::config_without_ssh(&workspace, YAML, &[]).unwrap().unwrap(),
+        compose::check(&workspace).unwrap(),
         compose::version(&workspace).unwrap(),
         down(Reach::File, None),
         down(Reach::File, Some(10)),

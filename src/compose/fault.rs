@@ -1,0 +1,122 @@
+//! What is at fault where Compose cannot resolve the model, by its own words.
+
+use std::env;
+use std::fmt;
+use std::fs;
+
+use super::remembered::words;
+use crate::workspace::{COMPOSE_FILE, DEV_DIR, Workspace};
+
+/// What is at fault.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// The compose file.
+    ComposeFile,
+    /// The `.env` of the dev dir.
+    EnvFile,
+    /// This variable has no value, and the compose file requires one.
+    Missing(String),
+    /// The value of this variable of the environment.
+    Variable(String),
+    /// The value of this variable of `.env`.
+    VariableOfEnvFile(String),
+}
+
+impl Fault {
+    /// What these words of Compose's are about.
+    pub fn of(error: &str, workspace: &Workspace) -> Fault {
+        let env_file = fs::read_to_string(workspace.dev_dir().join(".env")).unwrap_or_default();
+        let compose_file = fs::read_to_string(workspace.root().join(COMPOSE_FILE)).unwrap_or_default();
+        let assigned = env_file.lines().filter_map(|line| line.trim().trim_start_matches("export ").split_once('='));
+        let assigned = assigned.map(|(name, value)| (name.trim(), value.trim().trim_matches(['"', '\''])));
+        let is_used = |name: &str| name.starts_with("COMPOSE_") || words(&compose_file).any(|word| word == name);
+        let text = |it: std::ffi::OsString| it.into_string().ok();
+        let ours: Vec<_> = env::vars_os().filter_map(|(name, value)| Some((text(name)?, text(value)?))).collect();
+        let ours = ours.iter().map(|(name, value)| (name.as_str(), value.as_str())).filter(|(name, _)| is_used(name));
+        Fault::among(error, ours, assigned.filter(|(name, _)| is_used(name)))
+    }
+
+    fn among<'a>(
+        error: &str,
+        mut environment: impl Iterator<Item = (&'a str, &'a str)>,
+        mut env_file: impl Iterator<Item = (&'a str, &'a str)>,
+    ) -> Fault {
+        if error.starts_with("failed to read ") && error.contains("/.env: ") {
+            return Fault::EnvFile;
+        }
+        if let Some((_, rest)) = error.split_once("required variable ") {
+            return Fault::Missing(words(rest).next().unwrap_or_default().to_string());
+        }
+        if error.contains("compose.yaml") || error.contains("services.") {
+            return Fault::ComposeFile;
+        }
+        let is_word =
+            |word: &str| error.split_whitespace().any(|it| it.trim_matches(['"', '\'', ',', ':', '.']) == word);
+        let is_meant = |&(name, value): &(&str, &str)| {
+            is_word(name) || !value.is_empty() && (is_word(value) || error.contains(&format!("{value:?}")))
+        };
+        if let Some((name, _)) = environment.find(is_meant) {
+            return Fault::Variable(name.to_string());
+        }
+        env_file.find(is_meant).map_or(Fault::ComposeFile, |(name, _)| Fault::VariableOfEnvFile(name.to_string()))
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Fault::ComposeFile => write!(f, "{COMPOSE_FILE} is not valid"),
+            Fault::EnvFile => write!(f, "{DEV_DIR}/.env is not valid"),
+            Fault::Missing(name) => write!(f, "{COMPOSE_FILE} requires a value for the variable {name}"),
+            Fault::Variable(name) => write!(f, "the value of the environment variable {name} is not valid"),
+            Fault::VariableOfEnvFile(name) => write!(f, "the value of {name} in {DEV_DIR}/.env is not valid"),
+        }
+    }
+}
+
+/// What Compose printed on its standard error, without the warnings that stand before the error.
+pub fn without_warnings(stderr: &[u8]) -> String {
+    let text = String::from_utf8_lossy(stderr);
+    let is_warning = |line: &&str| line.starts_with("time=") && line.contains(" level=warning ");
+    let lines: Vec<&str> = text.lines().filter(|line| !is_warning(line)).collect();
+    let rest = lines.join("\n").trim().to_string();
+    if rest.is_empty() { text.trim().to_string() } else { rest }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_at_fault_is_what_composes_words_name() {
+        let environment = [("COMPOSE_PROGRESS", "foo"), ("PORT", "808O"), ("COMPOSE_ENV_FILES", "/nope"), ("W", "web")];
+        let env_file = [("COMPOSE_PROJECT_NAME", "Bad Name"), ("HTTP", "80a")];
+        for (error, fault) in [
+            ("failed to read /w/.stagecraft/dev/.env: line 1: key cannot contain a space", Fault::EnvFile),
+            (
+                "error while interpolating services.web.image: required variable A is missing a value: set it",
+                Fault::Missing("A".into()),
+            ),
+            ("unsupported --progress value \"foo\"", Fault::Variable("COMPOSE_PROGRESS".into())),
+            ("Couldn't find env file: /nope", Fault::Variable("COMPOSE_ENV_FILES".into())),
+            ("Invalid hostPort: 808O", Fault::Variable("PORT".into())),
+            ("Invalid hostPort: 80a", Fault::VariableOfEnvFile("HTTP".into())),
+            ("Invalid hostPort: 80b", Fault::ComposeFile),
+            (
+                "invalid project name \"Bad Name\": must consist only of",
+                Fault::VariableOfEnvFile("COMPOSE_PROJECT_NAME".into()),
+            ),
+            ("validating /w/.stagecraft/dev/compose.yaml: services.web must be a mapping", Fault::ComposeFile),
+            ("services.web.ports.0 must be a string", Fault::ComposeFile),
+        ] {
+            assert_eq!(Fault::among(error, environment.into_iter(), env_file.into_iter()), fault, "{error}");
+        }
+    }
+
+    #[test]
+    fn warnings_are_no_cause() {
+        let warning = "time=\"2026-01-02T03:04:05Z\" level=warning msg=\"The \\\"A\\\" variable is not set.\"\n";
+        assert_eq!(without_warnings(format!("{warning}{warning}no\nservice\n").as_bytes()), "no\nservice");
+        assert_eq!(without_warnings(warning.as_bytes()), warning.trim());
+    }
+}
