@@ -74,9 +74,11 @@ impl Question {
         }
     }
 
+    /// The folder to mount that does not exist, unless Compose has blamed something else: it creates most of them itself.
     fn missing_mount(&self, service: &str) -> Option<String> {
         let mut sources = self.stack.services.get(service)?.bind_sources();
-        let gone = sources.find(|source| !source.exists())?;
+        let is_blamed = |source: &str| self.up_words.as_ref().is_none_or(|words| words.contains(source));
+        let gone = sources.find(|source| !source.exists() && is_blamed(&source.to_string_lossy()))?;
         Some(format!("{}, which is to be mounted, does not exist", gone.display()))
     }
 

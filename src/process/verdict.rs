@@ -30,6 +30,8 @@ pub(super) struct Question {
     pub(super) before: BTreeSet<String>,
     /// How `up` has ended, if it has.
     pub(super) up: UpEnd,
+    /// What Compose said last before `up` failed, where its output was kept.
+    pub(super) up_words: Option<String>,
     /// Whether what is not ready is to blame.
     pub(super) waits: bool,
     /// The services that a wait has not found ready.

@@ -596,6 +596,7 @@ impl<'a> Run<'a> {
             before: self.ids_before(),
             began: self.began,
             up: self.up_end,
+            up_words: self.up_words.clone(),
             waits: self.waits(),
             doubted: match self.settled {
                 Some(Settled::Failed | Settled::Late) => doubted.cloned().collect(),
