@@ -190,6 +190,23 @@ pub fn cause_of(error: &str) -> Cause {
     Cause::Words(words)
 }
 
+/// A `container_name` that another container has.
+#[derive(Debug, PartialEq, Eq)]
+pub struct NameConflict<'a> {
+    /// The name.
+    pub name: &'a str,
+    /// The id of that container.
+    pub holder: &'a str,
+}
+
+impl<'a> NameConflict<'a> {
+    /// Reads what the engine says of it.
+    pub fn in_words(words: &'a str) -> Option<NameConflict<'a>> {
+        let name = between(words, "The container name \"/", "\"")?;
+        Some(NameConflict { name, holder: between(words, "is already in use by container \"", "\"")? })
+    }
+}
+
 /// Why a container has ended, by the last lines that it has printed. None if they do not tell.
 pub fn cause_in_log(log: &[u8]) -> Option<Cause> {
     let text = String::from_utf8_lossy(log);
@@ -285,6 +302,13 @@ mod tests {
         ] {
             assert_eq!(cause_of(&error), cause, "{error}");
         }
+    }
+
+    #[test]
+    fn a_container_name_that_is_taken_is_known() {
+        let words = r#"Conflict. The container name "/db" is already in use by container "3f9a". You have to remove (or rename) that container to be able to reuse that name."#;
+        assert_eq!(NameConflict::in_words(words), Some(NameConflict { name: "db", holder: "3f9a" }));
+        assert_eq!(NameConflict::in_words("no such image"), None);
     }
 
     #[test]

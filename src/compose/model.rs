@@ -164,6 +164,13 @@ struct Mount {
     #[serde(rename = "type")]
     kind: String,
     source: Option<PathBuf>,
+    bind: Option<Bind>,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct Bind {
+    #[serde(default)]
+    create_host_path: bool,
 }
 
 impl Service {
@@ -196,6 +203,13 @@ impl Service {
     /// What of the host's file system is mounted into it.
     pub fn bind_sources(&self) -> impl Iterator<Item = &PathBuf> {
         self.volumes.iter().filter(|mount| mount.kind == "bind").filter_map(|mount| mount.source.as_ref())
+    }
+
+    /// Those of them that Compose does not create where they are missing.
+    pub fn required_bind_sources(&self) -> impl Iterator<Item = &PathBuf> {
+        let is_created = |mount: &Mount| mount.bind.as_ref().is_some_and(|bind| bind.create_host_path);
+        let binds = self.volumes.iter().filter(move |mount| mount.kind == "bind" && !is_created(mount));
+        binds.filter_map(|mount| mount.source.as_ref())
     }
 
     /// Whether the file gives it a healthcheck.
@@ -309,6 +323,8 @@ impl Stack {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
 
     #[test]
@@ -402,6 +418,17 @@ mod tests {
         let stack = Stack::parse(json).unwrap();
         assert_eq!(stack.with_dependencies(["web"]), BTreeSet::from(["web", "db", "init"]));
         assert!(stack.is_one_shot("init") && !stack.is_one_shot("db"));
+    }
+
+    #[test]
+    fn a_folder_that_compose_creates_is_not_required() {
+        let json = br#"{"name": "x", "services": {"web": {"volumes": [
+            {"type": "bind", "source": "/made", "bind": {"create_host_path": true}}, {"type": "volume", "source": "data"},
+            {"type": "bind", "source": "/needed", "bind": {}}, {"type": "bind", "source": "/long", "bind": null}]}}}"#;
+        let stack = Stack::parse(json).unwrap();
+        let web = &stack.services["web"];
+        assert_eq!(web.bind_sources().count(), 3);
+        assert_eq!(web.required_bind_sources().collect::<Vec<_>>(), [Path::new("/needed"), Path::new("/long")]);
     }
 
     #[test]

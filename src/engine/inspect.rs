@@ -292,10 +292,11 @@ fn inspect_ids(executor: &dyn Executor, ids: &BTreeSet<String>) -> Result<Vec<In
 }
 
 /// The last lines of what a container has printed, its errors among them, oldest first. Empty where the engine does not
-/// tell.
+/// tell: its refusal to read a log (`logging: none`) is not a log.
 pub fn last_words(executor: &dyn Executor, container: &str, lines: u32) -> Vec<u8> {
     let question = docker(&["logs", "--tail", &lines.to_string(), container]).with_errors();
-    executor.output(&question).map(|output| output.stdout).unwrap_or_default()
+    let answer = executor.output(&question).ok().filter(|answer| answer.status.success());
+    answer.map(|answer| answer.stdout).unwrap_or_default()
 }
 
 /// The images that were built for a project and have no name any more, since a newer one has it. None where the engine does not

@@ -29,6 +29,7 @@
 //! `watch` hears how a start goes, `tracker` knows what that amounts to, `verdict` has the last word on it, for which see
 //! `spec/dev/readiness.md`.
 
+mod causes;
 mod exec;
 mod expected;
 mod get;

@@ -4,7 +4,6 @@
 //! the stack down.
 
 use std::collections::BTreeSet;
-use std::thread;
 use std::time::Instant;
 
 use jiff::Timestamp;
@@ -13,15 +12,11 @@ use super::exec::Executor;
 use super::expected::Expected;
 use super::tracker::ServiceStanding;
 use crate::compose::{Attach, Stack};
-use crate::diagnosis::{Cause, Crashes, Finding, cause_in_log, cause_of};
-use crate::engine::{self, Endpoint, Inspected, Signal};
+use crate::diagnosis::{Crashes, Finding};
+use crate::engine::{self, Inspected, Signal};
 use crate::exit::Failure;
-use crate::ports;
 use crate::readiness::{History, Ports, Standing, role, standing};
 use crate::sorted;
-
-/// How many lines of the log of a container that failed are shown.
-pub(super) const LAST_WORDS: u32 = 50;
 
 /// The question, ready to be asked from another thread.
 pub(super) struct Question {
@@ -35,6 +30,8 @@ pub(super) struct Question {
     pub(super) before: BTreeSet<String>,
     /// How `up` has ended, if it has.
     pub(super) up: UpEnd,
+    /// What Compose said last before `up` failed, where its output was kept.
+    pub(super) up_words: Option<String>,
     /// Whether what is not ready is to blame.
     pub(super) waits: bool,
     /// Whether published ports count for that.
@@ -61,6 +58,8 @@ pub(super) struct Verdict {
     pub(super) findings: Vec<Finding>,
     /// Whether somebody else stopped or removed the stack.
     pub(super) stopped_elsewhere: bool,
+    /// Why `up` has failed, where Compose's last words are known.
+    pub(super) cause: Option<String>,
 }
 
 impl Question {
@@ -68,7 +67,7 @@ impl Question {
         let mut containers = engine::inspect(executor, &self.stack.project, &self.before)?;
         // Containers that were there before, of services that this start is not about, are not what was started here.
         containers.retain(|it| self.expected.has(&it.service) || !self.before.contains(&it.id));
-        let mut verdict = Verdict { findings: Vec::new(), stopped_elsewhere: false };
+        let mut verdict = Verdict { findings: Vec::new(), stopped_elsewhere: false, cause: None };
         verdict.findings = containers.into_iter().map(|container| self.finding(container)).collect();
         match self.attach {
             Attach::Foreground => self.spare_the_stopped(executor, &mut verdict)?,
@@ -127,90 +126,6 @@ impl Question {
         }
         verdict.stopped_elsewhere = stopped && !self.aborts;
         Ok(())
-    }
-
-    /// Finds out why. Asked now, since the containers may be removed in a moment, and their logs with them.
-    fn look_into(&self, executor: &dyn Executor, verdict: &mut Verdict) {
-        if self.up == UpEnd::Badly {
-            self.look_for_the_missing(executor, verdict);
-        }
-        let project = &self.stack.project;
-        let failed: BTreeSet<String> = sorted::collect(verdict.failed().map(|finding| finding.service.clone()));
-        thread::scope(|scope| {
-            for finding in &mut verdict.findings {
-                let Some(container) = finding.container.clone() else { continue };
-                if finding.standing == Standing::Ready {
-                    continue;
-                }
-                let failed = &failed;
-                scope.spawn(move || {
-                    let has_run = container.state != "created";
-                    if has_run {
-                        finding.last_words = engine::last_words(executor, &container.name, LAST_WORDS);
-                    }
-                    let cause = match container.error.as_str() {
-                        "" if has_run => cause_in_log(&finding.last_words),
-                        "" => self.waits_for(&container.service, failed).map(Cause::Words),
-                        error => Some(cause_of(error)),
-                    };
-                    let cause = cause.map(|cause| match cause {
-                        Cause::Words(words) => words,
-                        Cause::PortTaken(port) if Endpoint::current(executor).is_local() => {
-                            format!("port {port} is {}", ports::holder(executor, project, port))
-                        }
-                        Cause::PortTaken(port) => format!("port {port} is taken on the engine's host"),
-                        Cause::WrongArchitecture => wrong_architecture(executor, &container.name),
-                    });
-                    finding.cause = finding.cause.take().or(cause);
-                });
-            }
-        });
-    }
-
-    /// The services without a container, and what is known to stand in their way.
-    fn look_for_the_missing(&self, executor: &dyn Executor, verdict: &mut Verdict) {
-        let there: BTreeSet<String> = sorted::collect(verdict.findings.iter().map(|finding| finding.service.clone()));
-        let missing = self.expected.services().filter(|(name, wanted)| *wanted > 0 && !there.contains(*name));
-        let missing: Vec<&str> = missing.map(|(name, _)| name).collect();
-        let image = |name: &str| self.stack.services.get(name).map(|it| it.image(&self.stack.project, name));
-        let images = sorted::collect(missing.iter().filter_map(|name| Some(image(name)?.0)));
-        let gone = engine::missing_images(executor, &images).unwrap_or_default();
-        let is_local = Endpoint::current(executor).is_local();
-        for name in missing {
-            let cause = match image(name) {
-                Some((image, true)) if gone.contains(&image) => Some(format!("its image {image} could not be built")),
-                Some((image, false)) if gone.contains(&image) => {
-                    Some(format!("its image {image} is not on the engine and could not be pulled"))
-                }
-                _ if is_local => self.missing_mount(name),
-                _ => None,
-            };
-            verdict.findings.push(Finding::missing(name, cause));
-        }
-    }
-
-    fn missing_mount(&self, service: &str) -> Option<String> {
-        let mut sources = self.stack.services.get(service)?.bind_sources();
-        let gone = sources.find(|source| !source.exists())?;
-        Some(format!("{}, which is to be mounted, does not exist", gone.display()))
-    }
-
-    /// The services that it waits for and that have failed, or all that it waits for.
-    fn waits_for(&self, service: &str, failed: &BTreeSet<String>) -> Option<String> {
-        let awaited = &self.stack.services.get(service)?.depends_on;
-        let names = awaited.keys().filter(|name| failed.contains(*name));
-        let names: Vec<&str> = names.map(String::as_str).collect();
-        (!names.is_empty()).then(|| format!("it waits for {}", names.join(", ")))
-    }
-}
-
-fn wrong_architecture(executor: &dyn Executor, container: &str) -> String {
-    match engine::architectures(executor, container) {
-        Ok((image, engine)) if image != engine => {
-            format!("its program is for another architecture: the image is for {image}, the engine runs {engine}")
-        }
-        Ok((_, engine)) => format!("its program is for another architecture than the engine's, {engine}"),
-        Err(_) => "its program is for another architecture than the engine's".to_string(),
     }
 }
 

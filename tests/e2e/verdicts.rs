@@ -24,6 +24,10 @@ on_both_pairs![
     exit_code_of_a_service,
     exit_code_of_a_service_that_crashes_like_go,
     stopped_by_compose,
+    causes_that_compose_names,
+    hook_that_fails,
+    container_name_that_is_taken,
+    a_log_that_cannot_be_read,
 ];
 
 /// Crashes at its first start only.
@@ -221,5 +225,76 @@ fn stopped_by_compose(stage: &Stage) {
     ended.says("Compose stopped it since a container exited").does_not_say("stopped from elsewhere");
     stage.compose(&stack(&[ending("job", 7), polite("web", &[])]));
     stage.tool(&["dev", "--", "--abort-on-container-exit"]).run().with(1).says("failed: job exited with 7");
+    stage.assert_gone();
+}
+
+/// Each with a part of the reason, which is not the exit status of `up`.
+fn causes_that_compose_names(stage: &Stage) {
+    let with = |keys: &str| format!("services:\n  web:\n    image: stagecraft-test\n    pull_policy: never\n{keys}");
+    let command = "    command: [sleep, '1000']\n";
+    for (text, reason) in [
+        // Compose creates the folder.
+        (with("    volumes: ['./nodir:/data']\n"), "o command specified"),
+        (
+            with(&format!("{command}    networks: [gone]\nnetworks: {{gone: {{external: true, name: e2e-gone}}}}\n")),
+            "e2e-gone",
+        ),
+        (
+            with(&format!(
+                "{command}    volumes: ['gone:/x']\nvolumes: {{gone: {{external: true, name: e2e-gone}}}}\n"
+            )),
+            "e2e-gone",
+        ),
+        (with(&format!("{command}    secrets: [s]\nsecrets: {{s: {{file: ./gone.txt}}}}\n")), "gone.txt"),
+        (with(&format!("{command}    configs: [c]\nconfigs: {{c: {{file: ./gone.conf}}}}\n")), "gone.conf"),
+        (with(&format!("{command}    runtime: nosuch\n")), "nosuch"),
+        (with(&format!("{command}    logging: {{driver: nosuch}}\n")), "nosuch"),
+        (with(&format!("{command}    working_dir: relative/path\n")), "relative/path"),
+    ] {
+        stage.compose(&text);
+        let ended = stage.tool(&["dev", "--detach", "--message-format", "json"]).run().with(1);
+        let error = ended.complaints();
+        assert!(error.contains(reason) && !error.contains("exit status"), "`{reason}` is not said: {error}");
+        let failed = ended.stdout.lines().find(|line| line.contains(r#""reason":"stack-failed""#)).expect("a message");
+        assert!(failed.contains(reason) && !failed.contains("exit status"), "{failed}");
+        stage.assert_gone();
+    }
+}
+
+/// Hooks came with Compose 2.30, which older ones pass over.
+fn hook_that_fails(stage: &Stage) {
+    stage.compose(&stack(&[polite("web", &["post_start: [{command: [sh, -c, 'exit 9']}]"])]));
+    if stage.engine.name == "old" {
+        stage.start_detached();
+        stage.take_down();
+        return;
+    }
+    let ended = stage.tool(&["dev", "--detach"]).run().with(1);
+    assert!(
+        ended.complaints().contains("hook") && !ended.complaints().contains("exit status: "),
+        "{}",
+        ended.complaints()
+    );
+    stage.assert_gone();
+}
+
+fn container_name_that_is_taken(stage: &Stage) {
+    let name = format!("{}-the-one", stage.project);
+    let text = stack(&[polite("web", &[&format!("container_name: {name}")])]);
+    stage.compose(&text);
+    stage.start_detached();
+    let second = stage.workspace(&format!("{}-second", stage.project));
+    stage.expect_project(&format!("{}-second", stage.project));
+    crate::stage::compose_in(&second, &text);
+    let ended = stage.tool(&["dev", "--detach"]).dir(&second).run().with(1);
+    let first = stage.root().canonicalize().expect("the workspace").display().to_string();
+    ended.says(&format!("the container name {name} is already in use by web of project {} ({first})", stage.project));
+    stage.take_down();
+}
+
+fn a_log_that_cannot_be_read(stage: &Stage) {
+    stage.compose(&stack(&[service("web", "exit 3", &["logging: {driver: none}"])]));
+    let ended = stage.tool(&["dev", "--detach", "--wait"]).run().with(1).says("web exited with 3");
+    ended.does_not_say("does not support reading");
     stage.assert_gone();
 }

@@ -752,8 +752,7 @@ Bind for 0.0.0.0:80 failed: port is already allocated
              SERVICE  STATE    DETAIL
              api      running
              db       running
-error: shop could not be started: `COMPOSE_MENU=0 COMPOSE_PROJECT_NAME=shop docker compose -f .stagecraft/dev/compose.yaml up -d` ended with exit status: 1
-help: run it without `--detach` for the whole story
+error: shop could not be started: Bind for 0.0.0.0:80 failed: port is already allocated
      Removed shop; nothing of it is left
 
 "#]]);
@@ -783,7 +782,6 @@ fn a_container_that_crashes_at_the_start_is_exit_1_with_its_last_words() {
 ---- log of shop-db-1, its last 50 lines at most
 no space left on device
 error: shop could not be started: db exited with 3: no space is left on the engine's disk or in one of its mounts
-help: run it without `--detach` for the whole story
      Removed shop; nothing of it is left
 
 "#]]);

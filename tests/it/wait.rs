@@ -98,7 +98,6 @@ fn a_crash_ends_the_wait_at_once_and_the_start_is_taken_back() {
 ---- log of shop-db-1, its last 50 lines at most
 the schema is too new
 error: shop did not become ready: db exited with 4
-help: run it without `--detach` for the whole story
      Removed shop; nothing of it is left
 
 "#]]);

@@ -657,6 +657,7 @@ impl<'a> Run<'a> {
             before: self.ids_before(),
             began: self.began,
             up: self.up_end,
+            up_words: self.up_words.clone(),
             waits: self.waits(),
             ports: if self.waits() { options.ports } else { Ports::Ignored },
             doubted: match self.settled {

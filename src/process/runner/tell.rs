@@ -7,10 +7,11 @@ use crate::diagnosis::Finding;
 use crate::engine::{self, Endpoint, Kept};
 use crate::exit::Failure;
 use crate::message::{self, Message};
+use crate::process::causes::LAST_WORDS;
 use crate::process::interrupt::Interrupt;
 use crate::process::lifecycle::{Cause, End, Force, Phase, State, Undo};
 use crate::process::tracker::ServiceStanding;
-use crate::process::verdict::{LAST_WORDS, Verdict};
+use crate::process::verdict::Verdict;
 use crate::process::watch::{Crash, Settled};
 use crate::readiness::{Standing, meaning};
 use crate::report;
@@ -106,8 +107,8 @@ impl Run<'_> {
         self.report_failed(stack, endpoint, &blamed);
         let mut reasons: Vec<String> = blamed.iter().map(|finding| finding.reason()).collect();
         if reasons.is_empty() {
-            // Why, Compose has just said itself.
-            reasons.extend(self.up_failure.clone());
+            // Without its words: why, Compose has just said itself.
+            reasons.extend(verdict.cause.clone().or_else(|| self.up_failure.clone()));
         }
         if reasons.is_empty() {
             // The engine has told no more while it was waited for.
@@ -122,8 +123,7 @@ impl Run<'_> {
         let message = format!("{what}: {}", reasons.join("; "));
         logger.summarize(&format!("{project} {what}"), &rows);
         if blamed.is_empty() {
-            let said = self.up_words.as_deref().unwrap_or(&message);
-            logger.annotate(project.as_str(), said);
+            logger.annotate(project.as_str(), &message);
         }
         logger.error(&format!("{project} {message}"));
         logger.message(&Message::StackFailed {
@@ -136,8 +136,14 @@ impl Run<'_> {
             (Attach::Detached, Some(finding)) if self.policy.undo == Undo::Nothing => {
                 logger.help(&format!("see all of its log with `cargo stagecraft dev logs {}`", finding.service));
             }
-            (Attach::Detached, _) => logger.help("run it without `--detach` for the whole story"),
-            (Attach::Foreground, _) => {}
+            // All that there is of a shorter one has been shown.
+            (Attach::Detached, Some(finding)) if message::lines(&finding.last_words).len() >= LAST_WORDS as usize => {
+                let service = &finding.service;
+                logger.help(&format!(
+                    "for all of its log rerun with `--keep`, then `cargo stagecraft dev logs {service}`"
+                ));
+            }
+            _ => {}
         }
         if self.policy.undo != Undo::Remove {
             let why = if options.on_end == OnEnd::Keep {
