@@ -38,7 +38,7 @@ fn a_failure_that_no_container_is_to_blame_for_is_one_of_the_project() {
     let sandbox = Sandbox::new();
     sandbox.engine.answer(Verb::Up, Reply::exit(1).stderr("Error response from daemon: network x not found\n"));
     let run = sandbox.stagecraft(["dev", "--detach"]).env("GITHUB_ACTIONS", "true").run();
-    run.exits(1).says("::error title=shop::network x not found\n");
+    run.exits(1).says("::error title=shop::could not be started: network x not found\n");
 }
 
 #[test]

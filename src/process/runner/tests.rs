@@ -239,14 +239,13 @@ fn up_comes_before_down_and_down_comes_once() {
 }
 
 #[test]
-fn a_failure_of_up_names_the_command_and_how_it_ended() {
+fn a_failure_of_up_is_told_in_composes_last_words() {
     for attach in [Attach::Foreground, Attach::Detached] {
         let (outcome, calls, log) = run(Fake::new(Some(18), |_| (0, "")), &options(attach), None);
         assert_eq!(outcome, Outcome::Failed);
         assert!(calls.contains(&"down".to_string()), "{calls:?}");
-        let error = log.said("error").join("");
-        let ended = format!("ended with {}", os::exited(18));
-        assert!(error.contains("compose.yaml up") && error.contains(&ended), "{error}");
+        let what = if attach == Attach::Foreground { "failed" } else { "could not be started" };
+        assert_eq!(log.said("error"), [format!("x {what}: held back")]);
     }
 }
 
