@@ -444,11 +444,12 @@ fn dry_run_writes_nothing(stage: &Stage) {
 
     // Once the files are there it says the same, and these commands are what does it.
     stage.tool(&["dev", "files"]).run().with(0);
-    let before = snapshot(&stage.root());
+    // What Compose says of them is remembered below target.
+    let before = snapshot(&dev_dir(stage));
     let (commands, said) = commands();
     assert_eq!(commands, planned);
     assert!(!said.contains("it would write"), "{said}");
-    assert_eq!(snapshot(&stage.root()), before);
+    assert_eq!(snapshot(&dev_dir(stage)), before);
 }
 
 fn an_unknown_key_ends_it_before_anything_is_written(stage: &Stage) {
