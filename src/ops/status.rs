@@ -51,7 +51,8 @@ pub fn status(options: &StatusOptions, cx: &Context<'_>) -> anyhow::Result<Code>
     });
     let now = now?;
     let ports = settings_if_sound(cx, &workspace).ports();
-    let findings = findings(&stack, containers, now, ports);
+    let deaf = |container: &Inspected| deaf_ports_seen(container).filter(|_| endpoint.is_local()).unwrap_or_default();
+    let findings = findings(&stack, containers, now, ports, &deaf);
     let project = stack.project.as_str();
     for finding in &findings {
         let service = report::service(&stack, &endpoint, finding);
@@ -80,8 +81,16 @@ pub(super) fn containers(cx: &Context<'_>, workspace: &Workspace, stack: &Stack)
 
 /// What is to be said of these containers, and of the services that have too few, by name.
 ///
+/// `deaf_ports` says behind which published ports of a container nobody listens.
+///
 /// A service without any container counts only if one that has some depends on it: others may not have been asked for.
-fn findings(stack: &Stack, containers: Vec<Inspected>, now: Timestamp, ports: Ports) -> Vec<Finding> {
+fn findings(
+    stack: &Stack,
+    containers: Vec<Inspected>,
+    now: Timestamp,
+    ports: Ports,
+    deaf_ports: &dyn Fn(&Inspected) -> Vec<Deaf>,
+) -> Vec<Finding> {
     let mut counts: BTreeMap<String, u32> = BTreeMap::new();
     for container in &containers {
         *counts.entry(container.service.clone()).or_default() += 1;
@@ -92,7 +101,7 @@ fn findings(stack: &Stack, containers: Vec<Inspected>, now: Timestamp, ports: Po
         let role = role(stack, &container.service, ports);
         let standing = standing(&container, role, history);
         let asks_for_ports = role == Role::Server && standing == Standing::Ready && container.health.is_none();
-        let deaf = if asks_for_ports { deaf_ports_seen(&container).unwrap_or_default() } else { Vec::new() };
+        let deaf = if asks_for_ports { deaf_ports(&container) } else { Vec::new() };
         let standing = if deaf.is_empty() { standing } else { Standing::Pending };
         let cause = deaf.first().map(Deaf::cause);
         findings.push(Finding { crashes: Crashes::of(history), cause, ..Finding::of(container, standing) });
@@ -122,7 +131,7 @@ mod tests {
         let stack = Stack::parse(json).unwrap();
         let containers = ["web", "redis"].map(|service| container(service, "running")).into_iter();
         let containers = containers.chain([container("old", "exited")]).collect();
-        let found = findings(&stack, containers, Timestamp::from_second(60).unwrap(), Ports::Awaited);
+        let found = findings(&stack, containers, Timestamp::from_second(60).unwrap(), Ports::Awaited, &|_| Vec::new());
         let found: Vec<_> = found.iter().map(|it| (it.service.as_str(), it.standing, it.container.is_some())).collect();
         let expected = [
             ("db", Standing::Pending, false),
