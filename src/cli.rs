@@ -532,7 +532,12 @@ impl TopVerb {
                 dry_run: dev.dry_run,
             }),
             Some(DevVerb::Status(status)) => {
-                Verb::Status(StatusOptions { selection, traefik: status.traefik.given()? })
+                let settings = Settings {
+                    traefik: status.traefik.given()?,
+                    wait_for_ports: given_or(None, settings::WAIT_FOR_PORTS, boolean)?,
+                    ..Settings::default()
+                };
+                Verb::Status(StatusOptions { selection, settings })
             }
             Some(DevVerb::Logs(LogsArgs { follow, tail, services })) => {
                 Verb::Logs(LogsOptions { selection, logs: Logs { follow, tail, services } })

@@ -8,7 +8,7 @@ use anyhow::{Context as _, anyhow};
 use jiff::Timestamp;
 
 use super::{Context, Selection, own_containers, resolve, settings_if_sound};
-use crate::compose::{Stack, TRAEFIK, Traefik};
+use crate::compose::{Stack, TRAEFIK};
 use crate::diagnosis::{Crashes, Finding};
 use crate::engine::{self, Endpoint, Inspected};
 use crate::exit::Code;
@@ -17,6 +17,7 @@ use crate::message::Message;
 use crate::process::Logger;
 use crate::readiness::{History, Ports, Role, Standing, role, standing};
 use crate::report;
+use crate::settings::Settings;
 use crate::sorted;
 use crate::workspace::{BrokenMember, Workspace};
 
@@ -25,8 +26,8 @@ use crate::workspace::{BrokenMember, Workspace};
 pub struct StatusOptions {
     /// Which stack.
     pub selection: Selection,
-    /// Whether the service `traefik` is part of it; without it Cargo.toml says.
-    pub traefik: Option<Traefik>,
+    /// What the command line and the variables set; Cargo.toml has the rest.
+    pub settings: Settings,
 }
 
 /// Prints how each service is, and returns success if all of them are what they should be, [`Code::Failed`] if not.
@@ -40,8 +41,9 @@ pub fn status(options: &StatusOptions, cx: &Context<'_>) -> anyhow::Result<Code>
     let mut stack = resolve(cx, &workspace, &options.selection)?;
     cx.shell.detail("Project", stack.project.as_str());
     let containers = containers(cx, &workspace, &stack)?;
+    let settings = options.settings.or(settings_if_sound(cx, &workspace));
     if !containers.iter().any(|container| container.service == TRAEFIK) {
-        stack.leave_out(options.traefik.unwrap_or_else(|| settings_if_sound(cx, &workspace).traefik()));
+        stack.leave_out(settings.traefik());
     }
     let executor = cx.executor.as_ref();
     // Neither question waits for the other's answer.
@@ -50,9 +52,8 @@ pub fn status(options: &StatusOptions, cx: &Context<'_>) -> anyhow::Result<Code>
         (Endpoint::current(executor), now.join().unwrap_or_else(|panic| resume_unwind(panic)))
     });
     let now = now?;
-    let ports = settings_if_sound(cx, &workspace).ports();
     let deaf = |container: &Inspected| deaf_ports_seen(container).filter(|_| endpoint.is_local()).unwrap_or_default();
-    let findings = findings(&stack, containers, now, ports, &deaf);
+    let findings = findings(&stack, containers, now, settings.ports(), &deaf);
     let project = stack.project.as_str();
     for finding in &findings {
         let service = report::service(&stack, &endpoint, finding);
