@@ -79,7 +79,7 @@ impl Run<'_> {
         let services = report::services(stack, endpoint, findings);
         let with_addresses: Vec<Finding> =
             findings.iter().filter(|it| !report::addresses(stack, endpoint, it).is_empty()).cloned().collect();
-        // Otherwise they are told when it is ready.
+        // A wait shows them when the stack is ready.
         if !self.waits() && !with_addresses.is_empty() {
             self.logger().status("Started", self.compose.project().as_str());
             self.logger().table(&report::started(stack, endpoint, &with_addresses));
