@@ -16,6 +16,9 @@ use crate::workspace::checkout_of;
 /// How many lines of the log of a container that failed are shown.
 pub(super) const LAST_WORDS: u32 = 50;
 
+/// How much of a container's id docker shows.
+const SHORT_ID: usize = 12;
+
 impl Question {
     /// Finds out why. Asked now, since the containers may be removed in a moment, and their logs with them.
     pub(super) fn look_into(&self, executor: &dyn Executor, verdict: &mut Verdict) {
@@ -101,7 +104,10 @@ impl Question {
                     conflict.name
                 )
             }
-            None => format!("the container name {} is already in use by a container without a project", conflict.name),
+            None => {
+                let id: String = conflict.holder.chars().take(SHORT_ID).collect();
+                format!("the container name {} is already in use by container {id}", conflict.name)
+            }
         })
     }
 

@@ -137,7 +137,7 @@ impl Watch {
     /// Calls `tell` from another thread with [`News::Over`], once, when no container that `is_ours` runs any more.
     ///
     /// # Errors
-    /// If docker cannot be started; nothing is told then.
+    /// If docker cannot be started; `tell` is not called then.
     pub(super) fn until_over(
         executor: &Arc<dyn Executor>,
         project: &ProjectName,

@@ -409,7 +409,7 @@ fn every_command_of_a_run_names_the_same_project() {
     let sandbox = short();
     sandbox.run(["dev", "--project-name", "mine"]).exits(0);
     for call in sandbox.engine.calls() {
-        // Whatever else this checkout runs is told.
+        // The warning about other projects of this checkout asks for all.
         let is_about_all = call.line().contains("--filter label=com.docker.compose.project --format");
         assert!(is_about_all || call.line().contains("=mine "), "{}", call.line());
     }

@@ -219,7 +219,8 @@ impl<'a> Run<'a> {
             }
             Arrival::News(News::Over(known)) => {
                 self.watch = None;
-                if !known {
+                // Otherwise it is being taken down already.
+                if !known && self.state.phase == Phase::Staying {
                     self.logger().error(&format!("{} cannot be watched any longer", self.compose.project()));
                 }
                 Some(Event::Over { known })
