@@ -36,9 +36,18 @@ fn draw(stage: &Stage) {
 
     let run = album.tool(&["dev"]).start();
     run.wait_for("listening on port 8080");
+    run.wait_for(&format!("http://127.0.0.1:{port}"));
     run.signal(Signal::INT);
     let interrupted = run.end().with(130).all.replace("    Stopping", "^C    Stopping");
-    album.hang("interrupt", &[("cargo stagecraft dev", &interrupted)]);
+    album.hang("interrupt", &[("cargo stagecraft dev", &logs_first(&interrupted))]);
+}
+
+/// The service's line above the summary. One comes from Compose and the other from us, so that either may be the first.
+fn logs_first(said: &str) -> String {
+    let (logs, rest): (Vec<&str>, Vec<&str>) = said.lines().partition(|line| line.contains("api-1  |"));
+    let attached = rest.iter().position(|line| line.starts_with("Attaching to")).map_or(0, |line| line + 1);
+    let (before, after) = rest.split_at(attached);
+    [before, &logs, after].concat().iter().map(|line| format!("{line}\n")).collect()
 }
 
 /// A database, and a crate that is served when the database is healthy.
