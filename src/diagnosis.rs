@@ -99,6 +99,23 @@ impl Finding {
         health.failure.as_deref().filter(|output| !output.is_empty())
     }
 
+    /// The command of its healthcheck, where it cannot run since the image does not have it.
+    pub fn missing_probe(&self) -> Option<&str> {
+        missing_command(self.failed_probe()?)
+    }
+
+    /// What helps against [`Finding::missing_probe`].
+    pub fn help_for_missing_probe(&self) -> Option<String> {
+        let command = self.missing_probe()?;
+        let program = self.container.as_ref().map_or("", |container| container.program.as_str());
+        let example = if program.starts_with('/') { program } else { "/program" };
+        let shell = if command.ends_with("sh") { ", which a `test` that is a string needs" } else { "" };
+        Some(format!(
+            "a healthcheck runs in the container, and its image has no `{command}`{shell}: run a program that it has, as in \
+             `test: [\"CMD\", \"{example}\", …]`"
+        ))
+    }
+
     /// What there is to say beside the state: the cause or the meaning of the exit code, and restarts.
     pub fn detail(&self) -> String {
         let restarts = match self.container.as_ref().map_or(0, |container| container.restarts) {
@@ -108,7 +125,10 @@ impl Finding {
             1 => Some("restarted once".to_string()),
             times => Some(format!("restarted {times} times")),
         };
-        let probe = || self.failed_probe().and_then(|output| output.lines().next()).map(str::to_string);
+        let probe = || match self.missing_probe() {
+            Some(command) => Some(format!("its healthcheck runs `{command}`, which is not in the image")),
+            None => self.failed_probe().and_then(|output| output.lines().next()).map(str::to_string),
+        };
         let why = self.cause.clone().or_else(|| self.meaning()).or_else(probe);
         [why, restarts].into_iter().flatten().collect::<Vec<_>>().join(", ")
     }
@@ -166,7 +186,6 @@ pub fn cause_of(error: &str) -> Cause {
     if has("exec format error") {
         return Cause::WrongArchitecture;
     }
-    let command = between(error, "exec: \"", "\"");
     let words = if has("no space left on device") {
         "the engine has no space left on its disk".to_string()
     } else if let (Some(source), true) = (between(error, "error mounting \"", "\""), has("not a directory")) {
@@ -174,11 +193,9 @@ pub fn cause_of(error: &str) -> Cause {
         format!("{source}, which is mounted at {target}, is not there as a file: a missing file becomes a folder")
     } else if let Some(source) = after(error, "bind source path does not exist: ") {
         format!("{source}, which is to be mounted, does not exist")
-    } else if let (Some(command), true) =
-        (command, has("executable file not found") || has("no such file or directory"))
-    {
+    } else if let Some(command) = missing_command(error) {
         format!("its command `{command}` is not in the image")
-    } else if let (Some(command), true) = (command, has("permission denied")) {
+    } else if let (Some(command), true) = (between(error, "exec: \"", "\""), has("permission denied")) {
         format!("its command `{command}` cannot be executed: permission denied")
     } else {
         // Each floor of the engine puts its own words in front.
@@ -188,6 +205,12 @@ pub fn cause_of(error: &str) -> Cause {
         words.trim_end_matches(": unknown").to_string()
     };
     Cause::Words(words)
+}
+
+/// The command that could not be executed since there is no such file, in the engine's words.
+fn missing_command(error: &str) -> Option<&str> {
+    let is_missing = error.contains("executable file not found") || error.contains("no such file or directory");
+    between(error, "exec: \"", "\"").filter(|_| is_missing)
 }
 
 /// A `container_name` that another container has.
@@ -302,6 +325,29 @@ mod tests {
         ] {
             assert_eq!(cause_of(&error), cause, "{error}");
         }
+    }
+
+    /// What Engine 20.10 and 28.5 say.
+    #[test]
+    fn a_healthcheck_that_the_image_cannot_run_is_known() {
+        let probed = |command: &str, words: &str| {
+            let mut finding = finding("running", 0);
+            let container = finding.container.as_mut().unwrap();
+            let words = format!(
+                "OCI runtime exec failed: exec failed: unable to start container process: exec: \"{command}\": {words}: unknown"
+            );
+            container.health = Some(Health { status: "unhealthy".to_string(), failure: Some(words) });
+            container.program = "/web".to_string();
+            finding
+        };
+        let curl = probed("curl", "executable file not found in $PATH");
+        assert_eq!(curl.reason(), "web is unhealthy: its healthcheck runs `curl`, which is not in the image");
+        let help = "a healthcheck runs in the container, and its image has no `curl`: run a program that it has, as in \
+                    `test: [\"CMD\", \"/web\", …]`";
+        assert_eq!(curl.help_for_missing_probe().as_deref(), Some(help));
+        let shell = probed("/bin/sh", "stat /bin/sh: no such file or directory").help_for_missing_probe().unwrap();
+        assert!(shell.contains("has no `/bin/sh`, which a `test` that is a string needs: run"), "{shell}");
+        assert_eq!(finding("running", 0).help_for_missing_probe(), None);
     }
 
     #[test]

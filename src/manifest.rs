@@ -12,7 +12,7 @@ use crate::suggest::suggestion;
 use crate::workspace::Workspace;
 
 /// A table of a manifest, as errors name it. Each error is [`Code::NothingToRun`].
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Table {
     /// The manifest, relative to the workspace root.
     pub file: String,
@@ -35,9 +35,15 @@ impl Table {
         Table { file: self.file.clone(), name: format!("{}.{key}", self.name) }
     }
 
+    /// The place of a key in it, or its own, as errors begin.
+    pub fn place(&self, key: Option<&str>) -> String {
+        let key = key.map(|key| format!(" `{key}`")).unwrap_or_default();
+        format!("{}: [{}]{key}", self.file, self.name)
+    }
+
     /// What is wrong with a key of it.
     pub fn error(&self, key: &str, what: impl Display) -> Failure {
-        Code::NothingToRun.because(anyhow!("{}: [{}] `{key}` {what}", self.file, self.name))
+        Code::NothingToRun.because(anyhow!("{} {what}", self.place(Some(key))))
     }
 
     /// # Errors

@@ -1,7 +1,6 @@
 //! What is at fault where Compose cannot resolve the model, by its own words.
 
 use std::env;
-use std::fmt;
 use std::fs;
 
 use super::remembered::words;
@@ -62,14 +61,15 @@ impl Fault {
     }
 }
 
-impl fmt::Display for Fault {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl Fault {
+    /// As a sentence. The place is where the part of the compose file stands that the fault may be in.
+    pub fn sentence(&self, place: &str) -> String {
         match self {
-            Fault::ComposeFile => write!(f, "{COMPOSE_FILE} is not valid"),
-            Fault::EnvFile => write!(f, "{DEV_DIR}/.env is not valid"),
-            Fault::Missing(name) => write!(f, "{COMPOSE_FILE} requires a value for the variable {name}"),
-            Fault::Variable(name) => write!(f, "the value of the environment variable {name} is not valid"),
-            Fault::VariableOfEnvFile(name) => write!(f, "the value of {name} in {DEV_DIR}/.env is not valid"),
+            Fault::ComposeFile => format!("{place} is not valid"),
+            Fault::EnvFile => format!("{DEV_DIR}/.env is not valid"),
+            Fault::Missing(name) => format!("{place} requires a value for the variable {name}"),
+            Fault::Variable(name) => format!("the value of the environment variable {name} is not valid"),
+            Fault::VariableOfEnvFile(name) => format!("the value of {name} in {DEV_DIR}/.env is not valid"),
         }
     }
 }

@@ -5,6 +5,7 @@
 
 mod edit;
 mod keys;
+mod origin;
 mod paths;
 mod plan;
 mod render;
@@ -13,7 +14,7 @@ mod write;
 pub use edit::{NewTable, Reached, add as add_table, diff};
 pub use plan::{Base, Crate, Route, Topology, Traefik, plan};
 pub use render::{contexts, render};
-pub use write::{Change, Kind, changes, place, write};
+pub use write::{Change, Kind, changes, is_generated, place, write};
 
 /// Every key that a service may have by the Compose specification, sorted.
 pub fn service_keys() -> &'static [&'static str] {

@@ -34,6 +34,8 @@ pub struct Topology {
     pub traefik: Traefik,
     /// The target to build for, if the manifest gives one.
     pub target: Option<String>,
+    /// The table that describes each service of `services`.
+    pub tables: BTreeMap<String, Table>,
 }
 
 /// A binary of the workspace that is a service.
@@ -106,6 +108,11 @@ impl Topology {
 }
 
 const WORKSPACE: &str = "workspace.metadata.stagecraft.dev";
+/// The workspace's own table.
+pub(super) fn workspace_table() -> Table {
+    Table { file: "Cargo.toml".to_string(), name: WORKSPACE.to_string() }
+}
+
 const PACKAGE: &str = "package.metadata.stagecraft.dev";
 /// The tables of the compose file that are not services.
 const RESOURCES: [&str; 4] = ["configs", "networks", "secrets", "volumes"];
@@ -125,8 +132,7 @@ pub fn plan(workspace: &Workspace) -> Result<Option<Topology>, Failure> {
     if workspace.metadata.is_null() && members.is_empty() {
         return Ok(None);
     }
-    let mut plan =
-        Plan { workspace, domain: "localhost".to_string(), topology: Topology::default(), homes: BTreeMap::new() };
+    let mut plan = Plan { workspace, domain: "localhost".to_string(), topology: Topology::default() };
     plan.workspace()?;
     for member in members {
         plan.package(member)?;
@@ -139,14 +145,11 @@ struct Plan<'a> {
     workspace: &'a Workspace,
     domain: String,
     topology: Topology,
-    /// Where each service stands.
-    homes: BTreeMap<String, Table>,
 }
 
 impl Plan<'_> {
     fn workspace(&mut self) -> Result<(), Failure> {
-        let manifest = self.workspace.root().join("Cargo.toml");
-        let at = Table::of(self.workspace, &manifest, WORKSPACE);
+        let at = workspace_table();
         if self.workspace.metadata.is_null() {
             return Ok(());
         }
@@ -239,7 +242,7 @@ impl Plan<'_> {
             let what = format!("is `{name}`: a service's name consists of letters, digits, `.`, `_` and `-`");
             return Err(at.error("service", what));
         }
-        if let Some(other) = self.homes.get(name) {
+        if let Some(other) = self.topology.tables.get(name) {
             let what = format!("is `{name}`, and so is that of [{}] in {}", other.name, other.file);
             return Err(at.error("service", what).help("give one of them another name with `service = \"…\"`"));
         }
@@ -248,7 +251,7 @@ impl Plan<'_> {
         }
         folder.reach_service(&mut keys);
         self.topology.services.insert(name.to_string(), sorted::collect(keys));
-        self.homes.insert(name.to_string(), at);
+        self.topology.tables.insert(name.to_string(), at);
         Ok(())
     }
 
@@ -295,13 +298,13 @@ impl Plan<'_> {
         sorted::sort(&mut self.topology.routes);
         let mut taken = BTreeMap::new();
         for route in &self.topology.routes {
-            let at = &self.homes[&route.service];
+            let at = &self.topology.tables[&route.service];
             if let Some(other) = taken.insert((route.host.to_lowercase(), &route.path), &route.service) {
                 let url = self.topology.url(route);
                 return Err(at.error("route", format!("is {url}, and so is that of service `{other}`")));
             }
         }
-        match self.homes.get(TRAEFIK) {
+        match self.topology.tables.get(TRAEFIK) {
             Some(at) if !self.topology.routes.is_empty() => Err(at
                 .error("service", "is `traefik`, which is the name of the one that leads the routes")
                 .help(format!("what there is to set stands in [{WORKSPACE}.traefik]: `image` and `port`"))),

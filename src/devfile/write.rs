@@ -97,6 +97,12 @@ fn read(path: &Path) -> Result<Option<Vec<u8>>, Failure> {
     }
 }
 
+/// Whether the compose file is one of ours, which Cargo.toml describes.
+pub fn is_generated(workspace: &Workspace) -> bool {
+    let text = read(&workspace.dev_dir().join("compose.yaml"));
+    text.is_ok_and(|text| text.is_some_and(|text| text.starts_with(HEADER.as_bytes())))
+}
+
 /// Does what is to be done.
 ///
 /// # Errors

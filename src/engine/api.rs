@@ -35,6 +35,11 @@ pub fn container(id: &str) -> String {
     format!("/containers/{id}/json")
 }
 
+/// The question for images of this name.
+pub fn images(name: &str) -> String {
+    with("/images/json", &[encoded(&json!({ "reference": [name] }))])
+}
+
 /// The question for networks with all of these labels.
 pub fn networks(labels: &[&str]) -> String {
     with("/networks", &Vec::from_iter(filters(labels)))

@@ -1,5 +1,6 @@
 //! What the engine knows of each container of a project: how it is, how it ended and why, where it can be reached.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::panic::resume_unwind;
 use std::thread;
@@ -8,6 +9,7 @@ use std::time::Duration;
 use anyhow::anyhow;
 use jiff::Timestamp;
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 
 use super::events::Signal;
 use super::list::{containers_of_file, is_up};
@@ -52,6 +54,8 @@ pub struct Inspected {
     pub stop_signal: Signal,
     /// Its ports, also those that are not published, in order.
     pub ports: Vec<Published>,
+    /// The program that it runs, as the engine was told.
+    pub program: String,
 }
 
 impl Inspected {
@@ -106,6 +110,8 @@ pub struct Published {
 struct Answer {
     id: String,
     name: String,
+    #[serde(default)]
+    path: String,
     config: Config,
     state: State,
     restart_count: u32,
@@ -184,7 +190,7 @@ struct Binding {
 
 impl From<Answer> for Inspected {
     fn from(answer: Answer) -> Inspected {
-        let Answer { id, name, mut config, state, restart_count, network_settings } = answer;
+        let Answer { id, name, path, mut config, state, restart_count, network_settings } = answer;
         let mut label = |name: &str| config.labels.remove(&format!("com.docker.compose.{name}")).unwrap_or_default();
         let mut ports: Vec<Published> = network_settings.ports.into_iter().flatten().flat_map(published).collect();
         sorted::sort(&mut ports);
@@ -206,6 +212,7 @@ impl From<Answer> for Inspected {
             // Podman says that a container without a healthcheck has an empty one.
             health: state.health.filter(|health| !["", "none"].contains(&health.status.as_str())).map(Health::from),
             ports,
+            program: path,
         }
     }
 }
@@ -291,12 +298,28 @@ fn inspect_ids(executor: &dyn Executor, ids: &BTreeSet<String>) -> Result<Vec<In
     Ok(all)
 }
 
-/// The last lines of what a container has printed, its errors among them, oldest first. Empty where the engine does not
-/// tell: its refusal to read a log (`logging: none`) is not a log.
+/// The last lines of what a container has printed, its errors among them, oldest first; of a line longer than
+/// [`LONGEST_LINE`] only the beginning, and how much is missing. Empty where the engine does not tell: its refusal to read a
+/// log (`logging: none`) is not a log.
 pub fn last_words(executor: &dyn Executor, container: &str, lines: u32) -> Vec<u8> {
     let question = docker(&["logs", "--tail", &lines.to_string(), container]).with_errors();
     let answer = executor.output(&question).ok().filter(|answer| answer.status.success());
-    answer.map(|answer| answer.stdout).unwrap_or_default()
+    let log = answer.map(|answer| answer.stdout).unwrap_or_default();
+    log.split_inclusive(|byte| *byte == b'\n').flat_map(|line| shortened(line).into_owned()).collect()
+}
+
+/// The length of a log's line that is shown, in bytes.
+const LONGEST_LINE: usize = 4096;
+
+fn shortened(line: &[u8]) -> Cow<'_, [u8]> {
+    let is_inside_a_character = |byte: u8| byte & 0b1100_0000 == 0b1000_0000;
+    let (text, end) = line.strip_suffix(b"\n").map_or((line, &b""[..]), |text| (text, b"\n"));
+    if text.len() <= LONGEST_LINE {
+        return Cow::Borrowed(line);
+    }
+    let at = (0..=LONGEST_LINE).rev().find(|at| !is_inside_a_character(text[*at])).unwrap_or(LONGEST_LINE);
+    let note = format!(" … ({} more bytes)", text.len() - at);
+    Cow::Owned([&text[..at], note.as_bytes(), end].concat())
 }
 
 /// The images that were built for a project and have no name any more, since a newer one has it. None where the engine does not
@@ -336,6 +359,14 @@ pub fn missing_images(executor: &dyn Executor, images: &BTreeSet<String>) -> Res
         }
     }
     Ok(missing)
+}
+
+/// Whether the engine lacks this image. False where it does not tell.
+pub fn lacks_image(executor: &dyn Executor, image: &str) -> bool {
+    let known: Option<Vec<IgnoredAny>> = api::ask_directly(executor, &[api::images(image)]);
+    // Another spelling of the name may be known.
+    known.is_none_or(|images| images.is_empty())
+        && missing_images(executor, &BTreeSet::from([image.to_string()])).is_ok_and(|missing| !missing.is_empty())
 }
 
 /// The platform of a container's image and that of the engine, as in `linux/amd64`.
@@ -471,6 +502,16 @@ mod tests {
         fn spawn(&self, _: &Invocation, _: OnExit) -> io::Result<Box<dyn Running>> {
             Err(io::ErrorKind::Unsupported.into())
         }
+    }
+
+    #[test]
+    fn of_an_endless_line_only_the_beginning_is_shown() {
+        let shown = |line: &str| String::from_utf8(shortened(line.as_bytes()).into_owned()).expect("whole characters");
+        let endless = "ä".repeat(400_000);
+        assert_eq!(shown(&format!("{endless}\n")), format!("{} … (795904 more bytes)\n", "ä".repeat(2048)));
+        // Where it ends in the middle of a character.
+        assert!(shown(&format!("x{endless}")).ends_with("ä … (795906 more bytes)"));
+        assert_eq!(shown("short\n"), "short\n");
     }
 
     #[test]

@@ -34,8 +34,8 @@ pub use about::{
 pub use endpoint::{Endpoint, host_name, is_on_this_host, is_our_host};
 pub use events::{Happening, Past, Signal, happenings, now, signals};
 pub use inspect::{
-    Health, Inspected, Published, architecture, architectures, inspect, inspect_one, last_words, missing_images,
-    remove_replaced_images, replaced_images,
+    Health, Inspected, Published, architecture, architectures, inspect, inspect_one, lacks_image, last_words,
+    missing_images, remove_replaced_images, replaced_images,
 };
 pub use list::{Container, compose_containers, containers, running_containers};
 pub use remains::{Network, Remains, look_into_networks, remains};

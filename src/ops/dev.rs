@@ -9,6 +9,7 @@ use anyhow::{Context as _, anyhow};
 use super::files::DevFiles;
 use super::{Context, Selection, own_containers, resolve, resolve_services, resolve_text, take_lock};
 use crate::compose::{Attach, Compose, Images, Reach, Stack, TRAEFIK, Traefik, Volumes};
+use crate::devfile::Topology;
 use crate::engine::{self, Container, Endpoint};
 use crate::exit::Code;
 use crate::message::Message;
@@ -66,6 +67,7 @@ pub fn dev(options: &DevOptions, cx: &Context<'_>) -> anyhow::Result<Code> {
     let mut stack = with_named_services(options, cx, &workspace, stack)?;
     cx.shell.detail("Project", stack.project.as_str());
     let traefik = traefik_of(options, settings, cx, stack.has(TRAEFIK));
+    let whole_stack = stack.clone();
     stack.leave_out(traefik);
     let expected = Expected::new(&stack, traefik, &options.args);
     warn_of_moved_mounts(cx, &workspace, &stack);
@@ -111,8 +113,13 @@ pub fn dev(options: &DevOptions, cx: &Context<'_>) -> anyhow::Result<Code> {
         }
     };
     warn_of_changed_volumes(cx, &stack, &options.args);
-    require_ports(cx, &stack, &expected, &before, UpArgs::parse(&options.args).removes_orphans)?;
+    let removes_orphans = UpArgs::parse(&options.args).removes_orphans;
+    require_ports(cx, &stack, &expected, &before, removes_orphans, files.topology.as_ref())?;
     let has_changed = files.place(&workspace, &binaries)?;
+    let (traefik, args) = match traefik {
+        Traefik::On => (traefik, options.args.clone()),
+        Traefik::Off => without_traefik(cx, &whole_stack, &options.args, &before),
+    };
     let options = Options {
         attach: options.attach,
         traefik,
@@ -120,7 +127,7 @@ pub fn dev(options: &DevOptions, cx: &Context<'_>) -> anyhow::Result<Code> {
         before,
         wait: settings.wait(),
         ports: settings.ports(),
-        args: options.args.clone(),
+        args,
         teardown: Teardown {
             timeout: settings.timeout,
             interrupt_timeout: options.ci.then_some(CI_GRACE),
@@ -200,6 +207,33 @@ fn traefik_of(options: &DevOptions, settings: Settings, cx: &Context<'_>, has_tr
     Traefik::On
 }
 
+/// How `up` is told to leave out the service `traefik` of this stack, and with which arguments.
+///
+/// By its scale, which also removes one that is there. But Compose refuses that where services are named without it, and pulls the
+/// image of a service that is to have no container (2.26 and 2.40): where the engine lacks the image, the others are named.
+fn without_traefik(
+    cx: &Context<'_>,
+    stack: &Stack,
+    args: &[OsString],
+    before: &[Container],
+) -> (Traefik, Vec<OsString>) {
+    let parsed = UpArgs::parse(args);
+    if let Some(started) = parsed.started(stack) {
+        let traefik = if started.contains(TRAEFIK) { Traefik::Off } else { Traefik::On };
+        return (traefik, args.to_vec());
+    }
+    let others: Vec<&str> = stack.services.keys().map(String::as_str).filter(|name| *name != TRAEFIK).collect();
+    let is_needed = stack.with_dependencies(others.iter().copied()).contains(TRAEFIK);
+    let is_there = before.iter().any(|container| container.service == TRAEFIK);
+    let image = stack.services.get(TRAEFIK).map(|service| service.image(&stack.project, TRAEFIK).0);
+    let names_any = !parsed.services.is_empty();
+    let lacks_image = || image.is_some_and(|image| engine::lacks_image(cx.executor.as_ref(), &image));
+    if names_any || others.is_empty() || is_needed || is_there || !lacks_image() {
+        return (Traefik::Off, args.to_vec());
+    }
+    (Traefik::On, args.iter().cloned().chain(others.into_iter().map(OsString::from)).collect())
+}
+
 /// Says which files would be written, and prints the commands.
 fn dry_run(
     options: &DevOptions,
@@ -217,7 +251,7 @@ fn dry_run(
         _ => with_named_services(options, cx, workspace, resolve(cx, workspace, &options.selection)?)?,
     };
     cx.shell.detail("Project", stack.project.as_str());
-    let traefik = traefik_of(options, settings, cx, stack.has(TRAEFIK));
+    let mut traefik = traefik_of(options, settings, cx, stack.has(TRAEFIK));
     let compose = cx.compose(workspace, stack.project.clone())?;
     if cx.cwd != workspace.root() {
         cx.shell.note(&format!("these commands are for {}", workspace.root().display()));
@@ -226,6 +260,9 @@ fn dry_run(
     let target = files.target(cx.executor.as_ref())?;
     let is_wanted = |service: &str| is_started(&stack, &expected, service);
     let mut commands = files.builds(cx, workspace, target.as_deref(), &is_wanted)?;
+    if UpArgs::parse(&options.args).started(&stack).is_some_and(|started| !started.contains(TRAEFIK)) {
+        traefik = Traefik::On;
+    }
     commands.push(compose.up(options.attach, traefik, &options.args));
     commands.push(compose.down(Reach::File, settings.timeout, Volumes::Keep, Images::Keep));
     for command in commands {
@@ -263,6 +300,7 @@ fn require_ports(
     expected: &Expected,
     before: &[Container],
     removes_orphans: bool,
+    topology: Option<&Topology>,
 ) -> anyhow::Result<()> {
     let publishes =
         |(name, _): (&str, u32)| stack.services.get(name).is_some_and(|service| !service.ports().is_empty());
@@ -293,7 +331,15 @@ fn require_ports(
     let error = anyhow!("cannot start {project}: these ports are already in use:{lines}");
     let ours: Vec<&str> = taken.iter().filter_map(|taken| taken.holder.own()).collect();
     let help = match ours.as_slice() {
-        [] => format!("free them, or publish others in {COMPOSE_FILE}"),
+        [] => {
+            let origin = |taken: &Taken| topology?.origin(&taken.service, Some("ports"));
+            let mut origins: Vec<String> = taken.iter().filter_map(origin).collect();
+            origins.dedup();
+            match origins.as_slice() {
+                [] => format!("free them, or publish others in {COMPOSE_FILE}"),
+                origins => format!("free them, or publish others with {}", origins.join(", ")),
+            }
+        }
         names => format!("remove what this stack does not need with `docker rm --force {}`", names.join(" ")),
     };
     Err(Code::Failed.because(error).help(help).into())

@@ -4,11 +4,11 @@ use anyhow::anyhow;
 
 use super::{Context, Selection, default_name, name_choice, require_compose};
 use crate::compose::{self, Fault, NameChoice, Place, Stack};
-use crate::devfile::Topology;
+use crate::devfile::{self, Topology};
 use crate::engine;
 use crate::exit::Code;
 use crate::process::{Invocation, Logger as _};
-use crate::workspace::Workspace;
+use crate::workspace::{COMPOSE_FILE, Workspace};
 
 /// The model, or why Compose rejects the file.
 type Answer = Result<Stack, anyhow::Error>;
@@ -60,7 +60,7 @@ pub(super) fn resolve_text(
     let output = cx.executor.output(&compose::config_of(workspace, name, text)?).map_err(engine::no_docker)?;
     if !output.status.success() {
         require_compose(cx, workspace)?;
-        return Err(Code::NothingToRun.because(rejected(&output.stderr, workspace)).into());
+        return Err(Code::NothingToRun.because(rejected_of(Some(topology), &output.stderr, workspace)).into());
     }
     Stack::parse(&output.stdout).map_err(|error| Code::NothingToRun.because(error).into())
 }
@@ -116,7 +116,19 @@ fn ask(
 }
 
 fn rejected(stderr: &[u8], workspace: &Workspace) -> anyhow::Error {
+    let topology = devfile::plan(workspace).ok().flatten();
+    rejected_of(topology.as_ref().filter(|_| devfile::is_generated(workspace)), stderr, workspace)
+}
+
+/// Compose's error, and where to mend it: in the compose file, or in what Cargo.toml says, from which that was generated.
+fn rejected_of(topology: Option<&Topology>, stderr: &[u8], workspace: &Workspace) -> anyhow::Error {
     let words = compose::without_warnings(stderr);
-    let fault = Fault::of(&words, workspace);
+    let place = match topology {
+        Some(topology) => topology
+            .origin_of_error(&words)
+            .unwrap_or_else(|| format!("{COMPOSE_FILE}, which is generated from Cargo.toml,")),
+        None => COMPOSE_FILE.to_string(),
+    };
+    let fault = Fault::of(&words, workspace).sentence(&place);
     anyhow!("{words}").context(fault)
 }

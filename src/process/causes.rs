@@ -24,7 +24,7 @@ impl Question {
     pub(super) fn look_into(&self, executor: &dyn Executor, verdict: &mut Verdict) {
         if self.up == UpEnd::Badly {
             self.look_for_the_missing(executor, verdict);
-            verdict.cause = self.cause_of_up(executor);
+            verdict.cause = self.cause_of_up(executor, &verdict.findings);
         }
         let project = &self.stack.project;
         let failed: BTreeSet<String> = sorted::collect(verdict.failed().map(|finding| finding.service.clone()));
@@ -72,7 +72,8 @@ impl Question {
             let cause = match image(name) {
                 Some((image, true)) if gone.contains(&image) => Some(format!("its image {image} could not be built")),
                 Some((image, false)) if gone.contains(&image) => {
-                    Some(format!("its image {image} is not on the engine and could not be pulled"))
+                    let why = self.up_words.as_ref().map(|words| format!(": {words}")).unwrap_or_default();
+                    Some(format!("its image {image} is not on the engine and could not be pulled{why}"))
                 }
                 _ if is_local => self.missing_mount(name),
                 _ => None,
@@ -90,8 +91,14 @@ impl Question {
     }
 
     /// Why `up` has failed, by Compose's last words.
-    fn cause_of_up(&self, executor: &dyn Executor) -> Option<String> {
+    fn cause_of_up(&self, executor: &dyn Executor, findings: &[Finding]) -> Option<String> {
         let words = self.up_words.as_deref()?;
+        if words.contains("cannot start a paused container") {
+            let paused = findings.iter().filter_map(|it| it.container.as_ref()).filter(|it| it.state == "paused");
+            let names: Vec<&str> = paused.map(|container| container.name.as_str()).collect();
+            let verb = if names.len() > 1 { "are" } else { "is" };
+            return Some(format!("{} {verb} paused: `docker unpause {}`", names.join(", "), names.join(" ")));
+        }
         let Some(conflict) = NameConflict::in_words(words) else { return Some(words.to_string()) };
         let containers = engine::compose_containers(executor).unwrap_or_default();
         let holder = containers.iter().find(|container| container.id == conflict.holder);

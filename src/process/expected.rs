@@ -91,6 +91,16 @@ impl<'a> UpArgs<'a> {
         parsed
     }
 
+    /// The services that they name, and what is started with them. None where they name none, or that is not certain.
+    pub fn started<'s>(&'s self, stack: &'s Stack) -> Option<BTreeSet<&'s str>> {
+        let is_certain = !self.has_unknown && self.services.iter().all(|service| stack.has(service));
+        let named = self.services.iter().copied();
+        (is_certain && !self.services.is_empty()).then(|| match self.with_dependencies {
+            true => stack.with_dependencies(named),
+            false => named.collect(),
+        })
+    }
+
     /// The services to ask Compose about, since the stack lacks one that is named: it is behind a profile, which naming it
     /// activates. None where there is none, or it may be the value of an option.
     pub fn services_to_resolve(&self, stack: &Stack) -> Option<&[&'a str]> {
@@ -103,13 +113,9 @@ impl Expected {
     /// What a start of this stack with these arguments of the user's asks for.
     pub fn new(stack: &Stack, traefik: Traefik, args: &[OsString]) -> Expected {
         let args = UpArgs::parse(args);
-        let named = args.services.iter().copied();
         let perhaps_others = args.has_unknown || !args.services.iter().all(|service| stack.has(service));
-        let wanted: BTreeSet<&str> = match (perhaps_others || args.services.is_empty(), args.with_dependencies) {
-            (true, _) => sorted::collect(stack.services.keys().map(String::as_str)),
-            (false, true) => stack.with_dependencies(named),
-            (false, false) => sorted::collect(named),
-        };
+        let all = || stack.services.keys().map(String::as_str).collect();
+        let wanted: BTreeSet<&str> = args.started(stack).unwrap_or_else(all);
         let wanted = wanted.into_iter().filter(|name| *name != TRAEFIK || traefik == Traefik::On);
         Expected {
             containers: sorted::collect(wanted.map(|name| (name.to_string(), stack.services[name].replicas()))),

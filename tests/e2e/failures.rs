@@ -44,6 +44,7 @@ fixtures![
     has_a_segmentation_fault,
     has_no_space_left,
     has_no_time,
+    healthcheck_is_not_in_the_image,
     image_cannot_be_built,
     image_cannot_be_pulled,
     image_is_missing,

@@ -29,6 +29,7 @@ on_both_pairs![
     a_large_scale_is_composes_to_judge,
     a_port_0_starts,
     the_error_names_what_is_at_fault,
+    the_error_of_a_generated_file_leads_to_the_manifest,
 ];
 
 const STORE: &str = "target/stagecraft/model";
@@ -342,4 +343,26 @@ fn the_error_names_what_is_at_fault(stage: &Stage) {
     let ended = rejected(stage, "services: {web: {image: \"$UNUSED_VARIABLE\", imagine: x}}\n");
     let ended = ended.says("error: .stagecraft/dev/compose.yaml is not valid\n").says("imagine");
     assert!(!ended.stderr.contains("level=warning"), "{}", ended.stderr);
+}
+
+fn the_error_of_a_generated_file_leads_to_the_manifest(stage: &Stage) {
+    fs::remove_dir_all(stage.root().join(".stagecraft")).expect("the stage's own compose file");
+    let manifest = stage.root().join("Cargo.toml");
+    let package = fs::read_to_string(&manifest).expect("a manifest");
+    let place = "error: Cargo.toml: [workspace.metadata.stagecraft.dev.services.web]";
+    for (keys, error) in [
+        ("ports = 8080", " `ports` is not valid"),
+        ("ports = [\"808O:80\"]", " `ports` is not valid"),
+        ("depends_on = [\"gone\"]", " `depends_on` is not valid"),
+        ("networks = [\"gone\"]", " `networks` is not valid"),
+        ("mem_limit = \"12q\"", " `mem_limit` is not valid"),
+        ("environment = { A = \"${E2E_UNSET?set it}\" }", " `environment` requires a value for the variable E2E_UNSET"),
+    ] {
+        let table =
+            format!("\n[workspace.metadata.stagecraft.dev.services.web]\nimage = \"stagecraft-test\"\n{keys}\n");
+        write(&manifest, &format!("{package}{table}"));
+        // Before the file is there, and when it is.
+        stage.tool(&["dev", "--dry-run"]).run().with(3).says(&format!("{place}{error}\n"));
+        stage.tool(&["dev", "--detach"]).run().with(3).says(&format!("{place}{error}\n"));
+    }
 }

@@ -16,6 +16,7 @@ on_both_pairs![
     network_of_none,
     volume_with_another_configuration,
     foreground,
+    of_a_generated_file,
 ];
 
 fn free_port() -> u16 {
@@ -164,5 +165,21 @@ fn volume_with_another_configuration(stage: &Stage) {
         stage.start_detached().does_not_say("another configuration");
     }
     stage.tool(&["dev", "down", "--volumes"]).run().with(0);
+    stage.assert_gone();
+}
+
+/// What is to be changed is the manifest.
+fn of_a_generated_file(stage: &Stage) {
+    std::fs::remove_dir_all(stage.root().join(".stagecraft")).expect("the stage's own compose file");
+    let taken = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let port = taken.local_addr().expect("an address").port();
+    let manifest = stage.root().join("Cargo.toml");
+    let package = std::fs::read_to_string(&manifest).expect("a manifest");
+    let table = format!(
+        "[workspace.metadata.stagecraft.dev.services.web]\nimage = \"stagecraft-test\"\nports = [\"127.0.0.1:{port}:80\"]\n"
+    );
+    crate::stage::write(&manifest, &format!("{package}\n{table}"));
+    let ended = stage.tool(&["dev", "--detach"]).run().with(1);
+    ended.says("publish others with Cargo.toml: [workspace.metadata.stagecraft.dev.services.web] `ports`");
     stage.assert_gone();
 }

@@ -25,6 +25,12 @@ on_both_pairs![
     exit_code_of_a_service_that_crashes_like_go,
     stopped_by_compose,
     causes_that_compose_names,
+    subnets_that_overlap,
+    a_container_that_is_paused,
+    an_image_that_cannot_be_pulled,
+    traefik_that_is_left_out_is_not_pulled,
+    a_healthcheck_in_an_image_without_a_shell,
+    an_endless_line_of_a_log,
     hook_that_fails,
     container_name_that_is_taken,
     a_log_that_cannot_be_read,
@@ -257,6 +263,83 @@ fn causes_that_compose_names(stage: &Stage) {
         assert!(error.contains(reason) && !error.contains("exit status"), "`{reason}` is not said: {error}");
         let failed = ended.stdout.lines().find(|line| line.contains(r#""reason":"stack-failed""#)).expect("a message");
         assert!(failed.contains(reason) && !failed.contains("exit status"), "{failed}");
+        stage.assert_gone();
+    }
+}
+
+fn subnets_that_overlap(stage: &Stage) {
+    let theirs = format!("{}-theirs", stage.project);
+    stage.engine.ask(&["network", "create", &theirs]);
+    let subnet = "{{range .IPAM.Config}}{{.Subnet}}{{end}}";
+    let subnet = stage.engine.ask(&["network", "inspect", "--format", subnet, &theirs]);
+    let network = format!("networks: {{default: {{ipam: {{config: [{{subnet: {}}}]}}}}}}\n", subnet.trim());
+    stage.compose(&format!("{}{network}", stack(&[polite("web", &[])])));
+    let ended = stage.tool(&["dev", "--detach"]).run();
+    stage.engine.ask(&["network", "rm", &theirs]);
+    ended.with(1).says("could not be started: failed to create network").says("Pool overlaps with other one");
+    stage.assert_gone();
+}
+
+fn a_container_that_is_paused(stage: &Stage) {
+    stage.compose(&stack(&[polite("web", &[]), polite("db", &[])]));
+    stage.start_detached();
+    let web = format!("{}-web-1", stage.project);
+    stage.engine.ask(&["pause", &web]);
+    let ended = stage.tool(&["dev", "--detach"]).run().with(1);
+    let ended = ended.says(&format!("error: {} could not be started: {web} is paused", stage.project));
+    ended.says(&format!("`docker unpause {web}`"));
+    stage.engine.ask(&["unpause", &web]);
+    stage.start_detached();
+    stage.take_down();
+}
+
+/// Nobody serves images there.
+const NOWHERE: &str = "127.0.0.1:1/nobody/traefik:1";
+
+fn an_image_that_cannot_be_pulled(stage: &Stage) {
+    stage.compose(&format!("{}  proxy:\n    image: {NOWHERE}\n", stack(&[polite("web", &[])])));
+    let ended = stage.tool(&["dev", "--detach"]).run().with(1);
+    let error = ended.complaints();
+    assert!(error.contains(&format!("its image {NOWHERE} is not on the engine and could not be pulled: ")), "{error}");
+    assert!(error.contains("connection refused"), "{error}");
+    stage.assert_gone();
+}
+
+fn traefik_that_is_left_out_is_not_pulled(stage: &Stage) {
+    stage.compose(&format!("{}  traefik:\n    image: {NOWHERE}\n", stack(&[polite("web", &[]), polite("db", &[])])));
+    let ended = stage.tool(&["dev", "--detach", "--no-traefik", "--verbose"]).run().with(0);
+    ended.says(" up -d db web\n");
+    stage.assert_running(&["db", "web"]);
+    stage.take_down();
+    // Compose refuses to scale what is not started at all.
+    stage.tool(&["dev", "--detach", "--no-traefik", "--", "web"]).run().with(0);
+    stage.assert_running(&["web"]);
+    stage.take_down();
+    // One that runs is removed.
+    stage.compose(&stack(&[polite("web", &[]), polite("traefik", &[])]));
+    stage.start_detached();
+    stage.assert_running(&["traefik", "web"]);
+    stage.tool(&["dev", "--detach", "--no-traefik", "--verbose"]).run().with(0).says(" up -d --scale traefik=0\n");
+    stage.assert_running(&["web"]);
+    stage.take_down();
+}
+
+fn a_healthcheck_in_an_image_without_a_shell(stage: &Stage) {
+    let probe = "healthcheck: {test: [CMD, /no/such/sh, -c, 'true'], interval: 1s, retries: 1}";
+    stage.compose(&stack(&[polite("web", &[probe])]));
+    let ended = stage.tool(&["dev", "--detach", "--wait"]).run().with(1);
+    let ended = ended.says("web is unhealthy: its healthcheck runs `/no/such/sh`, which is not in the image");
+    ended.says("run a program that it has, as in `test: [\"CMD\", ").does_not_say("OCI runtime");
+    stage.assert_gone();
+}
+
+fn an_endless_line_of_a_log(stage: &Stage) {
+    let script = "head -c 786000 /dev/zero | tr '\\0' x; echo; exit 1";
+    stage.compose(&stack(&[service("web", script, &["restart: on-failure:1"])]));
+    for format in ["human", "json"] {
+        let ended = stage.tool(&["dev", "--detach", "--wait", "--message-format", format]).run().with(1);
+        let ended = ended.says("(781904 more bytes)");
+        assert!(ended.all.len() < 40_000, "{} bytes", ended.all.len());
         stage.assert_gone();
     }
 }

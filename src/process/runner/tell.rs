@@ -62,10 +62,17 @@ impl Run<'_> {
         let late = self.settled == Some(Settled::Late);
         let blamed = verdict.blamed(late);
         self.report_failed(stack, &endpoint, &blamed);
-        let reasons: Vec<String> = blamed.into_iter().map(Finding::reason).collect();
+        let reasons: Vec<String> = blamed.iter().map(|finding| finding.reason()).collect();
         let seconds = options.wait.map_or(0, |wait| wait.as_secs());
         let after = if late { format!(" after {seconds} s") } else { String::new() };
         logger.warn(&format!("{project} is not ready{after}: {}", reasons.join("; ")));
+        self.help_with(&blamed);
+    }
+
+    fn help_with(&self, blamed: &[&Finding]) {
+        for help in blamed.iter().filter_map(|finding| finding.help_for_missing_probe()) {
+            self.logger().help(&help);
+        }
     }
 
     fn elapsed(&self) -> String {
@@ -131,6 +138,7 @@ impl Run<'_> {
             message: &message,
             compose: self.up_words.clone(),
         });
+        self.help_with(&blamed);
         let has_a_log = blamed.iter().find(|finding| !finding.last_words.is_empty());
         match (options.attach, has_a_log) {
             (Attach::Detached, Some(finding)) if self.policy.undo == Undo::Nothing => {
@@ -160,7 +168,7 @@ impl Run<'_> {
         let (project, logger) = (self.compose.project(), self.logger());
         for &finding in blamed {
             let name = finding.container.as_ref().map_or(finding.service.as_str(), |it| it.name.as_str());
-            if let Some(output) = finding.failed_probe() {
+            if let (Some(output), None) = (finding.failed_probe(), finding.missing_probe()) {
                 logger.excerpt(&format!("last output of the healthcheck of {name}"), output.as_bytes());
             }
             if !finding.last_words.is_empty() {
