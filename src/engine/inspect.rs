@@ -331,11 +331,34 @@ pub fn replaced_images(executor: &dyn Executor, project: &ProjectName) -> Vec<St
     images.lines().map(str::to_string).collect()
 }
 
-/// Removes the [`replaced_images`]. What is still used stays; what cannot be removed now goes with the next.
+/// The ids of the images that have these names. None of those that the engine lacks or does not tell.
+pub fn image_ids(executor: &dyn Executor, names: &[String]) -> BTreeSet<String> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "PascalCase")]
+    struct Image {
+        id: String,
+    }
+    let questions: Vec<String> = names.iter().map(|name| api::images(name)).collect();
+    if let Some(images) = api::ask_directly::<Image>(executor, &questions) {
+        return images.into_iter().map(|image| image.id).collect();
+    }
+    let names = names.iter().map(String::as_str);
+    let question: Vec<&str> = ["image", "inspect", "--format", "{{.Id}}"].into_iter().chain(names).collect();
+    // It fails where one is missing, and has told of the others.
+    let answer = executor.output(&docker(&question)).map(|answer| answer.stdout).unwrap_or_default();
+    String::from_utf8_lossy(&answer).lines().map(str::to_string).collect()
+}
+
+/// Removes those of these images that are [`replaced_images`] now. What is still used stays, and `doctor` finds it.
 ///
-/// Not by `docker image prune`: while anybody's runs, of whatever images, the engine refuses another.
-pub fn remove_replaced_images(executor: &dyn Executor, project: &ProjectName) {
-    let images = replaced_images(executor, project);
+/// Another checkout's of the same project name are not among them: a label says which project they are of, and not whose it is. Not
+/// by `docker image prune`: while anybody's runs, of whatever images, the engine refuses another.
+pub fn remove_replaced_images(executor: &dyn Executor, project: &ProjectName, before: &BTreeSet<String>) {
+    if before.is_empty() {
+        return;
+    }
+    let mut images = replaced_images(executor, project);
+    images.retain(|image| before.contains(image));
     let images: Vec<&str> = images.iter().map(String::as_str).collect();
     if !images.is_empty() {
         let _ = executor.output(&docker(&[&["image", "rm"], &images[..]].concat()));
@@ -382,6 +405,19 @@ pub fn architectures(executor: &dyn Executor, container: &str) -> Result<(String
     let image = word(&["image", "inspect", "--format", r#"{{json (print .Os "/" .Architecture)}}"#, &image])?;
     let Platform { os, arch } = platform(executor)?;
     Ok((image, format!("{os}/{arch}")))
+}
+
+/// Whether a container has the label of where it was started from since its image has it: then it is not Compose's word.
+///
+/// # Errors
+/// [`Code::EngineUnavailable`] if the engine does not tell.
+pub fn has_the_labels_of_its_image(executor: &dyn Executor, container: &str) -> Result<bool, Failure> {
+    let image: Vec<String> =
+        ask(executor, &docker(&["container", "inspect", "--format", "{{json .Image}}", container]))?;
+    let image = image.first().map(String::as_str).unwrap_or_default();
+    let labels = docker(&["image", "inspect", "--format", "{{json .Config.Labels}}", image]);
+    let labels: Vec<Option<BTreeMap<String, String>>> = ask(executor, &labels)?;
+    Ok(labels.into_iter().flatten().any(|labels| labels.contains_key("com.docker.compose.project.working_dir")))
 }
 
 /// The architecture that the engine runs programs for, as Docker names it: `amd64`.
@@ -478,13 +514,16 @@ mod tests {
     fn replaced_images_are_removed_and_nothing_is_where_there_are_none() {
         let asked = |answer| {
             let executor = Asked { answer, commands: Mutex::default() };
-            remove_replaced_images(&executor, &project());
+            let before = ["sha256:1", "sha256:2"].map(str::to_string).into();
+            remove_replaced_images(&executor, &project(), &before);
             executor.commands.into_inner().unwrap()
         };
         let list =
             "docker image ls --quiet --no-trunc --filter dangling=true --filter label=com.docker.compose.project=x";
         assert_eq!(asked(""), [list]);
         assert_eq!(asked("sha256:1\nsha256:2\n"), [list, "docker image rm sha256:1 sha256:2"]);
+        // Another checkout's.
+        assert_eq!(asked("sha256:2\nsha256:3\n"), [list, "docker image rm sha256:2"]);
     }
 
     /// Always gives the same answer, and remembers what it was asked.

@@ -34,10 +34,10 @@ pub use about::{
 pub use endpoint::{Endpoint, host_name, is_on_this_host, is_our_host};
 pub use events::{Happening, Past, Signal, happenings, now, signals};
 pub use inspect::{
-    Health, Inspected, Published, architecture, architectures, inspect, inspect_one, lacks_image, last_words,
-    missing_images, remove_replaced_images, replaced_images,
+    Health, Inspected, Published, architecture, architectures, has_the_labels_of_its_image, image_ids, inspect,
+    inspect_one, lacks_image, last_words, missing_images, remove_replaced_images, replaced_images,
 };
-pub use list::{Container, compose_containers, containers, running_containers};
+pub use list::{Container, compose_containers, containers, containers_directly, running_containers};
 pub use remains::{Network, Remains, look_into_networks, remains};
 pub use volumes::{
     Kept, anonymous_volumes, containers_for_teardown, kept, removal, remove_anonymous, remove_unused,

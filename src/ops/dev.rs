@@ -1,5 +1,6 @@
 //! `dev`: starts the workspace's dev stack.
 
+use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::panic::resume_unwind;
 use std::thread;
@@ -116,6 +117,7 @@ pub fn dev(options: &DevOptions, cx: &Context<'_>) -> anyhow::Result<Code> {
     let removes_orphans = UpArgs::parse(&options.args).removes_orphans;
     require_ports(cx, &stack, &expected, &before, removes_orphans, files.topology.as_ref())?;
     let has_changed = files.place(&workspace, &binaries)?;
+    let images = if has_changed { engine::image_ids(executor, &files.images(&stack)) } else { BTreeSet::new() };
     let (traefik, args) = match traefik {
         Traefik::On => (traefik, options.args.clone()),
         Traefik::Off => without_traefik(cx, &whole_stack, &options.args, &before),
@@ -140,9 +142,7 @@ pub fn dev(options: &DevOptions, cx: &Context<'_>) -> anyhow::Result<Code> {
     let outcome = runner.run(&compose, &stack, &options, lock)?;
     // What cannot be removed now is found by `doctor`.
     let _ = engine::remove_unused(executor, &anonymous);
-    if has_changed {
-        engine::remove_replaced_images(cx.executor.as_ref(), &stack.project);
-    }
+    engine::remove_replaced_images(executor, &stack.project, &images);
     Ok(outcome.code())
 }
 

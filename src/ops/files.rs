@@ -9,6 +9,7 @@ use anyhow::{Context as _, anyhow};
 
 use super::{Context, Selection};
 use crate::cargo;
+use crate::compose::Stack;
 use crate::devfile::{self, Change, Crate, Kind, Topology};
 use crate::engine;
 use crate::exit::Code;
@@ -118,6 +119,12 @@ impl DevFiles {
             }
             cx.shell.message(&Message::DevFile { path: &path, change, done });
         }
+    }
+
+    /// The names of the images that are made of the crates.
+    pub(super) fn images(&self, stack: &Stack) -> Vec<String> {
+        let crates = self.topology.iter().flat_map(|topology| topology.crates.keys());
+        crates.filter_map(|name| Some(stack.services.get(name)?.image(&stack.project, name).0)).collect()
     }
 
     /// The crates among these services.

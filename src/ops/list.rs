@@ -3,16 +3,16 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, anyhow};
 
 use super::{Context, take_lock};
 use crate::compose::{Images, ProjectName, Reach, Volumes};
 use crate::engine::{self, Container};
-use crate::exit::Code;
+use crate::exit::{Code, Failure};
 use crate::message::Message;
-use crate::process::{Logger, Runner, Teardown};
+use crate::process::{Executor, Logger, ProjectLock, Runner, Teardown};
 use crate::workspace::{DEV_DIR, Workspace, checkout_of};
 
 /// What `dev list` is asked for.
@@ -46,7 +46,7 @@ pub fn list(options: &ListOptions, cx: &Context<'_>) -> anyhow::Result<Code> {
             let error = anyhow!("whether a workspace is gone cannot be seen from here: the engine is on another host");
             return Err(Code::NothingToRun.because(error).help("prune where the workspaces are").into());
         }
-        return prune(options, stacks, cx);
+        return prune(options, &stacks, cx);
     }
     let mut rows = vec![["PROJECT", "CONTAINERS", "WORKSPACE"].map(str::to_string).to_vec()];
     for stack in &stacks {
@@ -92,9 +92,9 @@ pub(super) fn stacks(containers: Vec<Container>) -> Vec<Listed> {
 }
 
 impl Listed {
-    /// Whether its dev dir is not there any more. One that we may not look at is.
+    /// Whether its dev dir is not there any more.
     fn is_gone(&self) -> bool {
-        fs::symlink_metadata(&self.dev_dir).is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
+        is_gone(&self.dev_dir)
     }
 
     /// How many containers run, and how many there are.
@@ -103,18 +103,18 @@ impl Listed {
     }
 }
 
-/// Those whose workspace is gone, once for each project. A project with containers of a checkout that is still there is that
-/// checkout's.
-pub(super) fn without_workspace(stacks: Vec<Listed>) -> Vec<Listed> {
-    let kept: Vec<String> = stacks.iter().filter(|stack| !stack.is_gone()).map(|stack| stack.project.clone()).collect();
-    let mut gone: Vec<Listed> =
-        stacks.into_iter().filter(|stack| stack.is_gone() && !kept.contains(&stack.project)).collect();
-    gone.dedup_by(|a, b| a.project == b.project);
+/// The projects all of whose stacks have lost their workspace. One with containers of a workspace that is still there is that
+/// one's.
+pub(super) fn without_workspace(stacks: &[Listed]) -> Vec<&str> {
+    let mut gone: Vec<&str> = stacks.iter().filter(|stack| stack.is_gone()).map(|stack| &*stack.project).collect();
+    gone.retain(|project| stacks.iter().all(|stack| stack.project != *project || stack.is_gone()));
+    gone.dedup();
     gone
 }
 
-fn prune(options: &ListOptions, stacks: Vec<Listed>, cx: &Context<'_>) -> anyhow::Result<Code> {
-    let gone = without_workspace(stacks);
+fn prune(options: &ListOptions, stacks: &[Listed], cx: &Context<'_>) -> anyhow::Result<Code> {
+    let mut gone: Vec<&Listed> = stacks.iter().filter(|stack| stack.is_gone()).collect();
+    gone.dedup_by(|a, b| a.project == b.project);
     if gone.is_empty() {
         cx.shell.note("every stack on this engine has its workspace");
     }
@@ -124,20 +124,63 @@ fn prune(options: &ListOptions, stacks: Vec<Listed>, cx: &Context<'_>) -> anyhow
         // A name that Compose would not accept is none of its projects.
         let Ok(project) = ProjectName::new(&stack.project) else { continue };
         let compose = cx.compose(&Workspace::at(checkout_of(&stack.dev_dir)), project)?;
+        let lock = if options.dry_run { ProjectLock::none() } else { take_lock(cx, compose.project()) };
+        // Asked anew: while the lock was waited for, a workspace may have come back, or a stack of the same name been started.
+        let containers = engine::containers(cx.executor.as_ref(), compose.project())?;
+        let in_the_way = in_the_way(cx.executor.as_ref(), &containers)?;
+        if !in_the_way.is_empty() {
+            let lines: String = in_the_way.iter().map(|line| format!("\n  {line}")).collect();
+            cx.shell.error(&format!(
+                "{} is left alone, since not all of it is a stack without workspace:{lines}",
+                stack.project
+            ));
+            cx.shell.help("remove the containers that you do not need with `docker rm --force`");
+            worst = worse(worst, Code::TeardownIncomplete);
+            continue;
+        }
         if options.dry_run {
             let down = compose.down(Reach::ByName, options.timeout, Volumes::Keep, Images::Keep);
             cx.shell.print_command(&down.line()).context("cannot write to stdout")?;
             continue;
         }
-        let lock = take_lock(cx, compose.project());
         let teardown = Teardown { timeout: options.timeout, verbosity: cx.shell.verbosity(), ..Teardown::default() };
-        let code = runner.take_down(&compose, Reach::ByName, teardown, stack.containers, lock)?.code();
-        if code.number() > worst.number() {
-            worst = code;
-        }
+        let code = runner.take_down(&compose, Reach::ByName, teardown, containers, lock)?.code();
+        worst = worse(worst, code);
         if matches!(code, Code::Interrupted(_)) {
             break;
         }
     }
     Ok(worst)
+}
+
+fn worse(one: Code, other: Code) -> Code {
+    if other.number() > one.number() { other } else { one }
+}
+
+/// The containers of a project that are not from a dev dir that is gone, each with what is known of it: a line for each.
+///
+/// # Errors
+/// [`Code::EngineUnavailable`] if the engine does not answer.
+fn in_the_way(executor: &dyn Executor, containers: &[Container]) -> Result<Vec<String>, Failure> {
+    let mut lines = Vec::new();
+    for Container { id, name, working_dir, config_files, .. } in containers {
+        let dev_dir = Path::new(working_dir);
+        if working_dir.is_empty() {
+            lines.push(format!("{name} does not say where it was started from"));
+        } else if !dev_dir.ends_with(DEV_DIR) || !is_gone(dev_dir) {
+            lines.push(format!("{name} was started from {}, which is there", checkout_of(dev_dir).display()));
+        } else if !Path::new(config_files).starts_with(dev_dir) {
+            lines.push(format!("{name} was not made from the compose file of a dev dir"));
+        } else if engine::has_the_labels_of_its_image(executor, id)? {
+            lines.push(format!(
+                "{name} has the label from its image, which says nothing about where it was started from"
+            ));
+        }
+    }
+    Ok(lines)
+}
+
+/// Whether a dev dir is not there any more. One that we may not look at is.
+fn is_gone(dev_dir: &Path) -> bool {
+    fs::symlink_metadata(dev_dir).is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
 }

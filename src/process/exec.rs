@@ -519,7 +519,9 @@ impl Executor for Echo {
     }
 
     fn get(&self, question: &Get) -> io::Result<Vec<u8>> {
-        self.logger.detail("Asking", &Invocation::from(question.curl()).to_string());
+        if !question.is_repeated {
+            self.logger.detail("Asking", &Invocation::from(question.curl()).to_string());
+        }
         self.executor.get(question)
     }
 
@@ -547,6 +549,23 @@ impl Executor for Aside {
 
     fn get(&self, question: &Get) -> io::Result<Vec<u8>> {
         self.0.get(question)
+    }
+}
+
+/// Asks a server what has been shown before, so that it is not shown again.
+pub struct Again(pub Arc<dyn Executor>);
+
+impl Executor for Again {
+    fn output(&self, invocation: &Invocation) -> io::Result<Output> {
+        self.0.output(invocation)
+    }
+
+    fn spawn(&self, invocation: &Invocation, on_exit: OnExit) -> io::Result<Box<dyn Running>> {
+        self.0.spawn(invocation, on_exit)
+    }
+
+    fn get(&self, question: &Get) -> io::Result<Vec<u8>> {
+        self.0.get(&question.again())
     }
 }
 

@@ -11,12 +11,20 @@ use crate::os;
 pub struct Get {
     socket: PathBuf,
     path: String,
+    /// Whether it was asked, and shown, a moment ago.
+    pub(super) is_repeated: bool,
 }
 
 impl Get {
     /// The question for this path, percent-encoded where it has to be.
     pub fn new(socket: &Path, path: &str) -> Get {
-        Get { socket: socket.to_owned(), path: path.to_string() }
+        Get { socket: socket.to_owned(), path: path.to_string(), is_repeated: false }
+    }
+
+    /// The same question, which needs not be shown another time.
+    #[must_use]
+    pub(super) fn again(&self) -> Get {
+        Get { is_repeated: true, ..self.clone() }
     }
 
     /// What would ask the same; it is never run.

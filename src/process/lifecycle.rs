@@ -40,6 +40,8 @@ pub struct Policy {
     pub waits: bool,
     /// What any other end undoes.
     pub undo: Undo,
+    /// Whether some of the stack was up before the run: if the run does not get it started, it leaves it as it is.
+    pub found_running: bool,
 }
 
 /// Why the run is ending.
@@ -310,6 +312,11 @@ impl State {
         }
     }
 
+    /// Whether a run whose `up` has failed leaves the stack alone: it ran before, and not everything had been started anew.
+    pub fn leaves_what_it_found(self, policy: Policy) -> bool {
+        policy.found_running && self.up == Up::CutOff && self.farewell.is_none() && self.cause == Some(Cause::Failed)
+    }
+
     /// After `up` has ended by itself, and what became of it is known.
     fn over(mut self, policy: Policy, judgement: Judgement) -> (State, Action) {
         self.cause = Some(match judgement {
@@ -320,6 +327,7 @@ impl State {
         });
         match policy.undo {
             _ if judgement == Judgement::Well && policy.leaves_running => self.end(End::Clean),
+            _ if self.leaves_what_it_found(policy) => self.end(End::Clean),
             Undo::Remove => self.to(Phase::Locking, Action::Lock),
             Undo::StopOnly | Undo::Nothing => self.end(End::Clean),
         }
@@ -434,7 +442,11 @@ fn interrupted(policy: Policy, mut state: State, interrupt: Interrupt) -> (State
         },
         (Running | Waiting | Judging | Staying, _) => state.to(Locking, Action::Lock),
         (_, Force::AtOnce) => state.end(End::Abandoned),
-        // A teardown that was under way for another reason is hurried up by the first interrupt already.
+        // What has begun by itself goes on as it is: nobody has asked for more than an end yet.
+        _ if matches!(before, Some(Cause::Finished | Cause::Failed | Cause::Late)) && policy.undo != Undo::Nothing => {
+            (state, Action::Idle)
+        }
+        // One that was asked for is hurried up by the first interrupt already.
         (phase, Force::Graceful) => {
             state.force = Force::AtOnce;
             match phase {
@@ -456,7 +468,8 @@ mod tests {
     use super::*;
     use Interrupt::{Hup, Int, Term};
 
-    const FOREGROUND: Policy = Policy { leaves_running: false, waits: false, undo: Undo::Remove };
+    const FOREGROUND: Policy = Policy { leaves_running: false, waits: false, undo: Undo::Remove, found_running: false };
+    const FOREGROUND_OF_A_RUNNING_STACK: Policy = Policy { found_running: true, ..FOREGROUND };
     const FOREGROUND_KEEP: Policy = Policy { undo: Undo::StopOnly, ..FOREGROUND };
     const DETACHED: Policy = Policy { leaves_running: true, ..FOREGROUND };
     const DETACHED_ALONE: Policy = Policy { undo: Undo::Nothing, ..DETACHED };
@@ -755,6 +768,40 @@ mod tests {
     }
 
     #[test]
+    fn the_first_press_is_the_first_also_in_a_teardown_that_has_begun_by_itself() {
+        let begin = [
+            (BAD, Action::Judge),
+            (BADLY, Action::Lock),
+            (Event::Locked, Action::Undo(Reach::File)),
+            (int(Int), Action::Idle),
+        ];
+        let state = play(FOREGROUND, State::STARTING, &begin);
+        assert_eq!((state.force, state.cause), (Force::Graceful, Some(Cause::Interrupted(Int))));
+        play(FOREGROUND, state, &[(int(Term), Action::Undo(Reach::File)), (int(Int), Action::Finish)]);
+
+        // While the engine is away, too.
+        let away = Event::Unanswered { patience: true };
+        let begin = [(Event::UndoEnded, Action::Check), (away, Action::Wait(RETRY))];
+        let (phase, cause) = (Phase::Undoing(Reach::File), Some(Cause::Failed));
+        let waiting = State { phase, cause, up: Up::CutOff, ..State::STARTING };
+        let waiting = play(FOREGROUND, waiting, &begin);
+        let waiting = play(FOREGROUND, waiting, &[(int(Int), Action::Idle), (Event::TimeIsUp, Action::Check)]);
+        play(FOREGROUND, waiting, &[(away, Action::Wait(RETRY)), (int(Int), Action::Finish)]);
+    }
+
+    #[test]
+    fn a_start_that_fails_leaves_a_stack_alone_that_ran_before() {
+        let story = [(BAD, Action::Judge), (BADLY, Action::Finish)];
+        let end = play(FOREGROUND_OF_A_RUNNING_STACK, State::STARTING, &story);
+        assert_eq!((end.phase, end.cause), (Phase::Ended(End::Clean), Some(Cause::Failed)));
+        play(FOREGROUND, State::STARTING, &[(BAD, Action::Judge), (BADLY, Action::Lock)]);
+        // It was started, and ends badly later; or somebody wants it to end.
+        let story = [started(Farewell::Cut), (BAD, Action::Judge), (BADLY, Action::Lock)];
+        play(FOREGROUND_OF_A_RUNNING_STACK, State::STARTING, &story);
+        play(FOREGROUND_OF_A_RUNNING_STACK, State::STARTING, &[(int(Int), Action::Lock)]);
+    }
+
+    #[test]
     fn keep_stops_on_an_interrupt_and_widens_nothing() {
         let story = [
             (int(Int), Action::Lock),
@@ -838,7 +885,8 @@ mod tests {
                 assert!(state.force == Force::Graceful || after.force == Force::AtOnce, "never softer: {row}");
                 let undoes = matches!(action, Action::Undo(_) | Action::CutUpAndUndo(_));
                 assert!(!undoes || policy.undo != Undo::Nothing, "not ours to undo: {row}");
-                let may_stay = policy.leaves_running && after.cause == Some(Cause::Finished);
+                let may_stay =
+                    policy.leaves_running && after.cause == Some(Cause::Finished) || after.leaves_what_it_found(policy);
                 if after.phase == Phase::Ended(End::Clean) && policy.undo == Undo::Remove && !may_stay {
                     let seen = matches!(event, Event::Checked { clean: true });
                     assert!(seen || over(state), "clean is seen, not assumed: {row}");

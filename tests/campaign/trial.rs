@@ -546,14 +546,16 @@ impl<'a> Trial<'a> {
             Scene::Detach | Scene::Wait => has_started(text),
             Scene::Down => has_removed(text),
         };
-        if codes.is_empty() || is_over_by_itself && codes.iter().all(|code| *code > 0) {
+        // A kill may come between the last line and the end.
+        let has_said_all = text.contains("stop it with `cargo stagecraft dev down`");
+        if codes.is_empty() || is_over_by_itself && (has_said_all || codes.iter().all(|code| *code > 0)) {
             codes.push(0);
         }
         codes
     }
 
     /// Whether somebody has asked for containers to be killed: with a second interrupt, or with the first one of a teardown
-    /// that was under way already.
+    /// that was asked for. One that has begun by itself, since Compose was struck, is hurried by no first interrupt.
     fn is_hurried(&self) -> bool {
         let mut tears_down = self.plan.scene == Scene::Down;
         let mut hung_up = false;
@@ -565,8 +567,7 @@ impl<'a> Trial<'a> {
                 return true;
             }
             hung_up |= press.is_interrupt() && strike.signal == Signal::HUP;
-            // Compose that is struck may end, and then the stack is taken down.
-            tears_down |= press.is_interrupt() || matches!(strike.target, Target::Docker | Target::Plugin);
+            tears_down |= press.is_interrupt();
         }
         false
     }

@@ -9,7 +9,7 @@ use rustix::process::Signal;
 use serde_json::Value;
 
 use crate::own_engine::OwnEngine;
-use crate::stage::{Stage, ending, page, polite, service, stack};
+use crate::stage::{Stage, ending, page, polite, service, stack, write};
 
 on_both_pairs![status, status_of_what_fails, logs, logs_until_ctrl_c, env, env_of_replicas, list, prune, messages,];
 
@@ -109,6 +109,37 @@ fn list(stage: &Stage) {
     stage.take_down();
 }
 
+/// What else is there of the project whose workspace is gone, and what only seems to be, is kept, and the rest with it.
+fn not_pruned(stage: &Stage, engine: &OwnEngine, project: &str) {
+    let docker = |args: &[&str]| stage.program("docker", args).env("DOCKER_HOST", engine.host()).run().with(0).stdout;
+    let prune = || stage.tool(&["dev", "list", "--prune"]).dir("/").env("DOCKER_HOST", engine.host()).run().with(6);
+    let running = |name: &str| docker(&["inspect", "--format", "{{.State.Running}}", name]).trim() == "true";
+
+    // An ordinary project of the same name.
+    let folder = stage.temp().join("ordinary");
+    fs::create_dir_all(&folder).expect("a folder");
+    write(&folder.join("compose.yaml"), &stack(&[polite("db", &[])]));
+    let file = folder.join("compose.yaml").display().to_string();
+    docker(&["compose", "-p", project, "-f", &file, "up", "-d"]);
+    prune().says(&format!("error: {project} is left alone")).says(&format!("{project}-db-1 was started from "));
+    assert!(running(&format!("{project}-db-1")) && running(&format!("{project}-web-1")));
+    docker(&["rm", "--force", &format!("{project}-db-1")]);
+
+    // Labels of an image are no evidence.
+    let (label, forged) = ("com.docker.compose.project", format!("{project}-forged"));
+    let labels = format!(
+        "LABEL {label}={forged} {label}.working_dir=/gone/.stagecraft/dev {label}.config_files=/gone/.stagecraft/dev/compose.yaml"
+    );
+    docker(&["create", "--name", "a-template", "stagecraft-test", "sh"]);
+    docker(&["commit", "--change", &labels, "a-template", "forged-image"]);
+    docker(&["run", "--detach", "--init", "--name", &forged, "forged-image", "sleep", "1000"]);
+    prune()
+        .says(&format!("Removed {project}; nothing of it is left"))
+        .says(&format!("{forged} has the label from its image"));
+    assert!(running(&forged));
+    docker(&["rm", "--force", &forged, "a-template"]);
+}
+
 /// On an engine of its own, since it takes down what any other scenario has lost its workspace of.
 fn prune(stage: &Stage) {
     let engine = OwnEngine::start(stage);
@@ -124,7 +155,7 @@ fn prune(stage: &Stage) {
     let marked = list(&[]).stdout;
     let gone: Vec<&str> = marked.lines().filter(|line| line.ends_with(" (gone)")).collect();
     assert!(gone.len() == 1 && gone[0].starts_with("e2e-feature-"), "{marked}");
-    list(&["--prune"]).says(&format!("Removed e2e-feature-{}; nothing of it is left", stage.id));
+    not_pruned(stage, &engine, &format!("e2e-feature-{}", stage.id));
     let left = list(&[]).stdout;
     assert!(left.contains(&stage.project) && !left.contains("e2e-feature-"), "{left}");
     stage.tool(&["dev", "down"]).env("DOCKER_HOST", engine.host()).run().with(0);

@@ -54,6 +54,7 @@ fn first_the_files_then_the_build_then_the_start() {
         "Writing .stagecraft/dev/images/.gitignore",
         "cargo build",
         "docker ps",
+        "docker image",
         "Starting",
         "compose up",
         "docker ps",

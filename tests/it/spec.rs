@@ -212,10 +212,11 @@ fn every_command_line_of_the_spec_is_what_the_program_builds() {
     engine::last_words(&engine, "hello-web-1", 1);
     engine::missing_images(&engine, &BTreeSet::from(["postgres".to_string()])).unwrap();
     engine::architectures(&engine, "hello-web-1").unwrap();
+    let _ = engine::has_the_labels_of_its_image(&engine, "hello-web-1");
     engine::Endpoint::of_context(&engine, "build");
     engine::host_name(&engine).unwrap();
     engine::architecture(&engine).unwrap();
-    engine::remove_replaced_images(&engine, &name);
+    engine::remove_replaced_images(&engine, &name, &["0123456789ab".to_string()].into());
     engine::info(&engine).unwrap();
     engine::unused_networks(&engine).unwrap();
     // The answers to these lead nowhere, and need not make sense.

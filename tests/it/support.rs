@@ -860,6 +860,8 @@ pub struct World {
     pub info: Value,
     /// Anonymous volumes that no container uses.
     pub anonymous: Vec<String>,
+    /// The containers whose image has Compose's labels.
+    pub forged: Vec<String>,
     /// The ids of images that newer ones have replaced.
     pub replaced: Vec<String>,
     pub containers: Vec<Container>,
@@ -885,6 +887,7 @@ impl World {
             engine: "28.5.2",
             info: json!({}),
             anonymous: Vec::new(),
+            forged: Vec::new(),
             replaced: Vec::new(),
             containers: Vec::new(),
             networks: Vec::new(),
@@ -1033,6 +1036,14 @@ impl World {
             Verb::Stop => {
                 self.stop(&project);
                 Some(Reply::default())
+            }
+            Verb::Inspect if call.has("{{json .Image}}") => {
+                let id = call.args.last().expect("an id");
+                Some(Reply::lines(self.containers.iter().filter(|c| **id == *c.id).map(|c| json!(c.name))))
+            }
+            Verb::Image if call.has("{{json .Config.Labels}}") => {
+                let forged = self.forged.iter().any(|name| call.has(name));
+                Some(Reply::lines([json!(forged.then(|| json!({"com.docker.compose.project.working_dir": "/"})))]))
             }
             Verb::Inspect => {
                 let (there, gone): (Vec<_>, Vec<_>) =

@@ -1,6 +1,7 @@
 //! `dev status`, `dev logs`, `dev list` and `dev env`.
 
 use std::fs;
+use std::path::Path;
 
 use serde_json::json;
 use snapbox::{assert_data_eq, str};
@@ -207,11 +208,50 @@ fn what_prune_leaves_is_exit_6() {
 }
 
 #[test]
-fn a_project_that_has_a_workspace_as_well_is_not_pruned() {
+fn a_project_that_has_containers_of_somebody_else_as_well_is_not_pruned() {
+    let left_alone = |change: fn(&mut World, &Path), why: &str| {
+        let sandbox = worktrees();
+        let root = sandbox.root().to_owned();
+        sandbox.engine.world(|world| change(world, &root));
+        for args in [&["dev", "list", "--prune"][..], &["dev", "list", "--prune", "--dry-run"]] {
+            let finished = sandbox.run(args).exits(6);
+            finished
+                .says("error: feature is left alone, since not all of it is a stack without workspace:\n")
+                .says(why);
+        }
+        assert!(sandbox.engine.changes().is_empty());
+    };
+    let of_a_workspace = |world: &mut World, root: &Path| {
+        world.add_container("feature", "web", "running", root);
+    };
+    left_alone(of_a_workspace, "  feature-web-1 was started from ");
+    let of_another_folder = |world: &mut World, root: &Path| {
+        world.add_container("feature", "web", "running", root).working_dir = root.display().to_string();
+    };
+    left_alone(of_another_folder, "  feature-web-1 was started from ");
+    let of_nowhere = |world: &mut World, root: &Path| {
+        world.add_container("feature", "web", "running", root).working_dir = String::new();
+    };
+    left_alone(of_nowhere, "  feature-web-1 does not say where it was started from\n");
+    let forged = |world: &mut World, _: &Path| world.forged.push("feature-api-1".to_string());
+    left_alone(forged, "  feature-api-1 has the label from its image, which says nothing");
+}
+
+#[test]
+fn what_has_its_workspace_back_when_the_lock_falls_free_is_not_pruned() {
     let sandbox = worktrees();
-    let root = sandbox.root().to_owned();
-    sandbox.engine.world(|world| drop(world.add_container("feature", "web", "running", &root).clone()));
-    sandbox.run(["dev", "list", "--prune"]).exits(0);
+    let feature = sandbox.outside().join("feature");
+    let dev_dir = feature.join(".stagecraft/dev");
+    let mut asked = 0;
+    // The first question is the list's, the second that under the lock.
+    sandbox.engine.on(Verb::Containers, move |_, _| {
+        asked += 1;
+        if asked == 2 {
+            fs::create_dir_all(&dev_dir).expect("a folder");
+        }
+        None
+    });
+    sandbox.run(["dev", "list", "--prune"]).exits(6).says("feature-api-1 was started from ").says("which is there");
     assert!(sandbox.engine.changes().is_empty());
 }
 

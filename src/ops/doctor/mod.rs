@@ -254,8 +254,8 @@ impl<'a> Engine<'a> {
             }
         }
         if is_here {
-            let gone = without_workspace(stacks(self.containers.clone()));
-            let names: Vec<&str> = gone.iter().map(|stack| stack.project.as_str()).collect();
+            let stacks = stacks(self.containers.clone());
+            let names = without_workspace(&stacks);
             if !names.is_empty() {
                 let found = format!("stacks whose workspace is gone: {}", names.join(", "));
                 warn(&found, "`cargo stagecraft dev list --prune` takes them down");

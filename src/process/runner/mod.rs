@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender};
 use std::time::{Duration, Instant};
 
+use self::latecomers::Latecomers;
 use super::exec::{self, Executor, OnExit, Running, Shield, Show};
 use super::expected::Expected;
 use super::guard::{Charge, Guard, Orphaned};
@@ -23,6 +24,7 @@ use crate::readiness::Ports;
 use crate::shell::{ColorChoice, Logger, Verbosity};
 use crate::workspace::Workspace;
 
+mod latecomers;
 mod run;
 mod tell;
 #[cfg(test)]
@@ -160,6 +162,7 @@ impl<'a> Runner<'a> {
                 (Attach::Detached, OnEnd::TearDown) if !found_running => Undo::Remove,
                 (Attach::Detached, _) => Undo::Nothing,
             },
+            found_running,
         };
         let show = match (options.attach, options.teardown.verbosity) {
             (Attach::Detached, Verbosity::Quiet) => Show::IfItFails,
@@ -207,7 +210,7 @@ impl<'a> Runner<'a> {
     /// # Errors
     /// [`Code::EngineUnavailable`] if docker could not be started.
     pub fn follow(&self, compose: &Compose, verbosity: Verbosity) -> anyhow::Result<Outcome> {
-        let policy = Policy { leaves_running: true, waits: false, undo: Undo::Nothing };
+        let policy = Policy { leaves_running: true, waits: false, undo: Undo::Nothing, found_running: true };
         let teardown = Teardown { verbosity, ..Teardown::default() };
         let mut run = Run::new(self, compose, teardown, policy, State::STARTING, ProjectLock::none())?;
         let project = compose.project();
@@ -233,7 +236,7 @@ impl<'a> Runner<'a> {
         before: Vec<Container>,
         lock: ProjectLock,
     ) -> anyhow::Result<Outcome> {
-        let policy = Policy { leaves_running: false, waits: false, undo: Undo::Remove };
+        let policy = Policy { leaves_running: false, waits: false, undo: Undo::Remove, found_running: false };
         // For the sake of the `up` of whoever is attached: see `lifecycle`.
         let (state, action) = match reach {
             Reach::File if lock.is_owned_by_another() => (State::stopping(), Action::Stop),
@@ -269,7 +272,7 @@ impl<'a> Runner<'a> {
             // What Compose has to say goes through us: who read our stderr may be gone, and would take Compose along.
             verbosity: Verbosity::Quiet,
         };
-        let policy = Policy { leaves_running: false, waits: false, undo: charge.undo };
+        let policy = Policy { leaves_running: false, waits: false, undo: charge.undo, found_running: false };
         self.logger.status("Guarding", &format!("{}, whose `cargo stagecraft` is gone", compose.project()));
         // Held already if it died in the middle of a change; else others may be at one. Without a lock it goes on all the
         // same: a stack that stays is worse.
@@ -359,6 +362,7 @@ struct Run<'a> {
     removed: Vec<Container>,
     /// Their anonymous volumes.
     anonymous: BTreeSet<String>,
+    latecomers: Option<Latecomers>,
     /// What stays on purpose.
     kept: Kept,
     deadline: Option<Instant>,

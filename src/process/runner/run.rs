@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 
+use super::latecomers::{Found, Latecomers};
 use super::{Arrival, Listed, Outcome, Run, Runner, Teardown, waiting_for_others};
 use crate::compose::{Attach, Compose, Reach};
 use crate::diagnosis::Finding;
@@ -19,7 +20,7 @@ use crate::process::expected::{Expected, UpArgs};
 use crate::process::guard::{Charge, Guard};
 use crate::process::interrupt::Interrupt;
 use crate::process::lifecycle::{
-    self, Action, Cause, End, Event, Farewell, Force, Judgement, PATIENCE, Phase, Policy, SETTLE, State, Undo,
+    self, Action, Cause, End, Event, Farewell, Force, Judgement, PATIENCE, Phase, Policy, SETTLE, State, Undo, Up,
 };
 use crate::process::lock::{Change, ProjectLock};
 use crate::process::tracker::{ServiceStanding, Tracker};
@@ -108,6 +109,7 @@ impl<'a> Run<'a> {
             known: None,
             removed: Vec::new(),
             anonymous: BTreeSet::new(),
+            latecomers: None,
             kept: Kept::default(),
             deadline: None,
             remains: None,
@@ -550,6 +552,9 @@ impl<'a> Run<'a> {
             }
         };
         let (project, known) = (self.compose.project().clone(), self.known.clone());
+        if self.state.up == Up::CutOff {
+            self.latecomers = Some(Latecomers::watch(Arc::clone(&self.runner.executor), project.clone()));
+        }
         self.ask(move |executor| {
             let containers = engine::containers_for_teardown(executor, &project, known);
             let anonymous = engine::anonymous_volumes(executor, &containers);
@@ -563,14 +568,19 @@ impl<'a> Run<'a> {
     }
 
     fn listed(&mut self, Listed { containers, anonymous, then, reach }: Listed) {
-        for volume in anonymous {
-            self.guard.volume(&volume);
-            self.anonymous.insert(volume);
-        }
+        self.remember(anonymous);
         self.removed.extend(containers);
         // Else a harder one has come meanwhile, or nothing is to be taken down any more.
         if then == Some(self.undos) && self.state.phase == Phase::Undoing(reach) {
             self.down(reach);
+        }
+    }
+
+    /// Anonymous volumes that are to go with their containers.
+    fn remember(&mut self, anonymous: BTreeSet<String>) {
+        for volume in anonymous {
+            self.guard.volume(&volume);
+            self.anonymous.insert(volume);
         }
     }
 
@@ -615,6 +625,11 @@ impl<'a> Run<'a> {
     }
 
     fn undo_ended(&mut self) {
+        if let Some(Found { containers, anonymous }) = self.latecomers.take().map(|latecomers| latecomers.found()) {
+            let known: BTreeSet<String> = self.removed.iter().map(|container| container.id.clone()).collect();
+            self.removed.extend(containers.into_iter().filter(|container| !known.contains(&container.id)));
+            self.remember(anonymous);
+        }
         // Its exit code decides nothing: what is left on the engine does.
         if let Some(Ok(ended)) = self.undo.take().map(|mut undo| undo.wait()) {
             self.logger().detail("Ended", &format!("the teardown with {}", ended.status));
