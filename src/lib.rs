@@ -22,6 +22,8 @@
 //! | [`workspace`] | where the workspace and its compose file are |
 //! | [`suggest`] | what may have been meant |
 //! | `sorted` | order, in few bytes |
+//! | [`read`] | how much of which file is read |
+//! | [`replace`] | how a file gets into its place |
 //! | [`shell`] | the terminal, and the CI service in its place |
 //! | `os` | which operating system this is |
 //! | [`message`] | what programs get to read |
@@ -43,7 +45,9 @@ pub mod ops;
 mod os;
 pub mod ports;
 pub mod process;
+pub mod read;
 pub mod readiness;
+pub mod replace;
 pub mod report;
 pub mod settings;
 pub mod shell;

@@ -16,12 +16,15 @@ use xshell::cmd;
 
 use crate::exit::{Code, Failure};
 use crate::process::{Executor, Invocation};
+use crate::read;
 use crate::sorted;
 
 /// The dev dir, relative to the workspace root.
 pub const DEV_DIR: &str = ".stagecraft/dev";
 /// The compose file, relative to the workspace root: the single source of truth for the stack.
 pub const COMPOSE_FILE: &str = ".stagecraft/dev/compose.yaml";
+/// The file of variables that Compose reads for it, relative to the workspace root.
+pub const ENV_FILE: &str = ".stagecraft/dev/.env";
 
 /// A Cargo workspace on this machine.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -230,12 +233,16 @@ impl Workspace {
     /// [`Code::NothingToRun`] if it is missing or unreadable.
     pub fn require_compose_file(&self) -> Result<(), Failure> {
         let path = self.root.join(COMPOSE_FILE);
-        let error = match fs::File::open(&path).and_then(|file| file.metadata()) {
-            Ok(metadata) if metadata.is_dir() => io::Error::from(io::ErrorKind::IsADirectory),
-            Ok(_) => return Ok(()),
-            Err(error) => error,
-        };
         let failure = |error: anyhow::Error| Code::NothingToRun.because(error);
+        let env_file = self.root.join(ENV_FILE);
+        match read::require_regular(&env_file) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                let error = anyhow!(error).context(format!("cannot read {}", env_file.display()));
+                return Err(failure(error).help("Compose reads the variables of the dev stack from this file"));
+            }
+            _ => {}
+        }
+        let Err(error) = read::require_regular(&path).and_then(|()| fs::File::open(&path)) else { return Ok(()) };
         if error.kind() != io::ErrorKind::NotFound {
             let error = anyhow!(error).context(format!("cannot read {}", path.display()));
             return Err(failure(error).help("the dev stack is read from this file"));
@@ -268,8 +275,7 @@ impl Workspace {
 
     /// The Cargo.toml of the nearest folder above this workspace that has a dev stack.
     fn workspace_above(&self) -> Option<PathBuf> {
-        let describes =
-            |manifest: &Path| fs::read_to_string(manifest).is_ok_and(|text| text.contains("metadata.stagecraft"));
+        let describes = |manifest: &Path| read::text(manifest).is_ok_and(|text| text.contains("metadata.stagecraft"));
         let mut manifests = self.root.ancestors().skip(1).map(|folder| folder.join("Cargo.toml"));
         manifests.find(|manifest| {
             let has_file = manifest.parent().is_some_and(|folder| folder.join(COMPOSE_FILE).is_file());

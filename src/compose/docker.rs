@@ -3,9 +3,11 @@
 
 use std::env;
 use std::ffi::OsStr;
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
+
+use crate::read;
 
 const SYSTEM: [&str; 4] = [
     "/usr/local/lib/docker/cli-plugins",
@@ -41,7 +43,7 @@ pub(super) fn compose_plugin() -> Option<PathBuf> {
 
 fn compose_plugin_in(config: &Path, system: &[&str]) -> Option<PathBuf> {
     // Where it names other folders, they come first.
-    let settings = fs::read_to_string(config.join("config.json")).unwrap_or_default();
+    let settings = read::text(&config.join("config.json")).unwrap_or_default();
     if settings.contains("cliPluginsExtraDirs") {
         return None;
     }
@@ -57,6 +59,8 @@ fn is_program(path: &Path) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[test]

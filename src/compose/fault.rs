@@ -1,10 +1,10 @@
 //! What is at fault where Compose cannot resolve the model, by its own words.
 
 use std::env;
-use std::fs;
 
 use super::remembered::words;
-use crate::workspace::{COMPOSE_FILE, DEV_DIR, Workspace};
+use crate::read;
+use crate::workspace::{COMPOSE_FILE, DEV_DIR, ENV_FILE, Workspace};
 
 /// What is at fault.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,8 +24,8 @@ pub enum Fault {
 impl Fault {
     /// What these words of Compose's are about.
     pub fn of(error: &str, workspace: &Workspace) -> Fault {
-        let env_file = fs::read_to_string(workspace.dev_dir().join(".env")).unwrap_or_default();
-        let compose_file = fs::read_to_string(workspace.root().join(COMPOSE_FILE)).unwrap_or_default();
+        let env_file = read::text(&workspace.root().join(ENV_FILE)).unwrap_or_default();
+        let compose_file = read::text(&workspace.root().join(COMPOSE_FILE)).unwrap_or_default();
         let assigned = env_file.lines().filter_map(|line| line.trim().trim_start_matches("export ").split_once('='));
         let assigned = assigned.map(|(name, value)| (name.trim(), value.trim().trim_matches(['"', '\''])));
         let is_used = |name: &str| name.starts_with("COMPOSE_") || words(&compose_file).any(|word| word == name);

@@ -5,6 +5,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::fmt;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
@@ -12,8 +13,9 @@ use serde::{Deserialize, Serialize};
 use xshell::{Shell, cmd};
 
 use crate::process::Invocation;
+use crate::read;
 use crate::shell::ColorChoice;
-use crate::workspace::{COMPOSE_FILE, DEV_DIR, Workspace};
+use crate::workspace::{COMPOSE_FILE, DEV_DIR, ENV_FILE, Workspace};
 
 mod docker;
 mod fault;
@@ -211,7 +213,7 @@ pub fn check(workspace: &Workspace) -> anyhow::Result<Invocation> {
 /// has a `name` without a value.
 pub fn may_hide_a_fault(workspace: &Workspace, default: &ProjectName, stack: &Stack) -> bool {
     let has_word = || {
-        let text = std::fs::read(workspace.root().join(COMPOSE_FILE)).unwrap_or_default();
+        let text = read::bytes(&workspace.root().join(COMPOSE_FILE)).unwrap_or_default();
         remembered::words(&String::from_utf8_lossy(&text)).any(|word| word == "name")
     };
     stack.services.is_empty() || stack.project == *default && has_word()
@@ -295,7 +297,7 @@ impl Compose {
         let more: Vec<String> =
             timeout_args(timeout).into_iter().chain(volumes.iter().chain(images).map(ToString::to_string)).collect();
         let (sh, project) = (&self.sh, self.project.as_str());
-        match reach {
+        match self.readable(reach) {
             Reach::File => self.finish(cmd!(sh, "docker compose -f {COMPOSE_FILE} down {more...}")),
             Reach::Everything => {
                 self.finish(cmd!(sh, "docker compose -f {COMPOSE_FILE} --profile * down --remove-orphans {more...}"))
@@ -312,8 +314,20 @@ impl Compose {
     /// Stops the containers and leaves them there to be looked at. `timeout` is the grace in seconds, as for `down`.
     pub fn stop(&self, timeout: Option<u32>) -> Invocation {
         let timeout = timeout_args(timeout);
-        let sh = &self.sh;
-        self.finish(cmd!(sh, "docker compose -f {COMPOSE_FILE} stop {timeout...}"))
+        let (sh, project) = (&self.sh, self.project.as_str());
+        match self.readable(Reach::File) {
+            Reach::ByName => self.paint(cmd!(sh, "docker compose -p {project} stop {timeout...}")),
+            _ => self.finish(cmd!(sh, "docker compose -f {COMPOSE_FILE} stop {timeout...}")),
+        }
+    }
+
+    /// By name where Compose would read its files for ever: one is a pipe or a device.
+    fn readable(&self, reach: Reach) -> Reach {
+        let is_endless = |file: &str| {
+            let regular = read::require_regular(&self.root().join(file));
+            regular.is_err_and(|error| error.kind() == ErrorKind::InvalidInput)
+        };
+        if is_endless(COMPOSE_FILE) || is_endless(ENV_FILE) { Reach::ByName } else { reach }
     }
 
     /// Shows the stack's logs; `reach` says whether the compose file is read for it.
@@ -322,7 +336,7 @@ impl Compose {
         let tail = logs.tail.map(|lines| vec!["--tail".to_string(), lines.to_string()]).unwrap_or_default();
         let services = &logs.services;
         let (sh, project) = (&self.sh, self.project.as_str());
-        match reach {
+        match self.readable(reach) {
             Reach::ByName => {
                 self.paint(cmd!(sh, "docker compose -p {project} logs {follow...} {tail...} {services...}"))
             }

@@ -21,6 +21,8 @@ pub struct Stack {
     pub services: BTreeMap<String, Service>,
     /// The volumes that Compose makes for it, by the engine's name.
     pub volumes: BTreeMap<String, VolumeConfig>,
+    /// Those of somebody else's that it uses (`external`), by the engine's name.
+    pub external_volumes: BTreeSet<String>,
 }
 
 /// How a volume is configured, in a form that can be compared and tells nothing: options may hold passwords.
@@ -260,15 +262,12 @@ impl Stack {
         let model: Model = serde_json::from_slice(json)
             .map_err(|error| anyhow!("{}", Model::fault(json).unwrap_or_else(|| place(error))))
             .context("cannot read what `docker compose config` printed")?;
+        let (external, own): (Vec<Volume>, Vec<Volume>) = model.volumes.into_values().partition(|it| it.external);
         Ok(Stack {
             project: ProjectName::new(&model.name).map_err(|rule| anyhow!("`{}`: {rule}", model.name))?,
             services: model.services,
-            volumes: model
-                .volumes
-                .into_values()
-                .filter(|volume| !volume.external)
-                .filter_map(|volume| Some((volume.name.clone()?, volume.config())))
-                .collect(),
+            volumes: own.into_iter().filter_map(|it| Some((it.name.clone()?, it.config()))).collect(),
+            external_volumes: external.into_iter().filter_map(|it| it.name).collect(),
         })
     }
 

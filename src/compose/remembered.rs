@@ -8,12 +8,14 @@ use std::env;
 use std::ffi::OsString;
 use std::fs;
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::io;
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use super::{Stack, docker};
 use crate::process::Invocation;
+use crate::read;
+use crate::replace::{Mode, Staged};
 use crate::sorted;
 use crate::workspace::{COMPOSE_FILE, Workspace};
 
@@ -72,12 +74,8 @@ impl Place {
         let folder = self.target_dir.join(FOLDER);
         fs::create_dir_all(&folder)?;
         // Who reads it meanwhile gets the whole answer or none.
-        let new = folder.join(format!(".{:016x}.{}", self.hash, std::process::id()));
-        let written = fs::write(&new, serde_json::to_vec(stack)?).and_then(|()| fs::rename(&new, self.file()));
-        if written.is_err() {
-            let _ = fs::remove_file(&new);
-        }
-        written?;
+        let answer = serde_json::to_vec(stack)?;
+        Staged::new(&self.file(), &Mode::Readable, |file| file.write_all(&answer))?.commit()?;
         remove_oldest(&folder)
     }
 
@@ -101,7 +99,7 @@ fn remove_oldest(folder: &Path) -> io::Result<()> {
 #[allow(clippy::option_option)]
 fn read(path: &Path) -> Option<Option<String>> {
     match fs::metadata(path) {
-        Ok(metadata) if metadata.is_file() => Some(Some(fs::read_to_string(path).ok()?)),
+        Ok(metadata) if metadata.is_file() => Some(Some(read::text(path).ok()?)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Some(None),
         _ => None,
     }

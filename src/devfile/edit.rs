@@ -28,7 +28,8 @@ pub enum Reached {
 /// # Errors
 /// If it cannot be added without changing what is there.
 pub fn add(manifest: &str, new: &NewTable) -> anyhow::Result<String> {
-    let mut document: DocumentMut = manifest.parse().context("is no TOML")?;
+    let (mark, toml) = manifest.strip_prefix(BYTE_ORDER_MARK).map_or(("", manifest), |rest| (BYTE_ORDER_MARK, rest));
+    let mut document: DocumentMut = toml.parse().context("is no TOML")?;
     let mut table = Table::new();
     table.decor_mut().set_prefix("\n");
     if let Some(service) = &new.service {
@@ -50,9 +51,30 @@ pub fn add(manifest: &str, new: &NewTable) -> anyhow::Result<String> {
     let text = document.to_string();
     // A table that cannot be extended where it stands would be written in a way that nobody can read.
     match text.parse::<DocumentMut>() {
-        Ok(_) => Ok(text),
+        Ok(_) => Ok(format!("{mark}{}", with_the_ends_of_lines(toml, &text))),
         Err(_) => Err(anyhow!("cannot be extended by the table [package.metadata.stagecraft.dev]")),
     }
+}
+
+const BYTE_ORDER_MARK: &str = "\u{feff}";
+
+/// The new text, in which the lines of the old one end as they did: `toml_edit` ends every line with LF.
+fn with_the_ends_of_lines(old: &str, new: &str) -> String {
+    let content = |line: &&str| line.trim_end_matches(['\r', '\n']).to_string();
+    let (old_lines, new_lines): (Vec<&str>, Vec<&str>) =
+        (old.split_inclusive('\n').collect(), new.split_inclusive('\n').collect());
+    let same = |(a, b): &(&&str, &&str)| content(a) == content(b);
+    let above = old_lines.iter().zip(&new_lines).take_while(same).count();
+    let (old_rest, new_rest) = (&old_lines[above..], &new_lines[above..]);
+    let below = old_rest.iter().rev().zip(new_rest.iter().rev()).take_while(same).count();
+    let end = if old.contains("\r\n") { "\r\n" } else { "\n" };
+    let added = new_rest[..new_rest.len() - below].iter().map(|line| content(line) + end);
+    let mut text = old_lines[..above].concat();
+    if !text.is_empty() && !text.ends_with('\n') {
+        text.push_str(end);
+    }
+    text.extend(added);
+    text + &old_rest[old_rest.len() - below..].concat()
 }
 
 /// None if something that is no table is in the way.
@@ -112,6 +134,20 @@ mod tests {
 
     fn api() -> NewTable {
         NewTable { port: Some((8080, Reached::Published)), ..NewTable::default() }
+    }
+
+    #[test]
+    fn lines_end_as_they_did() {
+        let lines = "[package]\nname = \"api\"\n\n[dependencies]\nserde = \"1\"\n";
+        let expected = add(lines, &api()).unwrap().replace('\n', "\r\n");
+        assert_eq!(add(&lines.replace('\n', "\r\n"), &api()).unwrap(), expected);
+        // Of each line its own, and a text whose last line has none.
+        let mixed = "[package]\r\nname = \"api\"\n\n[dependencies]\nserde = \"1\"";
+        let after = add(mixed, &api()).unwrap();
+        assert!(after.starts_with("[package]\r\nname = \"api\"\n"), "{after:?}");
+        assert!(after.contains("[package.metadata.stagecraft.dev]\r\n"), "{after:?}");
+        let marked = format!("\u{feff}{lines}");
+        assert_eq!(add(&marked, &api()).unwrap(), format!("\u{feff}{}", add(lines, &api()).unwrap()));
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::io::{self, BufRead, BufReader};
+use std::io::{self, BufRead, BufReader, Write as _};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, anyhow};
@@ -11,6 +11,8 @@ use super::plan::Topology;
 use super::render::{EMPTY, contexts};
 use super::{HEADER, IMAGES};
 use crate::exit::{Code, Failure};
+use crate::read;
+use crate::replace::{Mode, Staged, make_folder};
 use crate::sorted;
 use crate::workspace::{DEV_DIR, Workspace};
 
@@ -43,6 +45,9 @@ pub enum Kind {
 pub fn changes(workspace: &Workspace, files: &BTreeMap<String, String>) -> Result<Vec<Change>, Failure> {
     let dev_dir = workspace.dev_dir();
     let mut changes = Vec::new();
+    if !files.is_empty() {
+        require_inside(workspace, [])?;
+    }
     for path in OURS {
         let there = read(&dev_dir.join(path))?;
         let is_ours = there.as_ref().is_some_and(|text| text.starts_with(HEADER.as_bytes()));
@@ -88,7 +93,7 @@ fn foreign(path: &str) -> Failure {
 
 /// What stands in a file; none if there is none.
 fn read(path: &Path) -> Result<Option<Vec<u8>>, Failure> {
-    match fs::read(path) {
+    match read::bytes(path) {
         Ok(text) => Ok(Some(text)),
         Err(error) if [io::ErrorKind::NotFound, io::ErrorKind::NotADirectory].contains(&error.kind()) => Ok(None),
         Err(error) => {
@@ -112,7 +117,7 @@ pub fn write(workspace: &Workspace, changes: &[Change]) -> anyhow::Result<()> {
     for Change { path, kind } in changes {
         let file = dev_dir.join(path);
         match kind {
-            Kind::Write(text) => replace(&file, |new| fs::write(new, text))?,
+            Kind::Write(text) => replace(&file, &Mode::Readable, |new| new.write_all(text.as_bytes()))?,
             Kind::Remove => {
                 match fs::remove_file(&file) {
                     // Another start has been faster.
@@ -131,18 +136,35 @@ pub fn write(workspace: &Workspace, changes: &[Change]) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Puts a file in its place at once: whoever reads it meanwhile gets the old one or the new one.
-fn replace(file: &Path, make: impl FnOnce(&Path) -> io::Result<()>) -> anyhow::Result<()> {
+fn replace(file: &Path, mode: &Mode, write: impl FnOnce(&mut fs::File) -> io::Result<()>) -> anyhow::Result<()> {
     let cannot = || format!("cannot write {}", file.display());
-    let folder = file.parent().with_context(cannot)?;
-    fs::create_dir_all(folder).with_context(cannot)?;
-    let name = file.file_name().unwrap_or_default().to_string_lossy();
-    let new = folder.join(format!(".{name}.{}", std::process::id()));
-    let made = make(&new).and_then(|()| fs::rename(&new, file));
-    if made.is_err() {
-        let _ = fs::remove_file(&new);
+    make_folder(file.parent().with_context(cannot)?).with_context(cannot)?;
+    Staged::new(file, mode, write).and_then(Staged::commit).with_context(cannot)
+}
+
+/// That what is written to, and removed from, is in the workspace: a checkout may carry links.
+///
+/// # Errors
+/// [`Code::NothingToRun`] with the link.
+fn require_inside(workspace: &Workspace, folders: impl IntoIterator<Item = PathBuf>) -> Result<(), Failure> {
+    let is_link = |folder: &Path| fs::symlink_metadata(folder).is_ok_and(|it| it.is_symlink());
+    let refuse = |folder: &Path| {
+        let link = folder.strip_prefix(workspace.root()).unwrap_or(folder).display();
+        let error = anyhow!("{link} is a symbolic link, and what it leads to is not changed");
+        Code::NothingToRun
+            .because(error)
+            .help("remove the link: this is the place of something that is made from Cargo.toml")
+    };
+    let root = fs::canonicalize(workspace.root()).unwrap_or_default();
+    let leads_out = |folder: &Path| is_link(folder) && !fs::canonicalize(folder).is_ok_and(|it| it.starts_with(&root));
+    for folder in [workspace.root().join(".stagecraft"), workspace.dev_dir()] {
+        if leads_out(&folder) {
+            return Err(refuse(&folder));
+        }
     }
-    made.with_context(cannot)
+    let dev_dir = workspace.dev_dir();
+    let mut inner = ["images", "traefik"].map(|name| dev_dir.join(name)).into_iter().chain(folders);
+    inner.find(|folder| is_link(folder)).map_or(Ok(()), |link| Err(refuse(&link)))
 }
 
 fn remove(folder: &Path) -> anyhow::Result<()> {
@@ -161,20 +183,21 @@ fn remove(folder: &Path) -> anyhow::Result<()> {
 /// If the disk does not let us.
 pub fn place(workspace: &Workspace, topology: &Topology, binaries: &BTreeMap<String, PathBuf>) -> anyhow::Result<bool> {
     let images = workspace.dev_dir().join(IMAGES);
+    require_inside(workspace, topology.crates.keys().map(|service| images.join(service)))?;
     let mut changed = false;
     for (service, needs_empty) in contexts(topology) {
         let (Some(binary), krate) = (binaries.get(service), &topology.crates[service]) else { continue };
         let context = images.join(service);
         let placed = context.join(&krate.bin);
         if !is_same(binary, &placed)? {
-            replace(&placed, |new| copy(binary, new))?;
+            replace(&placed, &Mode::Program, |new| copy(binary, new))?;
             changed = true;
         }
         let mut wanted = BTreeSet::new();
         wanted.insert(krate.bin.as_str());
         if needs_empty {
             wanted.insert(EMPTY);
-            fs::create_dir_all(context.join(EMPTY)).with_context(|| format!("cannot write {}", context.display()))?;
+            make_folder(&context.join(EMPTY)).with_context(|| format!("cannot write {}", context.display()))?;
         }
         remove_others(&context, &wanted)?;
     }
@@ -196,7 +219,7 @@ fn is_same(binary: &Path, placed: &Path) -> anyhow::Result<bool> {
     let same = built.0 == there.0 && hold_the_same(binary, placed)?;
     if same {
         // Built anew and the same: next time that is known without reading.
-        copy_time(binary, placed)?;
+        fs::File::open(placed)?.set_modified(built.1)?;
     }
     Ok(same)
 }
@@ -219,13 +242,10 @@ fn hold_the_same(one: &Path, other: &Path) -> io::Result<bool> {
 }
 
 /// Copies a program with its time.
-fn copy(binary: &Path, to: &Path) -> io::Result<()> {
-    fs::copy(binary, to)?;
-    copy_time(binary, to)
-}
-
-fn copy_time(from: &Path, to: &Path) -> io::Result<()> {
-    fs::File::open(to)?.set_modified(fs::metadata(from)?.modified()?)
+fn copy(binary: &Path, to: &mut fs::File) -> io::Result<()> {
+    let mut binary = fs::File::open(binary)?;
+    io::copy(&mut binary, to)?;
+    to.set_modified(binary.metadata()?.modified()?)
 }
 
 fn remove_others(folder: &Path, wanted: &BTreeSet<&str>) -> anyhow::Result<()> {

@@ -2,7 +2,6 @@
 //! these expect that something is wrong: what docker says then is part of the answer.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc;
@@ -202,7 +201,7 @@ fn proxies_of(config: &Path, host: &str) -> Result<ContainerProxies, (PathBuf, S
     struct Config {
         proxies: Option<BTreeMap<String, ContainerProxies>>,
     }
-    let text = match fs::read(config) {
+    let text = match crate::read::bytes(config) {
         Ok(text) => text,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(ContainerProxies::default()),
         Err(error) => return Err((config.to_owned(), error.to_string())),
@@ -305,12 +304,12 @@ mod tests {
         let config = temp.path().join("config.json");
         let http = |host: &str| proxies_of(&config, host).map(|proxies| proxies.http_proxy).map_err(|(path, _)| path);
         assert_eq!(http("x"), Ok(String::new()));
-        fs::write(&config, r#"{"proxies":{"default":{"httpProxy":"a"},"tcp://b:1":{"httpProxy":"b"}}}"#).unwrap();
+        std::fs::write(&config, r#"{"proxies":{"default":{"httpProxy":"a"},"tcp://b:1":{"httpProxy":"b"}}}"#).unwrap();
         assert_eq!(http("unix:///x.sock"), Ok("a".to_string()));
         assert_eq!(http("tcp://b:1"), Ok("b".to_string()));
-        fs::write(&config, r#"{"auths":{}}"#).unwrap();
+        std::fs::write(&config, r#"{"auths":{}}"#).unwrap();
         assert_eq!(http("x"), Ok(String::new()));
-        fs::write(&config, "{").unwrap();
+        std::fs::write(&config, "{").unwrap();
         assert_eq!(http("x"), Err(config.clone()));
     }
 }

@@ -11,6 +11,7 @@ use crate::compose::{Stack, config_folder, is_program_on_path};
 use crate::exit::Failure;
 use crate::os;
 use crate::process::Executor;
+use crate::read;
 
 /// Where the engine is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -193,7 +194,7 @@ struct Config {
 impl Config {
     /// That in the CLI's folder, which need not be there. None of one that cannot be read.
     fn in_folder(folder: &Path) -> Option<Config> {
-        match fs::read(folder.join("config.json")) {
+        match read::bytes(&folder.join("config.json")) {
             Ok(text) => serde_json::from_slice(&text).ok(),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Some(Config::default()),
             Err(_) => None,
@@ -221,7 +222,7 @@ fn host_of_context(folder: &Path, context: &str) -> Option<String> {
     }
     // The folders are called after a hash of the name.
     let folders = fs::read_dir(folder.join("contexts/meta")).ok()?;
-    let texts = folders.filter_map(|folder| fs::read(folder.ok()?.path().join("meta.json")).ok());
+    let texts = folders.filter_map(|folder| read::bytes(&folder.ok()?.path().join("meta.json")).ok());
     let mut found = texts.filter_map(|text| serde_json::from_slice::<Meta>(&text).ok());
     Some(found.find(|meta| meta.name == context)?.endpoints.docker.host).filter(|host| !host.is_empty())
 }

@@ -40,8 +40,8 @@ pub use inspect::{
 pub use list::{Container, compose_containers, containers, containers_directly, running_containers};
 pub use remains::{Network, Remains, look_into_networks, remains};
 pub use volumes::{
-    Kept, anonymous_volumes, containers_for_teardown, kept, removal, remove_anonymous, remove_unused,
-    unused_anonymous_volumes, volume_configs,
+    Kept, SortedOut, anonymous_volumes, containers_for_teardown, kept, probably_anonymous, removal, remove_anonymous,
+    remove_unused, sort_out_volumes, unused_anonymous_volumes, volume_configs,
 };
 
 const PROJECT_LABEL: &str = "label=com.docker.compose.project";

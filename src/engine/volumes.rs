@@ -6,7 +6,7 @@ use serde::Deserialize;
 
 use super::list::{Container, containers, containers_directly, containers_with};
 use super::{Remains, api, ask, docker, of_project};
-use crate::compose::{Images, ProjectName, VolumeConfig, Volumes};
+use crate::compose::{Images, ProjectName, Stack, VolumeConfig, Volumes};
 use crate::exit::Failure;
 use crate::process::Executor;
 use crate::sorted;
@@ -135,12 +135,36 @@ impl Mounting {
     }
 }
 
+/// The anonymous volumes of these containers of a stack, as far as the list of containers and the file tell: those that look so and
+/// that the file does not name. For when a container is gone before the engine has said more about it, or the engine is too busy.
+pub fn probably_anonymous(containers: &[Container], stack: &Stack) -> BTreeSet<String> {
+    let of_the_file = containers.iter().filter(|it| !it.is_one_off && stack.has(&it.service));
+    let names = of_the_file.flat_map(|container| &container.volumes).filter(|name| looks_anonymous(name));
+    let is_named = |name: &String| stack.volumes.contains_key(name) || stack.external_volumes.contains(name);
+    names.filter(|name| !is_named(name)).cloned().collect()
+}
+
 /// The anonymous volumes of these containers. None where the engine does not tell which of them are.
 pub fn anonymous_volumes(executor: &dyn Executor, containers: &[Container]) -> BTreeSet<String> {
+    sort_out_volumes(executor, containers).anonymous
+}
+
+/// Volumes whose names look made up.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SortedOut {
+    /// Those that nobody has asked for by name.
+    pub anonymous: BTreeSet<String>,
+    /// Those that are somebody's, by what the engine has told of the containers.
+    pub others: BTreeSet<String>,
+}
+
+/// Which of the volumes of these containers are anonymous, and which only look so. Those of which the engine does not tell are
+/// neither.
+pub fn sort_out_volumes(executor: &dyn Executor, containers: &[Container]) -> SortedOut {
     let candidates = || containers.iter().filter(|container| container.volumes.iter().any(|it| looks_anonymous(it)));
     let ids: Vec<&str> = candidates().map(|container| container.id.as_str()).collect();
     if ids.is_empty() {
-        return BTreeSet::new();
+        return SortedOut::default();
     }
     let inspected = |ids: &[&str]| {
         let command = docker(&[&["container", "inspect", "--format", "{{json .}}"], ids].concat());
@@ -153,9 +177,13 @@ pub fn anonymous_volumes(executor: &dyn Executor, containers: &[Container]) -> B
     let all: BTreeSet<&str> = sorted::collect(containers.iter().map(|container| container.id.as_str()));
     let of = |container: &Container| mounting.iter().find(|it| it.id == container.id);
     let given = |name: &str| mounting.iter().any(|it| it.was_given(name));
-    let own = candidates().filter(|container| of(container).is_some_and(|it| !it.has_volumes_of_others(&all)));
-    let names = own.flat_map(|container| &container.volumes).filter(|name| looks_anonymous(name) && !given(name));
-    sorted::collect(names.cloned())
+    let own = |container: &Container| of(container).is_some_and(|it| !it.has_volumes_of_others(&all));
+    let told = candidates().filter(|container| of(container).is_some());
+    let volumes = told.flat_map(|container| container.volumes.iter().map(move |name| (name, own(container))));
+    let (anonymous, others): (Vec<_>, Vec<_>) =
+        volumes.filter(|(name, _)| looks_anonymous(name)).partition(|(name, own)| *own && !given(name));
+    let names = |volumes: Vec<(&String, bool)>| volumes.into_iter().map(|(name, _)| name.clone()).collect();
+    SortedOut { anonymous: names(anonymous), others: names(others) }
 }
 
 /// The containers that a project has right now, if the engine can be asked without docker; else the `known` ones, if any

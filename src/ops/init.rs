@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, anyhow};
@@ -12,6 +13,8 @@ use super::{Context, Selection};
 use crate::devfile::{NewTable, Reached, add_table, diff};
 use crate::exit::{Code, Failure};
 use crate::process::Logger;
+use crate::read;
+use crate::replace::{Mode, Staged};
 use crate::suggest::suggestion;
 use crate::workspace::{BrokenMember, COMPOSE_FILE, Package, Workspace};
 
@@ -64,24 +67,50 @@ pub fn init(options: &InitOptions, cx: &Context<'_>) -> anyhow::Result<Code> {
             let error = anyhow!("package `{}` can be one service only", package.name);
             return Err(Code::NothingToRun.because(error).into());
         }
-        let before = fs::read_to_string(manifest).with_context(|| format!("cannot read {}", manifest.display()))?;
+        let before = read::text(manifest).with_context(|| format!("cannot read {}", manifest.display()))?;
         let after = add_table(&before, &table).with_context(|| relative(&workspace, manifest));
         texts.insert(manifest.clone(), (before, after.map_err(|error| Code::NothingToRun.because(error))?));
     }
-    for (manifest, (before, after)) in &texts {
-        let name = relative(&workspace, manifest);
-        if options.dry_run {
-            let diff = diff(&name, before, after);
+    if options.dry_run {
+        for (manifest, (before, after)) in &texts {
+            let diff = diff(&relative(&workspace, manifest), before, after);
             cx.shell.print(OsStr::new(&diff)).context("cannot write to stdout")?;
-        } else {
-            fs::write(manifest, after).with_context(|| format!("cannot write {}", manifest.display()))?;
-            cx.shell.status("Adding", &format!("[package.metadata.stagecraft.dev] to {name}"));
+        }
+        return Ok(Code::Success);
+    }
+    write_all(&texts)?;
+    for manifest in texts.keys() {
+        let name = relative(&workspace, manifest);
+        cx.shell.status("Adding", &format!("[package.metadata.stagecraft.dev] to {name}"));
+    }
+    cx.shell.note("build and start it with `cargo stagecraft dev`");
+    Ok(Code::Success)
+}
+
+/// Writes all of these manifests or, if one cannot be written, none. Each is given with its text before and after.
+fn write_all(texts: &BTreeMap<PathBuf, (String, String)>) -> anyhow::Result<()> {
+    let stage = |manifest: &Path, text: &str| -> anyhow::Result<Staged> {
+        let cannot = || format!("cannot write {}", manifest.display());
+        // Behind a link, so that this stays one.
+        let place = fs::canonicalize(manifest).with_context(cannot)?;
+        let permissions = fs::metadata(&place).with_context(cannot)?.permissions();
+        if permissions.readonly() {
+            return Err(anyhow!("it is read-only").context(cannot()));
+        }
+        let write = |file: &mut fs::File| file.write_all(text.as_bytes());
+        Staged::new(&place, &Mode::As(permissions), write).with_context(cannot)
+    };
+    let staged: Vec<Staged> =
+        texts.iter().map(|(manifest, (_, after))| stage(manifest, after)).collect::<anyhow::Result<_>>()?;
+    for (done, (staged, manifest)) in staged.into_iter().zip(texts.keys()).enumerate() {
+        if let Err(error) = staged.commit() {
+            for (manifest, (before, _)) in texts.iter().take(done) {
+                stage(manifest, before)?.commit()?;
+            }
+            return Err(anyhow!(error).context(format!("cannot write {}", manifest.display())));
         }
     }
-    if !options.dry_run {
-        cx.shell.note("build and start it with `cargo stagecraft dev`");
-    }
-    Ok(Code::Success)
+    Ok(())
 }
 
 fn relative(workspace: &Workspace, path: &Path) -> String {

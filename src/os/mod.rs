@@ -25,7 +25,8 @@
 //! | `ignores` | whether a signal was ignored when we were started |
 //! | `hear` | calls a function for each of these signals from now on, from a thread of its own; where there are none it does nothing |
 //! | `end_by` | ends us as this signal would have, had nobody listened for it |
-//! | `open_private`, `is_at`, `own_folder` | the files of the locks |
+//! | `with_mode` | who may do what with a file, where systems have modes |
+//! | `open_private`, `open_existing`, `is_at`, `own_folder` | the files of the locks; links are not followed |
 //! | `listeners_of` | at which addresses a container listens |
 //! | `bind`, `ignore_closing_connections` | whether an address can be bound |
 //! | `prepare_terminal` | lets the terminal understand colours |

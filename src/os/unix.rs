@@ -1,11 +1,11 @@
 //! What Linux and macOS have in common: signals, process groups, sessions, inherited file descriptors.
 
 use std::ffi::OsString;
-use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
 use std::io::{self, Read as _, Write as _};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -161,13 +161,23 @@ pub fn end_by(signal: u8) {
     let _ = signal_hook::low_level::emulate_default_handler(signal.into());
 }
 
+#[allow(clippy::unnecessary_wraps)]
+pub fn with_mode(mode: u32) -> Option<Permissions> {
+    Some(Permissions::from_mode(mode))
+}
+
 pub fn open_private(path: &Path) -> io::Result<File> {
-    OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create(true).truncate(false).mode(0o600).custom_flags(libc::O_NOFOLLOW).open(path)
+}
+
+pub fn open_existing(path: &Path) -> io::Result<File> {
+    OpenOptions::new().read(true).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK).open(path)
 }
 
 pub fn is_at(file: &File, path: &Path) -> bool {
     let identity = |metadata: fs::Metadata| (metadata.dev(), metadata.ino());
-    file.metadata().is_ok_and(|ours| fs::metadata(path).is_ok_and(|theirs| identity(ours) == identity(theirs)))
+    file.metadata().is_ok_and(|ours| fs::symlink_metadata(path).is_ok_and(|theirs| identity(ours) == identity(theirs)))
 }
 
 /// It must be the user's own, and nobody else's to write to.
@@ -176,10 +186,14 @@ pub fn own_folder() -> io::Result<PathBuf> {
     let is_ours = |folder: &Path| fs::symlink_metadata(folder).is_ok_and(|it| it.is_dir() && it.uid() == user);
     let folder = lock_folder(user, is_ours)?;
     match DirBuilder::new().mode(0o700).create(&folder) {
-        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
-        _ if is_ours(&folder) => Ok(folder),
-        _ => Err(io::Error::other(format!("{} is no folder of this user's", folder.display()))),
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+        _ if is_ours(&folder) => {}
+        _ => return Err(io::Error::other(format!("{} is no folder of this user's", folder.display()))),
     }
+    if fs::metadata(&folder)?.mode() & 0o077 != 0 {
+        fs::set_permissions(&folder, Permissions::from_mode(0o700))?;
+    }
+    Ok(folder)
 }
 
 /// Lets a socket be bound although connections of an earlier server there are still closing.

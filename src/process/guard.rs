@@ -2,7 +2,7 @@
 //!
 //! No program survives its own SIGKILL, so before `up` is spawned our own binary is started once more, in a session of
 //! its own, reading a socket whose only other end is ours. What it has to know comes through this socket, a line each:
-//! the charge as JSON, `listener PID`, `up PID`, `up over`, `volume NAME`, `hurry`, `done`. If the socket ends without `done`, we died (SIGKILL, SIGQUIT,
+//! the charge as JSON, `listener PID`, `up PID`, `up over`, `volume NAME`, `keep NAME`, `hurry`, `done`. If the socket ends without `done`, we died (SIGKILL, SIGQUIT,
 //! out of memory, a panic), and the guard takes the stack down and looks, as we would have. It keeps no file and polls
 //! nothing.
 //!
@@ -86,6 +86,11 @@ impl Guard {
         self.say("up over");
     }
 
+    /// Takes back a [`Guard::volume`].
+    pub fn keep_volume(&mut self, name: &str) {
+        self.say(&format!("keep {name}"));
+    }
+
     /// Tells the guard of an anonymous volume, before `down` removes the containers that would tell.
     pub fn volume(&mut self, name: &str) {
         self.say(&format!("volume {name}"));
@@ -161,6 +166,7 @@ fn hear(told: impl BufRead) -> anyhow::Result<Option<Orphaned>> {
             line => match line.split_once(' ') {
                 Some(("listener", pid)) => orphaned.listener = pid.parse().ok(),
                 Some(("up", pid)) => orphaned.up = pid.parse().ok(),
+                Some(("keep", name)) => drop(orphaned.anonymous.remove(name)),
                 Some(("volume", name)) => {
                     orphaned.anonymous.insert(name.to_string());
                 }
@@ -191,7 +197,7 @@ mod tests {
 
     #[test]
     fn the_end_without_the_word_is_a_death() {
-        let told = format!("{}\nlistener 16\nup 17\nvolume b\nvolume a\nhurry\n", charge());
+        let told = format!("{}\nlistener 16\nup 17\nvolume b\nvolume c\nvolume a\nkeep c\nhurry\n", charge());
         let orphaned = hear(told.as_bytes()).unwrap().unwrap();
         assert_eq!((orphaned.listener, orphaned.up, orphaned.force), (Some(16), Some(17), Force::AtOnce));
         assert_eq!(orphaned.anonymous, BTreeSet::from(["a", "b"].map(str::to_string)));

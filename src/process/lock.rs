@@ -131,7 +131,7 @@ impl ProjectLock {
     pub fn is_owned_by_another(&self) -> bool {
         let Some(files) = &self.0 else { return false };
         let owned = |file: File| matches!(file.try_lock(), Err(TryLockError::WouldBlock));
-        files.owner.is_none() && File::open(owner_file(&files.path)).is_ok_and(owned)
+        files.owner.is_none() && os::open_existing(&owner_file(&files.path)).is_ok_and(owned)
     }
 
     /// Gives it back and blocks for as long as somebody else owns the stack.
@@ -141,7 +141,7 @@ impl ProjectLock {
     pub fn wait_for_the_owner(mut self) -> io::Result<()> {
         self.give_back();
         let Some(files) = &self.0 else { return Ok(()) };
-        match File::open(owner_file(&files.path)) {
+        match os::open_existing(&owner_file(&files.path)) {
             Ok(owner) => owner.lock(),
             // It has just ended.
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
@@ -165,7 +165,7 @@ impl ProjectLock {
         let Some(files) = &self.0 else { return false };
         let mut orphans = noted_in(&files.change);
         if !self.is_owned_by_another()
-            && let Ok(owner) = File::open(owner_file(&files.path))
+            && let Ok(owner) = os::open_existing(&owner_file(&files.path))
         {
             orphans.extend(noted_in(&owner));
         }

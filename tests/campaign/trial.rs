@@ -547,7 +547,7 @@ impl<'a> Trial<'a> {
             Scene::Down => has_removed(text),
         };
         // A kill may come between the last line and the end.
-        let has_said_all = text.contains("stop it with `cargo stagecraft dev down`");
+        let has_said_all = text.contains("stop it with `cargo stagecraft dev down`") || self.plan.scene == Scene::Down;
         if codes.is_empty() || is_over_by_itself && (has_said_all || codes.iter().all(|code| *code > 0)) {
             codes.push(0);
         }

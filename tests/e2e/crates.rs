@@ -23,6 +23,7 @@ on_both_pairs![
     a_failed_build_leaves_a_running_stack_alone,
     names_of_other_services_resolve,
     volumes_are_writable,
+    a_strict_umask_changes_nothing,
     paths_are_relative_to_the_manifest,
     on_a_base_image,
     behind_an_inactive_profile_nothing_is_built,
@@ -366,6 +367,18 @@ fn volumes_are_writable(stage: &Stage) {
     start(stage, &["api", "db"]);
     assert_eq!(ask(stage, "api", "/read?/var/lib/api/file"), "written");
     assert_eq!(ask(stage, "db", "/read?/data/file"), "written");
+    stage.tool(&["dev", "down", "--volumes"]).run().with(0);
+}
+
+/// What goes into an image, and what a container reads as another user, has its mode from us.
+fn a_strict_umask_changes_nothing(stage: &Stage) {
+    let tables = "[workspace.metadata.stagecraft.dev]\nvolumes = {one = {}}\n";
+    workspace(stage, tables, &[package("api", &format!("{PUBLISHED}volumes = ['one:/var/lib/api']\n"))]);
+    let tool = env!("CARGO_BIN_EXE_cargo-stagecraft");
+    let strict = r#"umask 077; exec "$0" dev --detach --wait"#;
+    stage.program("sh", &["-c", strict, tool]).run().with(0);
+    assert_eq!(ask(stage, "api", "/"), "I am api");
+    assert_eq!(ask(stage, "api", "/write?/var/lib/api/file"), "written");
     stage.tool(&["dev", "down", "--volumes"]).run().with(0);
 }
 

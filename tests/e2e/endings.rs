@@ -15,6 +15,8 @@ on_both_pairs![
     third_press,
     folder_gone,
     nobody_reads,
+    compose_file_that_became_a_pipe,
+    compose_file_that_became_a_pipe_and_killed,
     reader_dies_of_ctrl_c,
 ];
 
@@ -135,4 +137,33 @@ fn reader_dies_of_ctrl_c(stage: &Stage) {
     for service in ["web", "worker"] {
         events.wait_for(&format!("die {service} 0;"));
     }
+}
+
+/// Compose would wait for ever for somebody who writes to it.
+fn with_a_pipe_as_compose_file(stage: &Stage, signal: Signal) -> crate::run::Ended {
+    stage.compose(&stack(&[polite("web", &[])]));
+    let run = stage.tool(&["dev"]).start();
+    stage.wait_until_up(&run, &["web"]);
+    let file = stage.root().join(".stagecraft/dev/compose.yaml");
+    fs::remove_file(&file).expect("the compose file");
+    stage.program("mkfifo", &[&file.display().to_string()]).run().with(0);
+    run.signal(signal);
+    run.end()
+}
+
+fn compose_file_that_became_a_pipe(stage: &Stage) {
+    with_a_pipe_as_compose_file(stage, Signal::INT).with(130).says("nothing of it is left");
+    stage.events().wait_for("die web 0;");
+    stage.assert_gone();
+    for verb in
+        [&["dev"][..], &["dev", "--detach"], &["dev", "status"], &["dev", "down"], &["dev", "logs"], &["dev", "env"]]
+    {
+        stage.tool(verb).run().with(3).says("it is a pipe, a socket or a device, and no regular file");
+    }
+}
+
+fn compose_file_that_became_a_pipe_and_killed(stage: &Stage) {
+    with_a_pipe_as_compose_file(stage, Signal::KILL).with(-9).says("nothing of it is left");
+    stage.events().wait_for("die web 0;");
+    stage.assert_gone();
 }

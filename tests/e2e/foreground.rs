@@ -6,6 +6,7 @@ use crate::run::group_of_child;
 use crate::stage::{Stage, compose_in, ending, polite, service, stack};
 
 on_both_pairs![
+    a_start_that_fails_leaves_a_running_stack,
     everything_finishes_well,
     one_of_all_fails,
     a_crash_while_others_run,
@@ -159,5 +160,22 @@ fn kept_after_an_interrupt(stage: &Stage) {
     run.end().with(130);
     stage.events().wait_for("die web 0;");
     assert_eq!(stage.containers()["web"], "exited");
+    stage.take_down();
+}
+
+/// Somebody follows the advice to look at a failed start in the foreground.
+fn a_start_that_fails_leaves_a_running_stack(stage: &Stage) {
+    stage.compose(&stack(&[polite("web", &[])]));
+    stage.start_detached();
+    let web = stage.container("web");
+    stage.compose(&format!(
+        "{}  broken:\n    image: no-such-image-of-anybody\n    pull_policy: never\n",
+        stack(&[polite("web", &[])])
+    ));
+    for args in [&["dev", "--detach"][..], &["dev"]] {
+        stage.tool(args).run().with(1).says("the stack was running before and is left alone");
+        stage.assert_running(&["web"]);
+        assert_eq!(stage.container("web"), web);
+    }
     stage.take_down();
 }

@@ -535,7 +535,7 @@ fn a_compose_file_that_is_a_folder() {
 error: cannot read [ROOT]/.stagecraft/dev/compose.yaml
 
 Caused by:
-  Is a directory (os error 21)
+  is a directory
 
 "#]]);
 }

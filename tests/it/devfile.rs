@@ -609,3 +609,34 @@ fn the_keys_of_a_service_are_sorted_and_each_stands_there_once() {
     assert!(keys.is_sorted_by(|a, b| a < b), "{keys:?}");
     assert!(keys.contains(&"image") && !keys.contains(&"route"));
 }
+
+#[cfg(unix)]
+#[test]
+fn nothing_behind_a_link_is_touched() {
+    use std::os::unix::fs::symlink;
+
+    let refused = |link: &str, args: &[&str]| {
+        let sandbox = package(CRATE_WITH_ROUTE);
+        if link.ends_with("/shop") {
+            // In a folder that is ours.
+            sandbox.run(["dev", "files"]).exits(0);
+        }
+        let theirs = sandbox.outside().join("theirs");
+        fs::create_dir_all(&theirs).expect("a folder");
+        fs::write(theirs.join("file"), "precious").expect("a file");
+        let link_path = sandbox.root().join(link);
+        fs::create_dir_all(link_path.parent().expect("a folder")).expect("folders");
+        let _ = fs::remove_dir_all(&link_path);
+        symlink(&theirs, &link_path).expect("a link");
+        let finished = sandbox.run(args).exits(3);
+        assert!(finished.stderr.contains(&format!("error: {link} is a symbolic link")), "{}", finished.stderr);
+        let left: Vec<_> =
+            fs::read_dir(&theirs).expect("the folder").map(|it| it.expect("a file").file_name()).collect();
+        assert_eq!(left, ["file"], "{link}");
+    };
+    for link in [".stagecraft", ".stagecraft/dev", ".stagecraft/dev/images", ".stagecraft/dev/traefik"] {
+        refused(link, &["dev", "files"]);
+        refused(link, &["dev", "--detach"]);
+    }
+    refused(".stagecraft/dev/images/shop", &["dev", "--detach"]);
+}

@@ -107,3 +107,15 @@ fn nothing_is_written_where_anything_is_wrong() {
     let finished = refused(&sandbox, &["--service", "api:8080"]);
     assert!(finished.stderr.contains("package `api` is a service already"), "{}", finished.stderr);
 }
+
+#[test]
+fn all_manifests_are_written_or_none() {
+    let sandbox = shop();
+    let second = sandbox.root().join("jobs/Cargo.toml");
+    let mut permissions = fs::metadata(&second).unwrap().permissions();
+    permissions.set_readonly(true);
+    fs::set_permissions(&second, permissions).unwrap();
+    let before = ["api", "jobs"].map(|package| manifest(&sandbox, package));
+    sandbox.run(["init", "--service", "api", "--service", "report"]).exits(1).says("it is read-only");
+    assert_eq!(before, ["api", "jobs"].map(|package| manifest(&sandbox, package)));
+}

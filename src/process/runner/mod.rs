@@ -17,7 +17,7 @@ use super::tracker::ServiceStanding;
 use super::verdict::{UpEnd, Verdict};
 use super::watch::{News, Settled, Watch};
 use crate::compose::{Attach, Compose, Images, Logs, PROJECT_NAME, ProjectName, Reach, Stack, Traefik, Volumes};
-use crate::engine::{self, Container, Endpoint, Kept, Remains};
+use crate::engine::{self, Container, Endpoint, Kept, Remains, SortedOut};
 use crate::exit::{Code, Failure};
 use crate::os;
 use crate::readiness::Ports;
@@ -304,6 +304,8 @@ enum Arrival {
     UpExited,
     /// With the number of the command, since a `down` may have been replaced by a harder one.
     UndoExited(u32),
+    /// Anonymous volumes, as far as can be told before it is known how the containers got them.
+    Probably(BTreeSet<String>),
     Listed(Listed),
     Judged(Result<(Verdict, Endpoint), Failure>),
     /// What has become ready in the foreground.
@@ -316,8 +318,7 @@ enum Arrival {
 /// What there is of a project before a `down`.
 struct Listed {
     containers: Vec<Container>,
-    /// Their anonymous volumes.
-    anonymous: BTreeSet<String>,
+    volumes: SortedOut,
     /// The number of the `down` that waits for this, unless it is running already.
     then: Option<u32>,
     /// How wide it reaches.

@@ -246,6 +246,10 @@ impl<'a> Run<'a> {
                 Some(Event::UndoEnded)
             }
             Arrival::UndoExited(_) => None,
+            Arrival::Probably(anonymous) => {
+                self.remember(anonymous);
+                None
+            }
             Arrival::Listed(listed) => {
                 self.listed(listed);
                 None
@@ -555,10 +559,15 @@ impl<'a> Run<'a> {
         if self.state.up == Up::CutOff {
             self.latecomers = Some(Latecomers::watch(Arc::clone(&self.runner.executor), project.clone()));
         }
+        let (stack, sender) = (self.start.map(|(stack, _)| stack.clone()), self.sender.clone());
         self.ask(move |executor| {
             let containers = engine::containers_for_teardown(executor, &project, known);
-            let anonymous = engine::anonymous_volumes(executor, &containers);
-            Arrival::Listed(Listed { containers, anonymous, then, reach })
+            let probably = stack.map(|stack| engine::probably_anonymous(&containers, &stack)).unwrap_or_default();
+            if !probably.is_empty() {
+                let _ = sender.send(Arrival::Probably(probably));
+            }
+            let volumes = engine::sort_out_volumes(executor, &containers);
+            Arrival::Listed(Listed { containers, volumes, then, reach })
         });
     }
 
@@ -567,8 +576,13 @@ impl<'a> Run<'a> {
         self.tear(self.compose.down(reach, self.grace(), volumes, images), reach);
     }
 
-    fn listed(&mut self, Listed { containers, anonymous, then, reach }: Listed) {
-        self.remember(anonymous);
+    fn listed(&mut self, Listed { containers, volumes, then, reach }: Listed) {
+        self.remember(volumes.anonymous);
+        for volume in volumes.others {
+            if self.anonymous.remove(&volume) {
+                self.guard.keep_volume(&volume);
+            }
+        }
         self.removed.extend(containers);
         // Else a harder one has come meanwhile, or nothing is to be taken down any more.
         if then == Some(self.undos) && self.state.phase == Phase::Undoing(reach) {
