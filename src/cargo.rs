@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, anyhow};
@@ -116,6 +117,20 @@ pub fn build(
     profiles.into_iter().map(of_profile).collect()
 }
 
+/// Where these builds go: not where the developer's go, which would undo each other, and where the workspace has none of its own, but
+/// one that others may share (`CARGO_TARGET_DIR`), not where theirs go: a binary of the same name would be taken for this
+/// workspace's.
+fn target_dir(workspace: &Workspace) -> PathBuf {
+    let dir = workspace.target_dir.join(TARGET_DIR);
+    if workspace.target_dir.starts_with(workspace.root()) {
+        return dir;
+    }
+    let mut hasher = DefaultHasher::new();
+    workspace.root().hash(&mut hasher);
+    let name = workspace.root().file_name().unwrap_or_default().to_string_lossy();
+    dir.join(format!("{name}-{:016x}", hasher.finish()))
+}
+
 fn build_profile(
     workspace: &Workspace,
     crates: &[&Crate],
@@ -141,7 +156,7 @@ fn build_profile(
     };
     let flags = &workspace.cargo_flags;
     let profile = (profile != "dev").then(|| format!("--profile={profile}"));
-    let dir = workspace.target_dir.join(TARGET_DIR);
+    let dir = target_dir(workspace);
     let dir = dir.strip_prefix(workspace.root()).unwrap_or(&dir);
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo"));
     let sh = Shell::new().context("the current directory cannot be found")?;
@@ -373,7 +388,11 @@ mod tests {
         workspace.target_dir = "/cache/target".into();
         let line =
             builds(&workspace, &[("api", &krate("api", "api", "dev", &[]))], MUSL, &ShellOptions::default()).remove(0);
-        assert!(line.contains(" --target-dir /cache/target/stagecraft "), "{line}");
+        assert!(line.contains(" --target-dir /cache/target/stagecraft/shop-"), "{line}");
+        // Where another checkout builds a binary of the same name.
+        let mut other = Workspace::at("/v/shop");
+        other.target_dir = "/cache/target".into();
+        assert_ne!(target_dir(&workspace), target_dir(&other));
     }
 
     #[test]

@@ -565,14 +565,16 @@ impl Dev {
         };
         if self.start != Start::default() {
             let options = "--detach, --keep, --traefik, --no-traefik, --wait or --no-wait";
-            return Err(usage(&format!("`dev {name}` starts nothing: it takes no {options}")));
+            return Err(usage_of(&["dev", name], &format!("`dev {name}` starts nothing: it takes no {options}")));
         }
         if !tears_down && (self.timeout.is_some() || self.dry_run) {
             let prune = if name == "list" { " without --prune" } else { "" };
-            return Err(usage(&format!("`dev {name}`{prune} takes nothing down: it takes no --timeout or --dry-run")));
+            let message = format!("`dev {name}`{prune} takes nothing down: it takes no --timeout or --dry-run");
+            return Err(usage_of(&["dev", name], &message));
         }
         if name == "logs" && format == MessageFormat::Json {
-            return Err(usage("`dev logs` shows what containers print: it takes no --message-format json"));
+            let message = "`dev logs` shows what containers print: it takes no --message-format json";
+            return Err(usage_of(&["dev", name], message));
         }
         Ok(())
     }
@@ -600,10 +602,11 @@ impl Start {
             long || (arg.starts_with('-') && !arg.starts_with("--") && arg.contains('d'))
         };
         match self.args.iter().find(returns) {
-            Some(arg) if !self.detach => Err(usage(&format!(
-                "`-- {}` makes `docker compose up` return at once; use `cargo stagecraft dev --detach`",
-                arg.to_string_lossy()
-            ))),
+            Some(arg) if !self.detach => {
+                let arg = arg.to_string_lossy();
+                let help = "makes `docker compose up` return at once; use `cargo stagecraft dev --detach`";
+                Err(usage_of(&["dev"], &format!("`-- {arg}` {help}")))
+            }
             _ => Ok(()),
         }
     }
@@ -655,11 +658,23 @@ fn color_of_help() -> clap::ColorChoice {
 }
 
 fn no_messages(verb: &str) -> clap::Error {
-    usage(&format!("`{verb}` has nothing to tell a program: it takes no --message-format json"))
+    let message = format!("`{verb}` has nothing to tell a program: it takes no --message-format json");
+    usage_of(&verb.split(' ').collect::<Vec<_>>(), &message)
 }
 
 fn usage(message: &str) -> clap::Error {
     Cli::command().error(ErrorKind::ArgumentConflict, message)
+}
+
+/// Wrong usage of a verb, with its usage and not that of the whole program.
+fn usage_of(verbs: &[&str], message: &str) -> clap::Error {
+    let mut command = Cli::command();
+    command.build();
+    let found = verbs.iter().try_fold(&mut command, |command, verb| command.find_subcommand_mut(verb));
+    match found {
+        Some(command) => command.error(ErrorKind::ArgumentConflict, message),
+        None => usage(message),
+    }
 }
 
 #[cfg(test)]

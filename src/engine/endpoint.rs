@@ -1,5 +1,6 @@
 //! Where the engine is: on this machine, or on another one whose ports are not ours.
 
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::path::{Path, PathBuf};
 use std::{env, fs, io};
 
@@ -7,7 +8,7 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 
 use super::{Published, ask, docker};
-use crate::compose::{Stack, config_folder, is_program_on_path};
+use crate::compose::{ProjectName, Stack, config_folder, is_program_on_path};
 use crate::exit::Failure;
 use crate::os;
 use crate::process::Executor;
@@ -125,6 +126,40 @@ pub fn host_name(executor: &dyn Executor) -> Result<String, Failure> {
     Ok(names.into_iter().next().unwrap_or_default())
 }
 
+/// What the lock of a project on the current engine is called: two projects of one name on two engines have nothing to do with each
+/// other. On the usual engine it is the project's name. One engine under two addresses has two names.
+pub fn lock_name(project: &ProjectName) -> String {
+    let folder = config_folder();
+    let config = folder.as_deref().and_then(Config::in_folder).unwrap_or_default();
+    lock_name_of(project, Choice::of(&variable, folder.as_deref(), config))
+}
+
+fn lock_name_of(project: &ProjectName, choice: Choice) -> String {
+    let address = match choice {
+        Choice::Default => return project.to_string(),
+        Choice::Host(host) => match host.strip_prefix("unix://") {
+            // Whatever link leads to the socket.
+            Some(path) => {
+                let [usual, path] =
+                    [USUAL_SOCKET, path].map(|path| fs::canonicalize(path).unwrap_or_else(|_| path.into()));
+                if path == usual {
+                    return project.to_string();
+                }
+                path.to_string_lossy().into_owned()
+            }
+            None => host,
+        },
+        Choice::Context(context) => format!("context {context}"),
+    };
+    let mut hasher = DefaultHasher::new();
+    address.hash(&mut hasher);
+    // No project's name has an `@` in it.
+    format!("{project}@{:016x}", hasher.finish())
+}
+
+/// Where the docker CLI finds the engine if nobody says where.
+const USUAL_SOCKET: &str = "/var/run/docker.sock";
+
 /// The socket behind which the docker CLI asks the engine, where it does so without anything that only the CLI knows of:
 /// certificates, headers, another version of the API.
 pub(super) fn socket() -> Option<PathBuf> {
@@ -140,7 +175,7 @@ fn socket_of(variable: &Variable<'_>, folder: &Path) -> Option<PathBuf> {
         return None;
     }
     let host = match Choice::of(variable, Some(folder), config) {
-        Choice::Default => "unix:///var/run/docker.sock".to_string(),
+        Choice::Default => format!("unix://{USUAL_SOCKET}"),
         Choice::Host(host) => host,
         Choice::Context(_) => return None,
     };
@@ -230,6 +265,19 @@ fn host_of_context(folder: &Path, context: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_lock_is_one_projects_on_one_engine() {
+        let project = ProjectName::new("hello").unwrap();
+        let name = |choice| lock_name_of(&project, choice);
+        let host = |host: &str| Choice::Host(host.to_string());
+        assert_eq!(name(Choice::Default), "hello");
+        assert_eq!(name(host("unix:///var/run/docker.sock")), "hello");
+        let others = [host("unix:///run/other.sock"), host("tcp://build:2375"), Choice::Context("build".to_string())];
+        let names: std::collections::BTreeSet<String> = others.into_iter().map(name).collect();
+        assert!(names.len() == 3 && names.iter().all(|name| name.starts_with("hello@")), "{names:?}");
+        assert_eq!(name(host("tcp://build:2375")), name(host("tcp://build:2375")));
+    }
 
     #[test]
     fn a_socket_is_local_and_a_host_is_remote() {

@@ -31,7 +31,7 @@ pub use about::{
     Address, ContainerProxies, Info, Plugin, Server, Versions, address, container_proxies, info, unused_networks,
     versions,
 };
-pub use endpoint::{Endpoint, host_name, is_on_this_host, is_our_host};
+pub use endpoint::{Endpoint, host_name, is_on_this_host, is_our_host, lock_name};
 pub use events::{Happening, Past, Signal, happenings, now, signals};
 pub use inspect::{
     Health, Inspected, Published, architecture, architectures, has_the_labels_of_its_image, image_ids, inspect,

@@ -148,7 +148,7 @@ pub fn dev(options: &DevOptions, cx: &Context<'_>) -> anyhow::Result<Code> {
 
 /// Whether another run is attached to the stack, which is up. Asked without waiting for anybody: it is asked again under the lock.
 fn is_run_by_another(cx: &Context<'_>, workspace: &Workspace, stack: &Stack) -> anyhow::Result<bool> {
-    if !ProjectLock::open(stack.project.as_str()).is_ok_and(|lock| lock.is_owned_by_another()) {
+    if !ProjectLock::open(&engine::lock_name(&stack.project)).is_ok_and(|lock| lock.is_owned_by_another()) {
         return Ok(false);
     }
     Ok(own_containers(cx, workspace, &stack.project)?.iter().any(Container::is_up))

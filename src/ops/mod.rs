@@ -185,7 +185,7 @@ fn version_number(version: &str) -> Option<(u32, u32)> {
 /// The project's lock, held: nobody else starts it or takes it down meanwhile.
 fn take_lock(cx: &Context<'_>, project: &ProjectName) -> ProjectLock {
     let take = || {
-        let mut lock = ProjectLock::open(project.as_str())?;
+        let mut lock = ProjectLock::open(&engine::lock_name(project))?;
         if !lock.try_take()? {
             cx.shell.status("Blocking", &waiting_for_others(project));
             lock.take()?;

@@ -22,6 +22,7 @@ use super::expected::Expected;
 use super::lifecycle::{Force, Undo};
 use super::lock::ProjectLock;
 use crate::compose::{Images, ProjectName, Volumes};
+use crate::engine;
 use crate::os::{self, Wire};
 
 /// The hidden subcommand that a guard is started with.
@@ -145,8 +146,8 @@ pub fn listen() -> anyhow::Result<Option<(Orphaned, ProjectLock)>> {
     // The word for `arm`: from now on nothing that is aimed at its group or its terminal reaches us.
     wire.write_all(b".")?;
     let Some(orphaned) = hear(io::BufReader::new(wire))? else { return Ok(None) };
-    let project = orphaned.charge.project.as_str();
-    let lock = lock.map_or_else(|| ProjectLock::open(project), |lock| ProjectLock::inherited(project, lock));
+    let name = engine::lock_name(&orphaned.charge.project);
+    let lock = lock.map_or_else(|| ProjectLock::open(&name), |lock| ProjectLock::inherited(&name, lock));
     Ok(Some((orphaned, lock.unwrap_or_else(|_| ProjectLock::none()))))
 }
 

@@ -39,12 +39,12 @@ impl ProjectLock {
         ProjectLock(None)
     }
 
-    /// The lock of this project, not held yet.
+    /// The lock of this name, not held yet.
     ///
     /// # Errors
     /// If there is no folder for it that is the user's own.
-    pub fn open(project: &str) -> io::Result<ProjectLock> {
-        let path = os::own_folder()?.join(project);
+    pub fn open(name: &str) -> io::Result<ProjectLock> {
+        let path = os::own_folder()?.join(name);
         let change = os::open_private(&change_file(&path))?;
         Ok(ProjectLock(Some(Files { path, change, is_held: false, owner: None })))
     }
@@ -53,8 +53,8 @@ impl ProjectLock {
     ///
     /// # Errors
     /// As [`ProjectLock::open`].
-    pub(super) fn inherited(project: &str, change: File) -> io::Result<ProjectLock> {
-        let path = os::own_folder()?.join(project);
+    pub(super) fn inherited(name: &str, change: File) -> io::Result<ProjectLock> {
+        let path = os::own_folder()?.join(name);
         Ok(ProjectLock(Some(Files { path, change, is_held: false, owner: None })))
     }
 

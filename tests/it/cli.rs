@@ -329,7 +329,7 @@ fn dev_down_with_an_option_that_starts_something_says_why_not() {
     Sandbox::new().run(["dev", "--detach", "down"]).exits(2).tells(str![[r#"
 error: `dev down` starts nothing: it takes no --detach, --keep, --traefik, --no-traefik, --wait or --no-wait
 
-Usage: cargo stagecraft [OPTIONS] <COMMAND>
+Usage: cargo stagecraft dev down [OPTIONS]
 
 For more information, try '--help'.
 

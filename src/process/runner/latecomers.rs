@@ -30,7 +30,12 @@ pub(super) struct Found {
 
 impl Latecomers {
     /// Begins to look. Where the engine cannot be asked without docker, whose start takes too long for that, nothing is found.
-    pub(super) fn watch(executor: Arc<dyn Executor>, project: ProjectName) -> Latecomers {
+    /// `tell` hears of each at once.
+    pub(super) fn watch(
+        executor: Arc<dyn Executor>,
+        project: ProjectName,
+        tell: impl Fn(Found) + Send + 'static,
+    ) -> Latecomers {
         let (until_dropped, dropped) = mpsc::channel();
         let found = Arc::new(Mutex::new(Found::default()));
         let seen = Arc::clone(&found);
@@ -43,9 +48,11 @@ impl Latecomers {
                     continue;
                 }
                 let anonymous = engine::anonymous_volumes(&executor, &containers);
+                let found = Found { containers, anonymous };
+                tell(found.clone());
                 let mut seen = lock(&seen);
-                seen.containers.extend(containers);
-                seen.anonymous.extend(anonymous);
+                seen.containers.extend(found.containers);
+                seen.anonymous.extend(found.anonymous);
             }
         });
         Latecomers { found, _until_dropped: until_dropped }

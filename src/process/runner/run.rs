@@ -12,7 +12,7 @@ use super::latecomers::{Found, Latecomers};
 use super::{Arrival, Listed, Outcome, Run, Runner, Teardown, waiting_for_others};
 use crate::compose::{Attach, Compose, Reach};
 use crate::diagnosis::Finding;
-use crate::engine::{self, Container, Endpoint, Inspected, Kept, Remains};
+use crate::engine::{self, Container, Endpoint, Inspected, Kept, Remains, SortedOut};
 use crate::exit::Failure;
 use crate::message::Message;
 use crate::process::exec::{Executor, Invocation, OnExit, Running, Show};
@@ -556,8 +556,14 @@ impl<'a> Run<'a> {
             }
         };
         let (project, known) = (self.compose.project().clone(), self.known.clone());
-        if self.state.up == Up::CutOff {
-            self.latecomers = Some(Latecomers::watch(Arc::clone(&self.runner.executor), project.clone()));
+        // One that looks already goes on: what it has found is needed still.
+        if self.state.up == Up::CutOff && self.latecomers.is_none() {
+            let sender = self.sender.clone();
+            let tell = move |Found { containers, anonymous }| {
+                let volumes = SortedOut { anonymous, ..SortedOut::default() };
+                let _ = sender.send(Arrival::Listed(Listed { containers, volumes, then: None, reach }));
+            };
+            self.latecomers = Some(Latecomers::watch(Arc::clone(&self.runner.executor), project.clone(), tell));
         }
         let (stack, sender) = (self.start.map(|(stack, _)| stack.clone()), self.sender.clone());
         self.ask(move |executor| {
