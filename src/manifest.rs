@@ -7,6 +7,7 @@ use anyhow::anyhow;
 use serde_json::{Map, Value};
 
 use crate::exit::{Code, Failure};
+use crate::shell::one_line;
 use crate::sorted;
 use crate::suggest::suggestion;
 use crate::workspace::Workspace;
@@ -37,8 +38,8 @@ impl Table {
 
     /// The place of a key in it, or its own, as errors begin.
     pub fn place(&self, key: Option<&str>) -> String {
-        let key = key.map(|key| format!(" `{key}`")).unwrap_or_default();
-        format!("{}: [{}]{key}", self.file, self.name)
+        let key = key.map(|key| format!(" `{}`", one_line(key))).unwrap_or_default();
+        format!("{}: [{}]{key}", one_line(&self.file), one_line(&self.name))
     }
 
     /// What is wrong with a key of it.

@@ -13,6 +13,7 @@ use crate::engine::{Container, running_containers};
 use crate::exit::Failure;
 use crate::os;
 use crate::process::{Executor, Invocation};
+use crate::shell::one_line;
 use crate::workspace::checkout_of;
 
 /// A port of this machine's that a service asks for.
@@ -254,7 +255,7 @@ fn holder_of(
         Some(container) => Some(Holder::Container {
             name: container.name.clone(),
             project: container.project.clone(),
-            checkout: checkout_of(container.working_dir.as_ref()).display().to_string(),
+            checkout: one_line(&checkout_of(container.working_dir.as_ref()).display().to_string()).into_owned(),
         }),
         None => Some(process_at(executor, wanted).unwrap_or(Holder::Unknown)),
     }

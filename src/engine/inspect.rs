@@ -17,6 +17,7 @@ use super::{api, ask, docker, no_docker, of_project};
 use crate::compose::ProjectName;
 use crate::exit::{Code, Failure};
 use crate::process::Executor;
+use crate::shell::one_line;
 use crate::sorted;
 
 /// A container as `docker inspect` describes it.
@@ -197,13 +198,13 @@ impl From<Answer> for Inspected {
         Inspected {
             id,
             name: name.trim_start_matches('/').to_string(),
-            service: label("service"),
+            service: one_line(&label("service")).into_owned(),
             number: label("container-number").parse().unwrap_or(1),
             state: state.status,
             exit_code: state.exit_code,
             pid: state.pid,
             out_of_memory: state.out_of_memory,
-            error: state.error,
+            error: one_line(&state.error).into_owned(),
             started_at: timestamp(&state.started_at),
             finished_at: timestamp(&state.finished_at),
             restarts: restart_count,

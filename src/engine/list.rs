@@ -9,6 +9,7 @@ use super::{NOT_ONE_OFF, PROJECT_LABEL, Published, api, docker, of_project};
 use crate::compose::ProjectName;
 use crate::exit::Failure;
 use crate::process::Executor;
+use crate::shell::one_line;
 use crate::sorted;
 
 /// A container as `docker ps` lists it, in whatever state.
@@ -127,7 +128,7 @@ impl From<Listed> for Container {
             name: name.unwrap_or_default().to_string(),
             state,
             project: label("project"),
-            service: label("service"),
+            service: one_line(&label("service")).into_owned(),
             is_one_off: label("oneoff") == "True",
             config_files: label("project.config_files"),
             working_dir: label("project.working_dir"),

@@ -1,6 +1,8 @@
 //! `dev logs`: what the workspace's dev stack has printed, and prints.
 
-use anyhow::anyhow;
+use std::ffi::OsStr;
+
+use anyhow::{Context as _, anyhow};
 
 use super::{Context, Selection, own_containers, target};
 use crate::compose::Logs;
@@ -18,7 +20,8 @@ pub struct LogsOptions {
     pub logs: Logs,
 }
 
-/// Shows Compose's logs of the stack. In its place, so that its exit code, and what a signal does to it, are its own.
+/// Shows Compose's logs of the stack. In its place, so that its exit code, and what a signal does to it, are its own; where a CI service
+/// reads commands from what is printed, as its parent, which switches these off and on again.
 ///
 /// # Errors
 /// [`Code::NothingToRun`] if nothing has been started; [`Code::Usage`] if the stack has no such service;
@@ -45,6 +48,17 @@ pub fn logs(options: &LogsOptions, cx: &Context<'_>) -> anyhow::Result<Code> {
         return Err(Code::Usage.because(error).help(help).into());
     }
     let compose = cx.compose(&workspace, target.project)?;
-    let error = cx.executor.become_it(&compose.logs(target.reach, &options.logs));
-    Err(engine::no_docker(error).into())
+    let logs = compose.logs(target.reach, &options.logs);
+    let Some((before, behind)) = cx.shell.around_foreign_output() else {
+        return Err(engine::no_docker(cx.executor.become_it(&logs)).into());
+    };
+    cx.shell.print(OsStr::new(&before)).context("cannot write to stdout")?;
+    let mut logs = cx.executor.spawn(&logs, Box::new(|| {})).map_err(engine::no_docker)?;
+    let ended = logs.wait().context("cannot wait for docker")?;
+    cx.shell.print(OsStr::new(&behind)).context("cannot write to stdout")?;
+    Ok(match ended.status.code() {
+        Some(0) => Code::Success,
+        Some(code) => u8::try_from(code).map_or(Code::Failed, Code::OfService),
+        None => Code::Failed,
+    })
 }

@@ -42,7 +42,7 @@ use crate::engine::{self, Container};
 use crate::exit::{Code, Failure};
 use crate::process::{Arm, Executor, Hook, Logger, ProjectLock, SETTLE, waiting_for_others};
 use crate::settings::Settings;
-use crate::shell::Shell;
+use crate::shell::{Shell, one_line};
 use crate::workspace::{ManifestOptions, Workspace, checkout_of};
 use model::{resolve, resolve_services, resolve_text};
 
@@ -234,7 +234,8 @@ fn require_own(containers: &[Container], workspace: &Workspace, project: &Projec
     if is_root {
         let files = container.config_files.split(',').filter_map(|file| Path::new(file).file_name());
         let files: Vec<_> = files.map(|file| file.to_string_lossy()).collect();
-        let error = anyhow!("project `{project}` is already started from this workspace's own {}", files.join(", "));
+        let files = files.join(", ");
+        let error = anyhow!("project `{project}` is already started from this workspace's own {}", one_line(&files));
         let help = format!(
             "take that down with `docker compose -p {project} down`, or choose another name with `--project-name`"
         );
@@ -244,6 +245,7 @@ fn require_own(containers: &[Container], workspace: &Workspace, project: &Projec
         "" => "something that is no compose file".to_string(),
         _ => checkout_of(&theirs.canonicalize().unwrap_or(theirs.to_owned())).display().to_string(),
     };
+    let checkout = one_line(&checkout);
     let error = anyhow!("project `{project}` already has containers of another checkout: {checkout}");
     let help = "choose another name with `--project-name`, or take that stack down first";
     Err(Code::NothingToRun.because(error).help(help))

@@ -10,6 +10,7 @@ use crate::diagnosis::{Cause, Finding, NameConflict, cause_in_log, cause_of};
 use crate::engine::{self, Container, Endpoint};
 use crate::ports;
 use crate::readiness::Standing;
+use crate::shell::one_line;
 use crate::sorted;
 use crate::workspace::checkout_of;
 
@@ -104,7 +105,8 @@ impl Question {
         let holder = containers.iter().find(|container| container.id == conflict.holder);
         Some(match holder {
             Some(holder) => {
-                let checkout = checkout_of(Path::new(&holder.working_dir)).display();
+                let checkout = checkout_of(Path::new(&holder.working_dir)).display().to_string();
+                let checkout = one_line(&checkout);
                 let Container { service, project, .. } = holder;
                 format!(
                     "the container name {} is already in use by {service} of project {project} ({checkout})",

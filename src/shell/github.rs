@@ -23,12 +23,9 @@ impl Actions {
     }
 
     /// A text that is folded under its title, with commands in it switched off.
-    pub(super) fn group(&self, title: &str, text: &[u8]) -> Vec<u8> {
-        // Nothing that a container prints may be the word that switches commands on again.
-        let token = format!("stagecraft-{:016x}", RandomState::new().build_hasher().finish());
-        let before = format!("::group::{}\n::stop-commands::{token}\n", data(title));
-        let behind = format!("\n::{token}::\n::endgroup::");
-        [before.as_bytes(), text, behind.as_bytes()].concat()
+    pub(super) fn group(&self, title: &str, text: &str) -> String {
+        let (before, behind) = brackets();
+        format!("::group::{}\n{before}\n{text}\n{behind}\n::endgroup::", data(title))
     }
 
     /// An annotation of the run.
@@ -57,6 +54,25 @@ impl Actions {
     }
 }
 
+/// The lines that switch commands off and on again.
+pub(super) fn brackets() -> (String, String) {
+    // Nothing that a container prints may be the word that switches commands on again.
+    let token = format!("stagecraft-{:016x}", RandomState::new().build_hasher().finish());
+    (format!("::stop-commands::{token}"), format!("::{token}::"))
+}
+
+/// Text outside of such brackets in which nothing is a command: the runner takes `::` at the beginning of a line for one, and `##[`
+/// anywhere.
+pub(super) fn without_commands(text: &str) -> String {
+    let text = text.replace("##[", "# #[");
+    let line = |line: &str| {
+        let text = line.trim_start();
+        let space = &line[..line.len() - text.len()];
+        text.strip_prefix("::").map_or_else(|| line.to_string(), |rest| format!("{space}: :{rest}"))
+    };
+    text.split('\n').map(line).collect::<Vec<_>>().join("\n")
+}
+
 fn data(text: &str) -> String {
     text.replace('%', "%25").replace('\r', "%0D").replace('\n', "%0A")
 }
@@ -72,13 +88,18 @@ mod tests {
     #[test]
     fn a_group_lets_no_command_of_a_log_through() {
         let actions = Actions { summary: None };
-        let group = |text: &[u8]| String::from_utf8(actions.group("log of web", text)).unwrap();
-        let one = group(b"::error::not ours");
+        let group = |text: &str| actions.group("log of web", text);
+        let one = group("::error::not ours");
         let lines: Vec<&str> = one.lines().collect();
         let token = lines[1].strip_prefix("::stop-commands::").unwrap();
         let back = format!("::{token}::");
         assert_eq!(lines, ["::group::log of web", lines[1], "::error::not ours", &back, "::endgroup::"]);
-        assert_ne!(one, group(b"::error::not ours"), "the word is another each time");
+        assert_ne!(one, group("::error::not ours"), "the word is another each time");
+    }
+
+    #[test]
+    fn outside_of_a_group_nothing_is_a_command() {
+        assert_eq!(without_commands("x ##[error]y\n  ::add-mask::e\na::b"), "x # #[error]y\n  : :add-mask::e\na::b");
     }
 
     #[test]

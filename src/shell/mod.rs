@@ -3,6 +3,7 @@
 //! The hazard: the terminal may be gone (SIGHUP, a closed pipe) while there are still containers to remove, and
 //! `eprintln!` panics then. Here a failed write is no error. Written over [`Write`], so that tests read it.
 
+use std::borrow::Cow;
 use std::ffi::OsStr;
 use std::io::{self, Write};
 use std::sync::{Mutex, PoisonError};
@@ -13,11 +14,13 @@ use crate::message::{CheckState, Message};
 
 mod github;
 mod progress;
+mod safe;
 mod screen;
 mod table;
 
 use github::Actions;
 use progress::Progress;
+pub use safe::one_line;
 pub use screen::is_interactive;
 use screen::{Screen, Stream};
 
@@ -223,7 +226,7 @@ impl Shell {
     /// If stdout cannot be written to.
     pub fn print_table(&self, rows: &[Vec<String>]) -> io::Result<()> {
         let rows = if self.options.format == MessageFormat::Human { rows } else { &[] };
-        let lines = table::lines(rows, self.out_screen.width(), self.out_screen.links);
+        let lines = table::lines(&safe_cells(rows), self.out_screen.width(), self.out_screen.links);
         lines.iter().try_for_each(|line| self.print(OsStr::new(line)))
     }
 
@@ -234,7 +237,7 @@ impl Shell {
     /// If stdout cannot be written to.
     pub fn print_check(&self, state: CheckState, name: &str, found: &str, fix: Option<&str>) -> io::Result<()> {
         const INDENT: usize = 28;
-        let lines = |text: &str| text.lines().collect::<Vec<_>>().join(&format!("\n{:INDENT$}", ""));
+        let lines = |text: &str| safe::lines(text).lines().collect::<Vec<_>>().join(&format!("\n{:INDENT$}", ""));
         let mut text = format!("{name:<13}  {}", lines(found));
         if let Some(fix) = fix {
             let help = self.paint_out("help", Style::new().cyan().bold());
@@ -280,19 +283,35 @@ impl Shell {
 
     fn labelled(&self, least: Verbosity, label: &str, style: Style, message: &str) {
         let label = self.paint(label, style.bold());
-        self.line(least, format!("{label}: {message}").as_bytes());
+        self.line(least, format!("{label}: {}", self.safe(message)).as_bytes());
     }
+
+    /// Text in which nothing is a command to a terminal or to the CI service.
+    fn safe<'a>(&self, text: &'a str) -> Cow<'a, str> {
+        let text = safe::lines(text);
+        if self.github.is_some() { Cow::Owned(github::without_commands(&text)) } else { text }
+    }
+
+    /// What has to stand before and behind what a program prints straight to our stdout, so that nothing in it is a command to
+    /// the CI service. None elsewhere.
+    pub fn around_foreign_output(&self) -> Option<(String, String)> {
+        self.github.as_ref().map(|_| github::brackets())
+    }
+}
+
+fn safe_cells(rows: &[Vec<String>]) -> Vec<Vec<String>> {
+    rows.iter().map(|row| row.iter().map(|cell| safe::one_line(cell).into_owned()).collect()).collect()
 }
 
 impl Logger for Shell {
     fn status(&self, verb: &str, message: &str) {
         let verb = self.verb(verb, Style::new().bright_green());
-        self.line(Verbosity::Normal, format!("{verb} {message}").as_bytes());
+        self.line(Verbosity::Normal, format!("{verb} {}", self.safe(message)).as_bytes());
     }
 
     fn detail(&self, verb: &str, message: &str) {
         let verb = self.verb(verb, Style::new().bright_cyan());
-        self.line(Verbosity::Verbose, format!("{verb} {message}").as_bytes());
+        self.line(Verbosity::Verbose, format!("{verb} {}", self.safe(message)).as_bytes());
     }
 
     fn command(&self, line: &OsStr) {
@@ -324,32 +343,33 @@ impl Logger for Shell {
 
     fn table(&self, rows: &[Vec<String>]) {
         let room = self.err_screen.width().map(|width| width.saturating_sub(TABLE_INDENT));
-        for line in table::lines(rows, room, self.err_screen.links) {
+        for line in table::lines(&safe_cells(rows), room, self.err_screen.links) {
             self.line(Verbosity::Normal, format!("{:TABLE_INDENT$}{line}", "").as_bytes());
         }
     }
 
     fn replay(&self, output: &[u8]) {
-        let text = output.trim_ascii_end();
+        let text = safe::log(output.trim_ascii_end());
         if !text.is_empty() {
-            self.line(Verbosity::Quiet, text);
+            self.line(Verbosity::Quiet, self.safe(&text).as_bytes());
         }
     }
 
     fn excerpt(&self, title: &str, text: &[u8]) {
-        let text = text.trim_ascii_end();
+        let (title, text) = (safe::one_line(title), safe::log(text.trim_ascii_end()));
         match &self.github {
-            Some(actions) => self.line(Verbosity::Quiet, &actions.group(title, text)),
+            Some(actions) => self.line(Verbosity::Quiet, actions.group(&title, &text).as_bytes()),
             None => {
                 self.line(Verbosity::Quiet, self.paint(&format!("---- {title}"), Style::new().bold()).as_bytes());
-                self.line(Verbosity::Quiet, text);
+                self.line(Verbosity::Quiet, text.as_bytes());
             }
         }
     }
 
     fn annotate(&self, title: &str, message: &str) {
         if let Some(actions) = &self.github {
-            self.line(Verbosity::Quiet, actions.error(title, message).as_bytes());
+            let (title, message) = (safe::one_line(title), safe::lines(message));
+            self.line(Verbosity::Quiet, actions.error(&title, &message).as_bytes());
         }
     }
 

@@ -59,3 +59,31 @@ fn nothing_of_it_elsewhere() {
     assert_eq!(stderr.matches("::").count(), "::error::".matches("::").count(), "only the log has some: {stderr}");
     assert!(!summary.exists());
 }
+
+/// A lone carriage return ends a line for the runner, and `##[` is a command wherever it stands.
+#[test]
+fn nothing_that_is_foreign_is_a_command() {
+    let sandbox = Sandbox::new();
+    let words = "x\r::add-mask::e\r##[error]y";
+    sandbox.engine.answer(Verb::Up, Reply::exit(1).stderr(&format!("Error response from daemon: {words}\n")));
+    let stderr = sandbox.stagecraft(["dev", "--detach"]).env("GITHUB_ACTIONS", "true").run().exits(1).stderr;
+    // What Compose prints while it starts is shown as it comes.
+    let is_ours = |line: &&str| !line.starts_with("::error title=") && !line.starts_with("Error response");
+    let ours = stderr.lines().filter(is_ours).collect::<Vec<_>>().join("\n");
+    assert!(!ours.contains('\r') && !ours.contains("##["), "{ours:?}");
+    assert!(stderr.contains("x\\r::add-mask::e\\r# #[error]y"), "{stderr}");
+}
+
+#[test]
+fn logs_have_their_commands_off() {
+    let sandbox = Sandbox::new();
+    sandbox.run(["dev", "--detach"]).exits(0);
+    sandbox.engine.answer(Verb::Logs, Reply::exit(0).stdout("::error::not ours\n"));
+    let finished = sandbox.stagecraft(["dev", "logs"]).env("GITHUB_ACTIONS", "true").run().exits(0);
+    let lines: Vec<&str> = finished.stdout().lines().collect();
+    let token = lines[0].strip_prefix("::stop-commands::").expect("commands are switched off");
+    assert_eq!(lines[1..], ["::error::not ours", &format!("::{token}::")]);
+    sandbox.engine.forget_answers();
+    sandbox.engine.answer(Verb::Logs, Reply::exit(7));
+    sandbox.stagecraft(["dev", "logs"]).env("GITHUB_ACTIONS", "true").run().exits(7);
+}

@@ -178,6 +178,18 @@ shop     2 of 2 running  [OUTSIDE]/shop
 }
 
 #[test]
+fn a_label_moves_no_cursor_and_ends_no_line() {
+    let sandbox = worktrees();
+    let evil = "/srv/\x1b]0;title\x07\n     Removed shop/.stagecraft/dev";
+    sandbox.engine.world(|world| {
+        world.containers.iter_mut().filter(|it| it.project == "plain").for_each(|it| it.working_dir = evil.to_string());
+    });
+    let finished = sandbox.run(["dev", "list"]).exits(0);
+    assert!(finished.stdout().contains("/srv/\\u{1b}]0;title\\u{7}\\n     Removed shop"), "{}", finished.stdout());
+    assert!(!finished.stdout().contains('\x1b'));
+}
+
+#[test]
 fn prune_takes_down_exactly_those() {
     let sandbox = worktrees();
     sandbox.run(["dev", "list", "--prune", "--timeout", "3"]).exits(0).says("Removed feature; nothing of it is left");
