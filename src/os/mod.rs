@@ -29,6 +29,7 @@
 //! | `listeners_of` | at which addresses a container listens |
 //! | `bind`, `ignore_closing_connections` | whether an address can be bound |
 //! | `prepare_terminal` | lets the terminal understand colours |
+//! | `takes_writes` | whether a write to a stream would not block now |
 //! | `window_size` | how many columns and rows a terminal shows |
 
 use std::io;

@@ -14,6 +14,7 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::Context;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
 
 use super::{Group, lock_folder, own_binary, process_with};
@@ -30,6 +31,12 @@ pub fn prepare_terminal() {}
 pub fn window_size(stream: impl AsFd) -> Option<(u16, u16)> {
     let size = rustix::termios::tcgetwinsize(stream).ok()?;
     Some((size.ws_col, size.ws_row))
+}
+
+pub fn takes_writes(stream: impl AsFd) -> bool {
+    let mut polled = [PollFd::new(&stream, PollFlags::OUT)];
+    // An error, or a reader that is gone, makes a write fail, which does not block either.
+    poll(&mut polled, Some(&Timespec::default())) != Ok(0)
 }
 
 pub fn is_served(socket: &Path) -> bool {
@@ -126,11 +133,24 @@ pub fn start_guard(mut command: Command, lock: Option<File>) -> io::Result<(Chil
 
 /// The other end of the wire, and the lock.
 pub fn stand_guard() -> anyhow::Result<(Wire, Option<File>)> {
+    close_inherited();
     // With the session it leaves the terminal and the process group.
     rustix::process::setsid().context("cannot get a session of its own")?;
     let lock = take_stdout().context("cannot keep the lock")?;
     let wire = UnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);
     Ok((wire, Some(lock.into())))
+}
+
+/// Closes what whoever called us had open: the guard outlives the run, and a lock of a wrapper's (`flock`) would stay held for as
+/// long. A guard has opened nothing of its own yet.
+#[allow(unsafe_code)]
+fn close_inherited() {
+    let open = fs::read_dir("/dev/fd").into_iter().flatten().flatten();
+    let open: Vec<i32> = open.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect();
+    for descriptor in open.into_iter().filter(|descriptor| *descriptor > 2) {
+        // SAFETY: nobody in this process owns one of these; that of the folder is closed already, which is an error and no more.
+        unsafe { libc::close(descriptor) };
+    }
 }
 
 /// Takes standard output away from us and from what we start, and returns it.

@@ -7,7 +7,8 @@ use std::sync::mpsc::{Receiver, Sender};
 use std::time::{Duration, Instant};
 
 use self::latecomers::Latecomers;
-use super::exec::{self, Executor, OnExit, Running, Shield, Show};
+use self::unread::Unread;
+use super::exec::{self, Executor, Invocation, OnExit, Running, Shield, Show};
 use super::expected::Expected;
 use super::guard::{Charge, Guard, Orphaned};
 use super::interrupt::Interrupt;
@@ -29,6 +30,7 @@ mod run;
 mod tell;
 #[cfg(test)]
 mod tests;
+mod unread;
 
 /// How many lines of each log come first when a stack is followed that runs already.
 const LAST_LINES: u32 = 20;
@@ -304,6 +306,8 @@ enum Arrival {
     UpExited,
     /// With the number of the command, since a `down` may have been replaced by a harder one.
     UndoExited(u32),
+    /// Nobody reads what this command of the teardown prints.
+    Unread(u32),
     Listed(Listed),
     Judged(Result<(Verdict, Endpoint), Failure>),
     /// What has become ready in the foreground.
@@ -356,6 +360,10 @@ struct Run<'a> {
     asked_code: Option<i64>,
     undo: Option<Box<dyn Running>>,
     undos: u32,
+    /// Looks whether somebody reads what the command prints.
+    unread: Option<Unread>,
+    /// That command, and how wide it reaches.
+    torn: Option<(Invocation, Reach)>,
     /// The containers of the project when the engine was asked for them last, if it was.
     known: Option<Vec<Container>>,
     /// Those that there were before each `down`.

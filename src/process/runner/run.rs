@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context as _;
 
 use super::latecomers::{Found, Latecomers};
+use super::unread::Unread;
 use super::{Arrival, Listed, Outcome, Run, Runner, Teardown, waiting_for_others};
 use crate::compose::{Attach, Compose, Reach};
 use crate::diagnosis::Finding;
@@ -106,6 +107,8 @@ impl<'a> Run<'a> {
             asked_code: None,
             undo: None,
             undos: 0,
+            unread: None,
+            torn: None,
             known: None,
             removed: Vec::new(),
             anonymous: BTreeSet::new(),
@@ -246,6 +249,13 @@ impl<'a> Run<'a> {
                 Some(Event::UndoEnded)
             }
             Arrival::UndoExited(_) => None,
+            Arrival::Unread(number) => {
+                // It is blocked, or soon will be. Run again, it shows only why it failed, if it does.
+                if let Some((invocation, reach)) = self.torn.take().filter(|_| number == self.undos) {
+                    self.tear(invocation, reach);
+                }
+                None
+            }
             Arrival::Listed(listed) => {
                 self.listed(listed);
                 None
@@ -604,9 +614,10 @@ impl<'a> Run<'a> {
             // Reaped, so that it does not stay a zombie for as long as we live; it was killed.
             let _ = softer.wait();
         }
+        (self.unread, self.torn) = (None, None);
         let show = match reach {
             _ if self.state.cause == Some(Cause::Interrupted(Interrupt::Hup)) => Show::Nothing,
-            Reach::File if self.teardown.verbosity != Verbosity::Quiet => Show::Live,
+            Reach::File if self.teardown.verbosity != Verbosity::Quiet && !self.logger().is_unread() => Show::Live,
             // Perhaps the first `down` was killed by what it had to say: nobody reads our stderr (`… | head`) any more.
             Reach::File | Reach::Everything | Reach::ByName => Show::IfItFails,
         };
@@ -615,6 +626,11 @@ impl<'a> Run<'a> {
             Ok(undo) => {
                 self.note(Change::End, undo.id());
                 self.undo = Some(undo);
+                if show == Show::Live {
+                    let (sender, number) = (self.sender.clone(), self.undos);
+                    self.unread = Some(Unread::watch(move || drop(sender.send(Arrival::Unread(number)))));
+                    self.torn = Some((invocation, reach));
+                }
             }
             Err(error) => {
                 // The workspace's folder may be gone, and docker cannot be started in it: a wider step needs no folder.
@@ -625,6 +641,7 @@ impl<'a> Run<'a> {
     }
 
     fn undo_ended(&mut self) {
+        (self.unread, self.torn) = (None, None);
         if let Some(Found { containers, anonymous }) = self.latecomers.take().map(|latecomers| latecomers.found()) {
             let known: BTreeSet<String> = self.removed.iter().map(|container| container.id.clone()).collect();
             self.removed.extend(containers.into_iter().filter(|container| !known.contains(&container.id)));
