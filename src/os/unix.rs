@@ -11,7 +11,7 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -43,12 +43,32 @@ pub fn is_served(socket: &Path) -> bool {
     UnixStream::connect(socket).is_ok()
 }
 
-pub fn converse(socket: &Path, question: &[u8]) -> io::Result<Vec<u8>> {
+pub fn converse(socket: &Path, question: &[u8], limit: Option<Duration>) -> io::Result<Vec<u8>> {
+    let began = Instant::now();
     let mut stream = UnixStream::connect(socket)?;
-    stream.write_all(question)?;
+    stream.set_write_timeout(limit)?;
+    stream.write_all(question).map_err(timed_out)?;
     let mut answer = Vec::new();
-    stream.read_to_end(&mut answer)?;
-    Ok(answer)
+    let mut part = [0; 8192];
+    loop {
+        // A timeout of nothing would be an error of another kind.
+        let left = limit.map(|limit| limit.saturating_sub(began.elapsed()).max(Duration::from_millis(1)));
+        stream.set_read_timeout(left)?;
+        match stream.read(&mut part) {
+            Ok(0) => return Ok(answer),
+            Ok(read) => answer.extend_from_slice(&part[..read]),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(timed_out(error)),
+        }
+        if limit.is_some_and(|limit| began.elapsed() > limit) {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
+    }
+}
+
+/// The system says of a time that is over that the call would block.
+fn timed_out(error: io::Error) -> io::Error {
+    if error.kind() == io::ErrorKind::WouldBlock { io::ErrorKind::TimedOut.into() } else { error }
 }
 
 pub fn join(command: &mut Command, group: Group) {

@@ -14,6 +14,7 @@ use std::os::windows::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 use std::ptr;
+use std::time::Duration;
 
 use windows_sys::Win32::Foundation::{
     ERROR_INSUFFICIENT_BUFFER, HANDLE, INVALID_HANDLE_VALUE, NO_ERROR, STATUS_CONTROL_C_EXIT,
@@ -82,7 +83,7 @@ pub fn is_served(_: &Path) -> bool {
     false
 }
 
-pub fn converse(_: &Path, _: &[u8]) -> io::Result<Vec<u8>> {
+pub fn converse(_: &Path, _: &[u8], _: Option<Duration>) -> io::Result<Vec<u8>> {
     Err(io::ErrorKind::Unsupported.into())
 }
 

@@ -7,6 +7,7 @@ use std::sync::mpsc::{Receiver, Sender};
 use std::time::{Duration, Instant};
 
 use self::latecomers::Latecomers;
+use self::silence::Silence;
 use self::unread::Unread;
 use super::exec::{self, Executor, Invocation, OnExit, Running, Shield, Show};
 use super::expected::Expected;
@@ -27,6 +28,7 @@ use crate::workspace::Workspace;
 
 mod latecomers;
 mod run;
+mod silence;
 mod tell;
 #[cfg(test)]
 mod tests;
@@ -308,6 +310,8 @@ enum Arrival {
     UndoExited(u32),
     /// Nobody reads what this command of the teardown prints.
     Unread(u32),
+    /// The engine has not answered while this command of the teardown ran, since this time.
+    Silent(u32, Instant),
     Listed(Listed),
     Judged(Result<(Verdict, Endpoint), Failure>),
     /// What has become ready in the foreground.
@@ -362,6 +366,8 @@ struct Run<'a> {
     undos: u32,
     /// Looks whether somebody reads what the command prints.
     unread: Option<Unread>,
+    /// Looks whether the engine answers meanwhile.
+    silence: Option<Silence>,
     /// That command, and how wide it reaches.
     torn: Option<(Invocation, Reach)>,
     /// The containers of the project when the engine was asked for them last, if it was.

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context as _;
 
 use super::latecomers::{Found, Latecomers};
+use super::silence::{self, Silence};
 use super::unread::Unread;
 use super::{Arrival, Listed, Outcome, Run, Runner, Teardown, waiting_for_others};
 use crate::compose::{Attach, Compose, Reach};
@@ -108,6 +109,7 @@ impl<'a> Run<'a> {
             undo: None,
             undos: 0,
             unread: None,
+            silence: None,
             torn: None,
             known: None,
             removed: Vec::new(),
@@ -258,6 +260,13 @@ impl<'a> Run<'a> {
             }
             Arrival::Listed(listed) => {
                 self.listed(listed);
+                None
+            }
+            Arrival::Silent(number, since) => {
+                if let Some(undo) = self.undo.as_mut().filter(|_| number == self.undos) {
+                    self.away.get_or_insert(since);
+                    undo.cut_off();
+                }
                 None
             }
             Arrival::Judged(verdict) => Some(self.judged(verdict)),
@@ -561,6 +570,7 @@ impl<'a> Run<'a> {
                 None
             }
         };
+        self.asked = Instant::now();
         let (project, known) = (self.compose.project().clone(), self.known.clone());
         if self.state.up == Up::CutOff {
             self.latecomers = Some(Latecomers::watch(Arc::clone(&self.runner.executor), project.clone()));
@@ -578,6 +588,9 @@ impl<'a> Run<'a> {
     }
 
     fn listed(&mut self, Listed { containers, anonymous, then, reach }: Listed) {
+        if self.asked.elapsed() >= PATIENCE {
+            self.away.get_or_insert(self.asked);
+        }
         self.remember(anonymous);
         self.removed.extend(containers);
         // Else a harder one has come meanwhile, or nothing is to be taken down any more.
@@ -614,7 +627,7 @@ impl<'a> Run<'a> {
             // Reaped, so that it does not stay a zombie for as long as we live; it was killed.
             let _ = softer.wait();
         }
-        (self.unread, self.torn) = (None, None);
+        (self.unread, self.torn, self.silence) = (None, None, None);
         let show = match reach {
             _ if self.state.cause == Some(Cause::Interrupted(Interrupt::Hup)) => Show::Nothing,
             Reach::File if self.teardown.verbosity != Verbosity::Quiet && !self.logger().is_unread() => Show::Live,
@@ -626,6 +639,11 @@ impl<'a> Run<'a> {
             Ok(undo) => {
                 self.note(Change::End, undo.id());
                 self.undo = Some(undo);
+                let (sender, number) = (self.sender.clone(), self.undos);
+                let tell = move |since| drop(sender.send(Arrival::Silent(number, since)));
+                let pause = if self.away.is_some() { Duration::ZERO } else { silence::PAUSE };
+                let (executor, project) = (Arc::clone(&self.runner.executor), self.compose.project().clone());
+                self.silence = Some(Silence::watch(executor, project, pause, tell));
                 if show == Show::Live {
                     let (sender, number) = (self.sender.clone(), self.undos);
                     self.unread = Some(Unread::watch(move || drop(sender.send(Arrival::Unread(number)))));
@@ -641,7 +659,7 @@ impl<'a> Run<'a> {
     }
 
     fn undo_ended(&mut self) {
-        (self.unread, self.torn) = (None, None);
+        (self.unread, self.torn, self.silence) = (None, None, None);
         if let Some(Found { containers, anonymous }) = self.latecomers.take().map(|latecomers| latecomers.found()) {
             let known: BTreeSet<String> = self.removed.iter().map(|container| container.id.clone()).collect();
             self.removed.extend(containers.into_iter().filter(|container| !known.contains(&container.id)));
