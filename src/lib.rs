@@ -58,6 +58,7 @@ pub mod workspace;
 use std::ffi::OsString;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context as _;
 
@@ -72,8 +73,9 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     os::prepare_terminal();
     let args: Vec<OsString> = args.into_iter().collect();
     if process::is_guard(&args) {
-        let shell = Shell::stdio(&ShellOptions::default());
+        let shell = Shell::afterwards(&ShellOptions::default());
         let code = ops::guard(Arc::new(System), &shell).unwrap_or_else(|error| report(&error, &shell));
+        shell.flush(Some(LAST_WORDS));
         return ExitCode::from(code.number());
     }
     let request = match cli::parse(args.iter().cloned()) {
@@ -92,7 +94,22 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     }
     let code = perform(&request.verb, &shell).unwrap_or_else(|error| report(&error, &shell));
     shell.message(&Message::Finished { exit_code: code.number() });
+    let_it_be_read(&shell, code);
     ExitCode::from(code.number())
+}
+
+/// How long an interrupted run, and a guard, wait for a reader that does not read.
+const LAST_WORDS: Duration = Duration::from_secs(2);
+
+/// Loses nothing for a reader that reads, however slowly. Everything has been done by now, and an interrupt ends us at once.
+fn let_it_be_read(shell: &Arc<Shell>, code: Code) {
+    if shell.is_idle() {
+        return;
+    }
+    let interrupted = Arc::clone(shell);
+    let _ = process::hook(move |_| interrupted.give_up());
+    let is_hurried = matches!(code, Code::Interrupted(_) | Code::TeardownIncomplete);
+    shell.flush(is_hurried.then_some(LAST_WORDS));
 }
 
 fn perform(verb: &Verb, shell: &Arc<Shell>) -> anyhow::Result<Code> {

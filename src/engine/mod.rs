@@ -97,6 +97,9 @@ pub fn running_projects_of(containers: &[Container], dev_dir: &Path) -> BTreeSet
 
 /// That docker could not be started, as a failure with its exit code.
 pub fn no_docker(error: io::Error) -> Failure {
+    if error.kind() == io::ErrorKind::TimedOut {
+        return no_answer(anyhow!(error));
+    }
     let missing = error.kind() == io::ErrorKind::NotFound;
     let error = anyhow!(error).context("cannot run `docker`");
     let failure = Code::EngineUnavailable.because(error);
@@ -140,10 +143,14 @@ fn docker_says(executor: &dyn Executor, question: &Invocation) -> Result<Vec<u8>
         return Ok(output.stdout);
     }
     let words = String::from_utf8_lossy(&output.stderr);
-    let error = anyhow!("{}", words.trim()).context("the docker engine does not answer");
+    Err(no_answer(anyhow!("{}", words.trim())))
+}
+
+fn no_answer(cause: anyhow::Error) -> Failure {
+    let error = cause.context("the docker engine does not answer");
     let help = "start the engine, or look at DOCKER_HOST and `docker context ls`; \
                 `cargo stagecraft doctor` looks for the cause";
-    Err(Code::EngineUnavailable.because(error).help(help))
+    Code::EngineUnavailable.because(error).help(help)
 }
 
 #[cfg(test)]

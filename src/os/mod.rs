@@ -17,7 +17,7 @@
 //! | `port_holder` | name and number of the process that listens at an address |
 //! | `first_free_port` | the lowest port that everybody may have |
 //! | `is_served` | whether somebody listens at a socket |
-//! | `converse` | says something to whoever listens at a socket, and hears the answer until that comes to its end |
+//! | `converse` | says something to whoever listens at a socket, and hears the answer until that comes to its end, within a time if one is given |
 //! | `host_name` | what this host is called |
 //! | `Wire` | one end of what a guard and we tell each other: to be written to, and read from |
 //! | `guard_command`, `start_guard` | this very program as a guard |
@@ -30,6 +30,7 @@
 //! | `listeners_of` | at which addresses a container listens |
 //! | `bind`, `ignore_closing_connections` | whether an address can be bound |
 //! | `prepare_terminal` | lets the terminal understand colours |
+//! | `takes_writes` | whether a write to a stream would not block now |
 //! | `window_size` | how many columns and rows a terminal shows |
 
 use std::io;

@@ -11,9 +11,10 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
 
 use super::{Group, lock_folder, own_binary, process_with};
@@ -32,16 +33,42 @@ pub fn window_size(stream: impl AsFd) -> Option<(u16, u16)> {
     Some((size.ws_col, size.ws_row))
 }
 
+pub fn takes_writes(stream: impl AsFd) -> bool {
+    let mut polled = [PollFd::new(&stream, PollFlags::OUT)];
+    // An error, or a reader that is gone, makes a write fail, which does not block either.
+    poll(&mut polled, Some(&Timespec::default())) != Ok(0)
+}
+
 pub fn is_served(socket: &Path) -> bool {
     UnixStream::connect(socket).is_ok()
 }
 
-pub fn converse(socket: &Path, question: &[u8]) -> io::Result<Vec<u8>> {
+pub fn converse(socket: &Path, question: &[u8], limit: Option<Duration>) -> io::Result<Vec<u8>> {
+    let began = Instant::now();
     let mut stream = UnixStream::connect(socket)?;
-    stream.write_all(question)?;
+    stream.set_write_timeout(limit)?;
+    stream.write_all(question).map_err(timed_out)?;
     let mut answer = Vec::new();
-    stream.read_to_end(&mut answer)?;
-    Ok(answer)
+    let mut part = [0; 8192];
+    loop {
+        // A timeout of nothing would be an error of another kind.
+        let left = limit.map(|limit| limit.saturating_sub(began.elapsed()).max(Duration::from_millis(1)));
+        stream.set_read_timeout(left)?;
+        match stream.read(&mut part) {
+            Ok(0) => return Ok(answer),
+            Ok(read) => answer.extend_from_slice(&part[..read]),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(timed_out(error)),
+        }
+        if limit.is_some_and(|limit| began.elapsed() > limit) {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
+    }
+}
+
+/// The system says of a time that is over that the call would block.
+fn timed_out(error: io::Error) -> io::Error {
+    if error.kind() == io::ErrorKind::WouldBlock { io::ErrorKind::TimedOut.into() } else { error }
 }
 
 pub fn join(command: &mut Command, group: Group) {
@@ -126,11 +153,24 @@ pub fn start_guard(mut command: Command, lock: Option<File>) -> io::Result<(Chil
 
 /// The other end of the wire, and the lock.
 pub fn stand_guard() -> anyhow::Result<(Wire, Option<File>)> {
+    close_inherited();
     // With the session it leaves the terminal and the process group.
     rustix::process::setsid().context("cannot get a session of its own")?;
     let lock = take_stdout().context("cannot keep the lock")?;
     let wire = UnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);
     Ok((wire, Some(lock.into())))
+}
+
+/// Closes what whoever called us had open: the guard outlives the run, and a lock of a wrapper's (`flock`) would stay held for as
+/// long. A guard has opened nothing of its own yet.
+#[allow(unsafe_code)]
+fn close_inherited() {
+    let open = fs::read_dir("/dev/fd").into_iter().flatten().flatten();
+    let open: Vec<i32> = open.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect();
+    for descriptor in open.into_iter().filter(|descriptor| *descriptor > 2) {
+        // SAFETY: nobody in this process owns one of these; that of the folder is closed already, which is an error and no more.
+        unsafe { libc::close(descriptor) };
+    }
 }
 
 /// Takes standard output away from us and from what we start, and returns it.

@@ -14,6 +14,7 @@ use std::os::windows::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 use std::ptr;
+use std::time::Duration;
 
 use windows_sys::Win32::Foundation::{
     ERROR_INSUFFICIENT_BUFFER, HANDLE, INVALID_HANDLE_VALUE, NO_ERROR, STATUS_CONTROL_C_EXIT,
@@ -63,6 +64,11 @@ pub fn prepare_terminal() {
     }
 }
 
+/// It is not known here.
+pub fn takes_writes(_: impl AsHandle) -> bool {
+    true
+}
+
 pub fn window_size(stream: impl AsHandle) -> Option<(u16, u16)> {
     let mut about = CONSOLE_SCREEN_BUFFER_INFO::default();
     // SAFETY: the handle is open, and the structure is ours.
@@ -77,7 +83,7 @@ pub fn is_served(_: &Path) -> bool {
     false
 }
 
-pub fn converse(_: &Path, _: &[u8]) -> io::Result<Vec<u8>> {
+pub fn converse(_: &Path, _: &[u8], _: Option<Duration>) -> io::Result<Vec<u8>> {
     Err(io::ErrorKind::Unsupported.into())
 }
 

@@ -8,10 +8,10 @@ use std::fmt;
 use std::io::{self, BufRead, BufReader, PipeReader, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
-use std::sync::Arc;
-use std::sync::mpsc::{self, Receiver};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::get::Get;
 use crate::os::{self, Group};
@@ -45,6 +45,8 @@ pub struct Invocation {
     aside: bool,
     errors: Errors,
     group: Group,
+    /// How long its output may take to come.
+    limit: Option<Duration>,
 }
 
 /// Where the standard error of a command goes that is asked for its output.
@@ -74,6 +76,7 @@ impl From<Command> for Invocation {
             aside: false,
             errors: Errors::Apart,
             group: Group::Ours,
+            limit: None,
         }
     }
 }
@@ -135,6 +138,25 @@ impl Invocation {
     pub fn beside(mut self, leader: u32) -> Invocation {
         self.group = Group::Of(leader);
         self
+    }
+
+    /// Ends the command with [`io::ErrorKind::TimedOut`] if its output takes longer, when it is asked for that.
+    #[must_use]
+    pub(super) fn within(mut self, limit: Duration) -> Invocation {
+        self.limit = Some(limit);
+        self
+    }
+
+    /// Whether it asks the engine for something that is there, which takes a moment. What removes something may take long, and
+    /// Compose has more to do than to ask.
+    fn is_question(&self) -> bool {
+        let words: Vec<_> = self.args.iter().filter_map(|arg| arg.to_str()).take(2).collect();
+        self.program == "docker"
+            && match words[..] {
+                ["ps" | "info" | "version" | "events" | "logs", ..] => true,
+                [what, "ls" | "inspect"] => what != "context",
+                _ => false,
+            }
     }
 
     /// The program, as it is looked up on `PATH`.
@@ -308,6 +330,9 @@ impl Executor for System {
     fn output(&self, invocation: &Invocation) -> io::Result<Output> {
         let mut command = invocation.command();
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        if let Some(limit) = invocation.limit {
+            return output_within(command, invocation, limit);
+        }
         if invocation.errors == Errors::Shown {
             command.stderr(Stdio::inherit());
         }
@@ -387,6 +412,36 @@ fn feed(child: &mut Child, invocation: &Invocation) {
     if let (Some(text), Some(mut stdin)) = (invocation.stdin.clone(), child.stdin.take()) {
         thread::spawn(move || stdin.write_all(text.as_bytes()));
     }
+}
+
+/// As [`System::output`], for a command whose output may not come at all.
+fn output_within(mut command: Command, invocation: &Invocation, limit: Duration) -> io::Result<Output> {
+    let (out, out_end) = io::pipe()?;
+    match invocation.errors {
+        Errors::Apart => command.stdout(out_end),
+        Errors::WithOutput => command.stderr(out_end.try_clone()?).stdout(out_end),
+        Errors::Shown => command.stdout(out_end).stderr(Stdio::inherit()),
+    };
+    let mut process = Process::start(command, invocation)?;
+    let err = process.child.stderr.take().map(read);
+    let Ok(stdout) = read(out).recv_timeout(limit) else {
+        process.cut_off();
+        let _ = process.child.wait();
+        return Err(io::ErrorKind::TimedOut.into());
+    };
+    let stderr = err.and_then(|err| err.recv_timeout(LAST_BREATH).ok()).unwrap_or_default();
+    Ok(Output { status: process.child.wait()?, stdout, stderr })
+}
+
+/// Reads to the end, in a thread of its own.
+fn read(mut reader: impl Read + Send + 'static) -> Receiver<Vec<u8>> {
+    let (sender, all) = mpsc::channel();
+    thread::spawn(move || {
+        let mut bytes = Vec::new();
+        let _ = reader.read_to_end(&mut bytes);
+        let _ = sender.send(bytes);
+    });
+    all
 }
 
 /// How much of a long output is kept: more than anybody reads, less than anybody notices.
@@ -489,22 +544,69 @@ impl Running for Adopted {
     }
 }
 
-/// Shows every command before the executor within runs it.
+/// How long an engine that does not answer is waited for: a restart takes about ten seconds.
+pub const PATIENCE: Duration = Duration::from_secs(20);
+/// As long as it has not answered again since.
+const LITTLE_PATIENCE: Duration = Duration::from_secs(2);
+/// After which time it is said what is waited for.
+const SAY_AFTER: Duration = Duration::from_secs(2);
+
+/// Shows every command before the executor within runs it, and waits for no answer of an engine for ever.
 pub struct Echo {
     executor: Arc<dyn Executor>,
     logger: Arc<dyn Logger>,
+    /// Since when the engine has not answered, if it has not.
+    silent: Mutex<Option<Instant>>,
 }
 
 impl Echo {
     /// Shows to `logger` what `executor` is about to run.
     pub fn new(executor: Arc<dyn Executor>, logger: Arc<dyn Logger>) -> Echo {
-        Echo { executor, logger }
+        Echo { executor, logger, silent: Mutex::default() }
+    }
+
+    fn silent(&self) -> MutexGuard<'_, Option<Instant>> {
+        self.silent.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Puts a question to the engine that has to be answered within the time that it is given.
+    fn within<T>(&self, is_shown: bool, ask: impl FnOnce(Duration) -> io::Result<T>) -> io::Result<T> {
+        let since = *self.silent();
+        let asked = Instant::now();
+        let limit = if since.is_some() { LITTLE_PATIENCE } else { PATIENCE };
+        let (answered, is_answered) = mpsc::channel::<()>();
+        if is_shown && since.is_none() {
+            let logger = Arc::clone(&self.logger);
+            thread::spawn(move || {
+                if is_answered.recv_timeout(SAY_AFTER) == Err(RecvTimeoutError::Timeout) {
+                    let seconds = PATIENCE.as_secs();
+                    logger.status("Waiting", &format!("for the engine, which does not answer; {seconds} s at most"));
+                }
+            });
+        }
+        let answer = ask(limit);
+        drop(answered);
+        let mut silent = self.silent();
+        match &answer {
+            Err(error) if error.kind() == io::ErrorKind::TimedOut => {
+                let since = *silent.get_or_insert(asked);
+                let waited = format!("it gave no answer within {} seconds", since.elapsed().as_secs());
+                Err(io::Error::new(io::ErrorKind::TimedOut, waited))
+            }
+            _ => {
+                *silent = None;
+                answer
+            }
+        }
     }
 }
 
 impl Executor for Echo {
     fn output(&self, invocation: &Invocation) -> io::Result<Output> {
         self.logger.command(&invocation.line());
+        if invocation.is_question() {
+            return self.within(true, |limit| self.executor.output(&invocation.clone().within(limit)));
+        }
         self.executor.output(invocation)
     }
 
@@ -522,7 +624,7 @@ impl Executor for Echo {
         if !question.is_repeated {
             self.logger.detail("Asking", &Invocation::from(question.curl()).to_string());
         }
-        self.executor.get(question)
+        self.within(!question.is_repeated, |limit| self.executor.get(&question.clone().within(limit)))
     }
 
     fn become_it(&self, invocation: &Invocation) -> io::Error {
@@ -740,6 +842,42 @@ mod tests {
         running.cut_off();
         ended.recv().unwrap();
         assert!(!running.wait().unwrap().status.success());
+    }
+
+    #[test]
+    fn output_that_does_not_come_in_time_is_an_error_and_ends_the_command() {
+        // Nothing is left that would hold the pipe: reading it comes to an end.
+        let (mut reader, writer) = io::pipe().unwrap();
+        let fd = format!("/proc/{}/fd/{}", std::process::id(), std::os::fd::AsRawFd::as_raw_fd(&writer));
+        let silent = sh(&format!("exec 7>{fd}; echo up >&7; exec sleep 1000")).within(Duration::from_secs(1));
+        assert_eq!(System.output(&silent).unwrap_err().kind(), io::ErrorKind::TimedOut);
+        drop(writer);
+        let mut said = String::new();
+        reader.read_to_string(&mut said).unwrap();
+        assert_eq!(said, "up\n");
+        let quick = sh("echo out; echo err >&2; exit 3").within(Duration::from_secs(60));
+        let output = System.output(&quick).unwrap();
+        assert_eq!((output.status.code(), &*output.stdout, &*output.stderr), (Some(3), &b"out\n"[..], &b"err\n"[..]));
+    }
+
+    #[test]
+    fn only_questions_to_the_engine_have_to_be_answered_in_time() {
+        let is_question = |line: &str| {
+            let mut words = line.split(' ');
+            let mut command = Command::new(words.next().unwrap());
+            command.args(words);
+            Invocation::from(command).is_question()
+        };
+        for line in
+            ["docker ps --all", "docker info", "docker network ls", "docker container inspect 1", "docker events"]
+        {
+            assert!(is_question(line), "{line}");
+        }
+        for line in
+            ["docker compose ps", "docker volume rm x", "docker image rm x", "docker context inspect x", "cargo ps"]
+        {
+            assert!(!is_question(line), "{line}");
+        }
     }
 
     #[test]

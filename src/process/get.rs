@@ -3,6 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 use crate::os;
 
@@ -13,18 +14,26 @@ pub struct Get {
     path: String,
     /// Whether it was asked, and shown, a moment ago.
     pub(super) is_repeated: bool,
+    /// How long the answer may take to come.
+    limit: Option<Duration>,
 }
 
 impl Get {
     /// The question for this path, percent-encoded where it has to be.
     pub fn new(socket: &Path, path: &str) -> Get {
-        Get { socket: socket.to_owned(), path: path.to_string(), is_repeated: false }
+        Get { socket: socket.to_owned(), path: path.to_string(), is_repeated: false, limit: None }
     }
 
     /// The same question, which needs not be shown another time.
     #[must_use]
     pub(super) fn again(&self) -> Get {
         Get { is_repeated: true, ..self.clone() }
+    }
+
+    /// The same question, which is given up with [`io::ErrorKind::TimedOut`] if the answer takes longer.
+    #[must_use]
+    pub(super) fn within(self, limit: Duration) -> Get {
+        Get { limit: Some(limit), ..self }
     }
 
     /// What would ask the same; it is never run.
@@ -41,7 +50,7 @@ impl Get {
     pub(super) fn answer(&self) -> io::Result<Vec<u8>> {
         // With version 1.0 the answer comes in one piece and ends with the connection.
         let question = format!("GET {} HTTP/1.0\r\nHost: localhost\r\n\r\n", self.path);
-        let answer = os::converse(&self.socket, question.as_bytes())?;
+        let answer = os::converse(&self.socket, question.as_bytes(), self.limit)?;
         body(&answer).map(<[u8]>::to_vec).ok_or_else(|| io::ErrorKind::InvalidData.into())
     }
 }
@@ -107,5 +116,15 @@ mod tests {
         });
         assert_eq!(get.answer().unwrap(), b"[1]");
         assert_eq!(server.join().unwrap(), "GET /x HTTP/1.0\r\nHost: localhost\r\n\r\n");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_server_that_accepts_and_does_not_answer_is_given_up() {
+        let temp = tempfile::tempdir().unwrap();
+        let socket = temp.path().join("socket");
+        let _listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+        let answer = Get::new(&socket, "/x").within(Duration::from_millis(1)).answer();
+        assert_eq!(answer.unwrap_err().kind(), io::ErrorKind::TimedOut);
     }
 }

@@ -9,14 +9,13 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::Interrupt;
+pub use super::exec::PATIENCE;
 use crate::compose::Reach;
 
 /// How long `up` gets, after `down` is done, to print the last logs and end by itself.
 pub const DRAIN: Duration = Duration::from_secs(3);
 /// How long after a cut-off `up` the engine may still be busy with a container that was asked for before.
 pub const SETTLE: Duration = Duration::from_secs(1);
-/// How long a teardown puts up with an engine that does not answer: a restart takes about ten seconds.
-pub const PATIENCE: Duration = Duration::from_secs(20);
 /// How often it asks meanwhile.
 pub const RETRY: Duration = Duration::from_millis(500);
 

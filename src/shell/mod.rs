@@ -1,24 +1,28 @@
 //! The terminal: everything that a person reads goes through here, in cargo's shapes.
 //!
 //! The hazard: the terminal may be gone (SIGHUP, a closed pipe) while there are still containers to remove, and
-//! `eprintln!` panics then. Here a failed write is no error. Written over [`Write`], so that tests read it.
+//! `eprintln!` panics then. Here a failed write is no error, and nobody waits for a reader that does not read (see [`outlet`]). Written
+//! over [`Write`], so that tests read it.
 
 use std::borrow::Cow;
 use std::ffi::OsStr;
 use std::io::{self, Write};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use owo_colors::{OwoColorize, Style};
 
 use crate::message::{CheckState, Message};
 
 mod github;
+mod outlet;
 mod progress;
 mod safe;
 mod screen;
 mod table;
 
 use github::Actions;
+use outlet::{Outlet, Patience};
 use progress::Progress;
 pub use safe::one_line;
 pub use screen::is_interactive;
@@ -101,6 +105,8 @@ pub trait Logger: Send + Sync {
     fn waiting(&self, services: &[(String, String)]);
     /// Whether what is said appears on a terminal.
     fn is_terminal(&self) -> bool;
+    /// Whether nobody reads what was said last.
+    fn is_unread(&self) -> bool;
     /// Something for a program that reads standard output.
     fn message(&self, message: &Message<'_>);
     /// Undoes what a program that was cut off may have done to the terminal.
@@ -112,8 +118,9 @@ const TABLE_INDENT: usize = 13;
 
 /// The real terminal, or a buffer that stands in for it.
 pub struct Shell {
-    err: Mutex<Box<dyn Write + Send>>,
-    out: Mutex<Box<dyn Write + Send>>,
+    outlet: Arc<Outlet>,
+    /// How long what happens on the way may wait for its reader.
+    patience: Patience,
     options: ShellOptions,
     err_screen: Screen,
     out_screen: Screen,
@@ -125,13 +132,14 @@ impl Shell {
     /// The process's own stdout and stderr.
     pub fn stdio(options: &ShellOptions) -> Shell {
         let err_screen = Screen::of(Stream::Stderr, options);
+        let outlet = Arc::new(Outlet::new(Box::new(io::stderr()), Box::new(io::stdout())));
         Shell {
-            err: Mutex::new(Box::new(io::stderr())),
-            out: Mutex::new(Box::new(io::stdout())),
+            outlet: Arc::clone(&outlet),
+            patience: Patience::Limited(outlet::PATIENCE),
             options: *options,
             err_screen,
             out_screen: Screen::of(Stream::Stdout, options),
-            progress: Mutex::new(Progress::new(err_screen)),
+            progress: Mutex::new(Progress::new(err_screen, outlet)),
             github: Actions::from_env(),
         }
     }
@@ -143,15 +151,36 @@ impl Shell {
         verbosity: Verbosity,
         color: bool,
     ) -> Shell {
+        let outlet = Arc::new(Outlet::new(err, out));
         Shell {
-            err: Mutex::new(err),
-            out: Mutex::new(out),
+            outlet: Arc::clone(&outlet),
+            patience: Patience::Unlimited,
             options: ShellOptions { verbosity, ..ShellOptions::default() },
             err_screen: Screen::stand_in(color),
             out_screen: Screen::stand_in(color),
-            progress: Mutex::new(Progress::new(Screen::default())),
+            progress: Mutex::new(Progress::new(Screen::default(), outlet)),
             github: None,
         }
+    }
+
+    /// The process's own stdout and stderr for one that acts first and speaks afterwards: it waits for nobody to read.
+    pub fn afterwards(options: &ShellOptions) -> Shell {
+        Shell { patience: Patience::Limited(Duration::ZERO), ..Shell::stdio(options) }
+    }
+
+    /// Whether everything that was said has been written.
+    pub fn is_idle(&self) -> bool {
+        self.outlet.is_idle()
+    }
+
+    /// Waits until everything that was said is written: for as long as something of it still is within `limit`.
+    pub fn flush(&self, limit: Option<Duration>) {
+        self.outlet.flush(limit);
+    }
+
+    /// Ends a [`Shell::flush`], now or later.
+    pub fn give_up(&self) {
+        self.outlet.give_up();
     }
 
     /// How it speaks.
@@ -174,10 +203,13 @@ impl Shell {
     /// # Errors
     /// If stdout cannot be written to; output that was asked for and is lost must not look like success.
     pub fn print(&self, line: &OsStr) -> io::Result<()> {
-        let mut out = self.out.lock().unwrap_or_else(PoisonError::into_inner);
-        out.write_all(line.as_encoded_bytes())?;
-        out.write_all(b"\n")?;
-        out.flush()
+        self.print_within(line, Patience::Unlimited)
+    }
+
+    fn print_within(&self, line: &OsStr, patience: Patience) -> io::Result<()> {
+        let mut bytes = line.as_encoded_bytes().to_vec();
+        bytes.push(b'\n');
+        self.outlet.say(Stream::Stdout, bytes, patience)
     }
 
     fn line(&self, least: Verbosity, bytes: &[u8]) {
@@ -192,9 +224,8 @@ impl Shell {
 
     fn write(&self, bytes: &[u8]) {
         self.progress.lock().unwrap_or_else(PoisonError::into_inner).aside(|| {
-            // One write a line, so that the lines of others do not fall into ours; the terminal may be gone.
-            let mut err = self.err.lock().unwrap_or_else(PoisonError::into_inner);
-            let _ = err.write_all(bytes).and_then(|()| err.flush());
+            // The terminal may be gone, or nobody reads.
+            let _ = self.outlet.say(Stream::Stderr, bytes.to_vec(), self.patience);
         });
     }
 
@@ -203,9 +234,13 @@ impl Shell {
     /// # Errors
     /// If stdout cannot be written to.
     pub fn print_message(&self, message: &Message<'_>) -> io::Result<()> {
+        self.print_message_within(message, Patience::Unlimited)
+    }
+
+    fn print_message_within(&self, message: &Message<'_>, patience: Patience) -> io::Result<()> {
         match self.options.format {
             MessageFormat::Human => Ok(()),
-            MessageFormat::Json => self.print(OsStr::new(&serde_json::to_string(message)?)),
+            MessageFormat::Json => self.print_within(OsStr::new(&serde_json::to_string(message)?), patience),
         }
     }
 
@@ -393,9 +428,13 @@ impl Logger for Shell {
         self.err_screen.terminal
     }
 
+    fn is_unread(&self) -> bool {
+        self.outlet.is_stalled() || !self.err_screen.takes_writes()
+    }
+
     fn message(&self, message: &Message<'_>) {
         // What happens on the way is told to whoever still listens; the exit code tells the rest.
-        let _ = self.print_message(message);
+        let _ = self.print_message_within(message, self.patience);
     }
 
     fn restore_terminal(&self) {

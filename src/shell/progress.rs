@@ -1,12 +1,12 @@
 //! What is still waited for: live lines on a terminal, otherwise a line for each change.
 
 use std::fmt::Write as _;
-use std::io::{self, Write as _};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::screen::Screen;
+use super::outlet::{Outlet, PATIENCE, Patience};
+use super::screen::{Screen, Stream};
 use super::table::cut;
 
 /// How often live lines move, so that one sees that something goes on.
@@ -24,8 +24,9 @@ pub(super) struct Progress {
 
 impl Progress {
     /// Lines on what stderr leads to, live if they can be drawn anew there.
-    pub(super) fn new(screen: Screen) -> Progress {
-        let live = screen.cursor.then(|| Arc::new(Live { screen, lines: Mutex::default(), over: Condvar::new() }));
+    pub(super) fn new(screen: Screen, outlet: Arc<Outlet>) -> Progress {
+        let live =
+            screen.cursor.then(|| Arc::new(Live { screen, outlet, lines: Mutex::default(), over: Condvar::new() }));
         Progress { live, shown: Vec::new() }
     }
 
@@ -56,6 +57,7 @@ impl Progress {
 /// Lines on a terminal that are drawn anew.
 struct Live {
     screen: Screen,
+    outlet: Arc<Outlet>,
     lines: Mutex<Lines>,
     /// Told when there are none any more.
     over: Condvar,
@@ -81,27 +83,32 @@ impl Live {
         while !lines.all.is_empty() {
             lines = self.over.wait_timeout(lines, TICK).unwrap_or_else(PoisonError::into_inner).0;
             lines.frame += 1;
-            self.draw(&mut lines);
+            // Frames for nobody would take the place of lines that somebody reads later.
+            if self.outlet.is_idle() {
+                self.draw(&mut lines);
+            }
         }
     }
 
     fn aside<T>(&self, write: impl FnOnce() -> T) -> T {
         // Held meanwhile, so that nobody draws into what is written.
         let mut lines = self.lines();
-        say(&lines.erased());
+        self.say(lines.erased());
         let value = write();
         self.draw(&mut lines);
         value
     }
 
     fn draw(&self, lines: &mut Lines) {
-        say(&lines.drawn(self.screen.size(), Instant::now()));
+        self.say(lines.drawn(self.screen.size(), Instant::now()));
     }
-}
 
-/// In one piece, so that it does not flicker. The terminal may be gone, which is no reason to end.
-fn say(text: &str) {
-    let _ = io::stderr().write_all(text.as_bytes());
+    /// In one piece, so that it does not flicker. The terminal may be gone, which is no reason to end.
+    fn say(&self, text: String) {
+        if !text.is_empty() {
+            let _ = self.outlet.say(Stream::Stderr, text.into_bytes(), Patience::Limited(PATIENCE));
+        }
+    }
 }
 
 #[derive(Default)]
@@ -157,7 +164,13 @@ impl Lines {
 
 #[cfg(test)]
 mod tests {
+    use std::io;
+
     use super::*;
+
+    fn outlet() -> Arc<Outlet> {
+        Arc::new(Outlet::new(Box::new(io::sink()), Box::new(io::sink())))
+    }
 
     fn services(states: &[(&str, &str)]) -> Vec<(String, String)> {
         states.iter().map(|(name, state)| (name.to_string(), state.to_string())).collect()
@@ -165,7 +178,7 @@ mod tests {
 
     #[test]
     fn without_a_terminal_there_is_a_line_for_each_change() {
-        let mut progress = Progress::new(Screen::default());
+        let mut progress = Progress::new(Screen::default(), outlet());
         let first = services(&[("db", "created"), ("web", "created")]);
         assert_eq!(progress.show(&first), ["db: created", "web: created"]);
         assert!(progress.show(&first).is_empty());
@@ -203,7 +216,7 @@ mod tests {
     fn a_live_line_takes_no_plain_one_and_ends_with_the_wait() {
         let mut screen = Screen::stand_in(false);
         screen.cursor = true;
-        let mut progress = Progress::new(screen);
+        let mut progress = Progress::new(screen, outlet());
         let live = Arc::clone(progress.live.as_ref().unwrap());
         assert!(progress.show(&services(&[("db", "created")])).is_empty());
         assert_eq!(progress.aside(|| 7), 7);

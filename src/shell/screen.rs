@@ -61,6 +61,15 @@ impl Screen {
         Screen { color, ..Screen::default() }
     }
 
+    /// Whether a write to it would not block now.
+    pub(super) fn takes_writes(self) -> bool {
+        match self.stream {
+            None => true,
+            Some(Stream::Stdout) => os::takes_writes(io::stdout()),
+            Some(Stream::Stderr) => os::takes_writes(io::stderr()),
+        }
+    }
+
     /// How many columns it has now, if that is known; a pipe has none.
     pub(super) fn width(self) -> Option<usize> {
         self.size().map(|(columns, _)| columns)

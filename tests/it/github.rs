@@ -65,7 +65,7 @@ fn nothing_of_it_elsewhere() {
 fn nothing_that_is_foreign_is_a_command() {
     let sandbox = Sandbox::new();
     let words = "x\r::add-mask::e\r##[error]y";
-    sandbox.engine.answer(Verb::Up, Reply::exit(1).stderr(&format!("Error response from daemon: {words}\n")));
+    sandbox.engine.answer(Verb::Up, Reply::exit(1).stderr(format!("Error response from daemon: {words}\n")));
     let stderr = sandbox.stagecraft(["dev", "--detach"]).env("GITHUB_ACTIONS", "true").run().exits(1).stderr;
     // What Compose prints while it starts is shown as it comes.
     let is_ours = |line: &&str| !line.starts_with("::error title=") && !line.starts_with("Error response");

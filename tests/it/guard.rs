@@ -169,3 +169,20 @@ fn in_a_ci_job_an_interrupt_has_five_seconds_of_grace() {
     run.wait().exits(143);
     assert!(sandbox.engine.only(Verb::Down).line().ends_with("down --timeout 5"));
 }
+
+#[test]
+fn the_guard_keeps_nothing_open_that_whoever_called_us_had_open() {
+    let sandbox = Sandbox::new();
+    let held = sandbox.outside().join("held");
+    let script = r#"exec 9> "$HELD"; exec "$0" "$@""#;
+    let args = ["-c", script, env!("CARGO_BIN_EXE_cargo-stagecraft"), "dev"];
+    let run = sandbox.program("sh", args).env("HELD", &held).start();
+    sandbox.engine.wait_running(Verb::Up);
+    let opens_it = |process: PathBuf| {
+        let mut open = fs::read_dir(process.join("fd")).unwrap().flatten();
+        open.any(|file| fs::read_link(file.path()).is_ok_and(|target| target == held))
+    };
+    assert!(!opens_it(guard_of(&sandbox)), "a lock on it would stay held");
+    run.signal(Signal::INT);
+    run.wait().exits(130);
+}

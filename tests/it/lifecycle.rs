@@ -1,9 +1,11 @@
 //! How a stack is started, waited for and taken down: signals, failures, and what is left in the end.
 
 use std::fs;
+use std::io::{self, PipeReader, PipeWriter, Read as _, Write as _};
 use std::path::Path;
 use std::thread;
 
+use rustix::fs::OFlags;
 use rustix::process::Signal;
 use serde_json::json;
 use snapbox::str;
@@ -988,4 +990,132 @@ fn a_network_that_the_engine_has_lost_is_told_once_and_keeps_nobody() {
     run.signal(Signal::INT);
     let finished = run.wait().exits(130);
     assert_eq!(finished.stderr.matches("the engine has lost track of network shop_default").count(), 1);
+}
+
+// ------------------------------------------------------------------------------------------- nobody reads
+
+/// Writes to a pipe that nobody reads until nothing more fits.
+fn fill(mut pipe: &PipeWriter) {
+    rustix::fs::fcntl_setfl(pipe, OFlags::NONBLOCK).unwrap();
+    // In small pieces, so that it is full to the last byte.
+    while let Ok(1..) = pipe.write(b"\n") {}
+    rustix::fs::fcntl_setfl(pipe, OFlags::empty()).unwrap();
+}
+
+fn full_pipe() -> (PipeReader, PipeWriter) {
+    let (reader, writer) = io::pipe().unwrap();
+    fill(&writer);
+    (reader, writer)
+}
+
+#[test]
+fn a_reader_that_does_not_read_does_not_keep_the_stack_alive() {
+    each(INTERRUPTS, |(signal, code)| {
+        let sandbox = Sandbox::new();
+        let (_err, full_err) = full_pipe();
+        let (_out, full_out) = full_pipe();
+        let args = ["dev", "--verbose", "--message-format", "json"];
+        let run = sandbox.stagecraft(args).stdout(full_out).stderr(full_err).start();
+        sandbox.engine.wait_running(Verb::Up);
+        run.signal(signal);
+        run.wait().exits(code);
+        assert_eq!(sandbox.engine.changes(), [UP, DOWN], "{signal:?}");
+        nothing_is_left(&sandbox);
+    });
+}
+
+#[test]
+fn a_third_interrupt_leaves_at_once_and_the_guard_acts_also_when_nobody_reads() {
+    let sandbox = Sandbox::new();
+    sandbox.engine.hold(Verb::Down);
+    let (_reader, full) = full_pipe();
+    let run = sandbox.stagecraft(["dev"]).stderr(full).start();
+    sandbox.engine.wait_running(Verb::Up);
+    run.signal(Signal::INT);
+    for presses in 1..=2 {
+        sandbox.engine.wait_called(Verb::Down, presses);
+        run.signal(Signal::INT);
+    }
+    run.wait().exits(130);
+    sandbox.engine.wait_called(Verb::Down, 3);
+    sandbox.engine.release(Verb::Down);
+    sandbox.engine.wait_gone(Verb::Networks);
+    nothing_is_left(&sandbox);
+}
+
+#[test]
+fn a_down_whose_output_nobody_reads_any_more_is_run_again_without_output() {
+    let sandbox = Sandbox::new();
+    sandbox.engine.hold(Verb::Down);
+    let (_reader, pipe) = io::pipe().unwrap();
+    let run = sandbox.stagecraft(["dev"]).stderr(pipe.try_clone().unwrap()).start();
+    sandbox.engine.wait_running(Verb::Up);
+    run.signal(Signal::INT);
+    sandbox.engine.wait_called(Verb::Down, 1);
+    fill(&pipe);
+    sandbox.engine.wait_called(Verb::Down, 2);
+    assert!(sandbox.engine.wait_gone(Verb::Down).was_killed());
+    sandbox.engine.release(Verb::Down);
+    run.wait().exits(130);
+    assert_eq!(sandbox.engine.changes(), [UP, DOWN, DOWN], "with the grace that it had");
+    nothing_is_left(&sandbox);
+}
+
+#[test]
+fn a_terminal_that_is_stopped_does_not_keep_the_stack_alive() {
+    let sandbox = Sandbox::new();
+    let run = sandbox.stagecraft(["dev"]).in_terminal();
+    sandbox.engine.wait_running(Verb::Up);
+    run.press_ctrl_s();
+    // Ctrl+C would let the terminal go on.
+    run.signal(Signal::TERM);
+    sandbox.engine.wait_gone(Verb::Down);
+    run.wait().exits(143);
+    nothing_is_left(&sandbox);
+}
+
+#[test]
+fn whoever_reads_late_gets_every_message_whole() {
+    let sandbox = Sandbox::new();
+    let (mut reader, full) = full_pipe();
+    let run = sandbox.stagecraft(["dev", "--detach", "--message-format", "json"]).stdout(full).start();
+    sandbox.engine.wait_gone(Verb::Up);
+    let mut text = String::new();
+    reader.read_to_string(&mut text).unwrap();
+    run.wait().exits(0);
+    let parse = |line| serde_json::from_str::<serde_json::Value>(line).expect(line);
+    let messages: Vec<_> = text.trim_start().lines().map(parse).collect();
+    assert_eq!(messages.last().unwrap()["exit_code"], 0, "{text}");
+}
+
+// ------------------------------------------------------------------------------------------- the engine does not answer
+
+const QUESTIONS: [Verb; 6] = [Verb::Containers, Verb::Ids, Verb::Inspect, Verb::Networks, Verb::Volumes, Verb::Info];
+const WAITS: &str = "Waiting for the engine, which does not answer; 20 s at most";
+
+#[test]
+fn an_engine_that_accepts_and_does_not_answer_is_given_up() {
+    each([&["dev"][..], &["dev", "--detach"], &["dev", "status"], &["dev", "list"], &["dev", "down"]], |args| {
+        let sandbox = Sandbox::new();
+        QUESTIONS.iter().for_each(|verb| sandbox.engine.hold(*verb));
+        sandbox.run(args).exits(4).says(WAITS).says("it gave no answer within 20 seconds");
+        assert!(sandbox.engine.changes().is_empty(), "{args:?}");
+    });
+}
+
+#[test]
+fn an_engine_that_falls_silent_under_a_stack_is_given_up_after_the_first_press() {
+    let sandbox = Sandbox::new();
+    let run = started(&sandbox, &["dev"]);
+    sandbox.wait_until_unlocked();
+    let asked = sandbox.engine.calls_of(Verb::Containers).len();
+    QUESTIONS.iter().for_each(|verb| sandbox.engine.hold(*verb));
+    sandbox.engine.hold(Verb::Down);
+    run.signal(Signal::INT);
+    // `down` waits; meanwhile the engine is asked something.
+    sandbox.engine.wait_called(Verb::Down, 1);
+    sandbox.engine.wait_called(Verb::Containers, asked + 1);
+    assert!(sandbox.engine.wait_gone(Verb::Down).was_killed());
+    run.wait().exits(6).says(WAITS).says("docker compose -p shop down");
+    assert_eq!(sandbox.engine.changes(), [UP, DOWN]);
 }

@@ -490,6 +490,17 @@ impl Terminal<'_> {
         rustix::io::write(&*self.screen.master, b"\x03").expect("the terminal takes input");
     }
 
+    /// Presses Ctrl+S: the terminal takes no more output.
+    pub fn press_ctrl_s(&self) {
+        rustix::io::write(&*self.screen.master, b"\x13").expect("the terminal takes input");
+    }
+
+    /// Sends a signal to the program alone.
+    pub fn signal(&self, signal: Signal) {
+        wait_out_the_echo(&self.interrupted);
+        kill_process(self.child.pid(), signal).expect("the program is there");
+    }
+
     /// Waits until this text has appeared.
     pub fn wait_for_text(&self, text: &str) {
         self.screen.wait_until(text, |seen| String::from_utf8_lossy(&seen.bytes).contains(text));

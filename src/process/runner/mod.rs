@@ -7,7 +7,9 @@ use std::sync::mpsc::{Receiver, Sender};
 use std::time::{Duration, Instant};
 
 use self::latecomers::Latecomers;
-use super::exec::{self, Executor, OnExit, Running, Shield, Show};
+use self::silence::Silence;
+use self::unread::Unread;
+use super::exec::{self, Executor, Invocation, OnExit, Running, Shield, Show};
 use super::expected::Expected;
 use super::guard::{Charge, Guard, Orphaned};
 use super::interrupt::Interrupt;
@@ -26,9 +28,11 @@ use crate::workspace::Workspace;
 
 mod latecomers;
 mod run;
+mod silence;
 mod tell;
 #[cfg(test)]
 mod tests;
+mod unread;
 
 /// How many lines of each log come first when a stack is followed that runs already.
 const LAST_LINES: u32 = 20;
@@ -306,6 +310,10 @@ enum Arrival {
     UndoExited(u32),
     /// Anonymous volumes, as far as can be told before it is known how the containers got them.
     Probably(BTreeSet<String>),
+    /// Nobody reads what this command of the teardown prints.
+    Unread(u32),
+    /// The engine has not answered while this command of the teardown ran, since this time.
+    Silent(u32, Instant),
     Listed(Listed),
     Judged(Result<(Verdict, Endpoint), Failure>),
     /// What has become ready in the foreground.
@@ -357,6 +365,12 @@ struct Run<'a> {
     asked_code: Option<i64>,
     undo: Option<Box<dyn Running>>,
     undos: u32,
+    /// Looks whether somebody reads what the command prints.
+    unread: Option<Unread>,
+    /// Looks whether the engine answers meanwhile.
+    silence: Option<Silence>,
+    /// That command, and how wide it reaches.
+    torn: Option<(Invocation, Reach)>,
     /// The containers of the project when the engine was asked for them last, if it was.
     known: Option<Vec<Container>>,
     /// Those that there were before each `down`.

@@ -9,6 +9,8 @@ use std::time::{Duration, Instant};
 use anyhow::Context as _;
 
 use super::latecomers::{Found, Latecomers};
+use super::silence::{self, Silence};
+use super::unread::Unread;
 use super::{Arrival, Listed, Outcome, Run, Runner, Teardown, waiting_for_others};
 use crate::compose::{Attach, Compose, Reach};
 use crate::diagnosis::Finding;
@@ -106,6 +108,9 @@ impl<'a> Run<'a> {
             asked_code: None,
             undo: None,
             undos: 0,
+            unread: None,
+            silence: None,
+            torn: None,
             known: None,
             removed: Vec::new(),
             anonymous: BTreeSet::new(),
@@ -250,8 +255,22 @@ impl<'a> Run<'a> {
                 self.remember(anonymous);
                 None
             }
+            Arrival::Unread(number) => {
+                // It is blocked, or soon will be. Run again, it shows only why it failed, if it does.
+                if let Some((invocation, reach)) = self.torn.take().filter(|_| number == self.undos) {
+                    self.tear(invocation, reach);
+                }
+                None
+            }
             Arrival::Listed(listed) => {
                 self.listed(listed);
+                None
+            }
+            Arrival::Silent(number, since) => {
+                if let Some(undo) = self.undo.as_mut().filter(|_| number == self.undos) {
+                    self.away.get_or_insert(since);
+                    undo.cut_off();
+                }
                 None
             }
             Arrival::Judged(verdict) => Some(self.judged(verdict)),
@@ -555,6 +574,7 @@ impl<'a> Run<'a> {
                 None
             }
         };
+        self.asked = Instant::now();
         let (project, known) = (self.compose.project().clone(), self.known.clone());
         // One that looks already goes on: what it has found is needed still.
         if self.state.up == Up::CutOff && self.latecomers.is_none() {
@@ -583,6 +603,9 @@ impl<'a> Run<'a> {
     }
 
     fn listed(&mut self, Listed { containers, volumes, then, reach }: Listed) {
+        if self.asked.elapsed() >= PATIENCE {
+            self.away.get_or_insert(self.asked);
+        }
         self.remember(volumes.anonymous);
         for volume in volumes.others {
             if self.anonymous.remove(&volume) {
@@ -624,9 +647,10 @@ impl<'a> Run<'a> {
             // Reaped, so that it does not stay a zombie for as long as we live; it was killed.
             let _ = softer.wait();
         }
+        (self.unread, self.torn, self.silence) = (None, None, None);
         let show = match reach {
             _ if self.state.cause == Some(Cause::Interrupted(Interrupt::Hup)) => Show::Nothing,
-            Reach::File if self.teardown.verbosity != Verbosity::Quiet => Show::Live,
+            Reach::File if self.teardown.verbosity != Verbosity::Quiet && !self.logger().is_unread() => Show::Live,
             // Perhaps the first `down` was killed by what it had to say: nobody reads our stderr (`… | head`) any more.
             Reach::File | Reach::Everything | Reach::ByName => Show::IfItFails,
         };
@@ -635,6 +659,16 @@ impl<'a> Run<'a> {
             Ok(undo) => {
                 self.note(Change::End, undo.id());
                 self.undo = Some(undo);
+                let (sender, number) = (self.sender.clone(), self.undos);
+                let tell = move |since| drop(sender.send(Arrival::Silent(number, since)));
+                let pause = if self.away.is_some() { Duration::ZERO } else { silence::PAUSE };
+                let (executor, project) = (Arc::clone(&self.runner.executor), self.compose.project().clone());
+                self.silence = Some(Silence::watch(executor, project, pause, tell));
+                if show == Show::Live {
+                    let (sender, number) = (self.sender.clone(), self.undos);
+                    self.unread = Some(Unread::watch(move || drop(sender.send(Arrival::Unread(number)))));
+                    self.torn = Some((invocation, reach));
+                }
             }
             Err(error) => {
                 // The workspace's folder may be gone, and docker cannot be started in it: a wider step needs no folder.
@@ -645,6 +679,7 @@ impl<'a> Run<'a> {
     }
 
     fn undo_ended(&mut self) {
+        (self.unread, self.torn, self.silence) = (None, None, None);
         if let Some(Found { containers, anonymous }) = self.latecomers.take().map(|latecomers| latecomers.found()) {
             let known: BTreeSet<String> = self.removed.iter().map(|container| container.id.clone()).collect();
             self.removed.extend(containers.into_iter().filter(|container| !known.contains(&container.id)));

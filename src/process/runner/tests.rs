@@ -139,6 +139,9 @@ impl Logger for Log {
     fn is_terminal(&self) -> bool {
         false
     }
+    fn is_unread(&self) -> bool {
+        false
+    }
     fn message(&self, message: &Message<'_>) {
         self.push("message", &serde_json::to_string(message).unwrap());
     }
