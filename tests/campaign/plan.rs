@@ -26,6 +26,10 @@ pub struct Plan {
     pub remedy: Remedy,
     /// How far a remedy is let go before it is interrupted, and how long a run goes on after a fault that ended nothing.
     pub patience: Duration,
+    /// Whether nobody reads what the run prints, from the first strike to its end.
+    pub unread: bool,
+    /// How soon it is interrupted where the fault makes it begin a teardown by itself.
+    pub press_after: Option<Duration>,
 }
 
 /// The command that the fault strikes.
@@ -140,7 +144,7 @@ impl Plan {
             fault.presses = fault.presses.max(2);
         }
         let is_typed = matches!(fault.target, Target::Keyboard | Target::Terminal);
-        Plan {
+        let mut plan = Plan {
             scene,
             terminal: is_typed || rng.f32() < 0.3,
             moment,
@@ -153,10 +157,19 @@ impl Plan {
                 _ => Remedy::ForegroundAndInterrupt,
             },
             patience: millis(&mut rng, 200..2000),
-            // The last to be drawn, so that a seed from before it came makes the same plan but for this.
+            // What is drawn from here on came later, so that a seed from before makes the same plan but for this.
             services: services.into_iter().map(|it| Service { anonymous: rng.f32() < 0.3, ..it }).collect(),
+            unread: false,
+            press_after: None,
             fault,
+        };
+        let draws = (rng.f32(), rng.f32(), millis(&mut rng, 0..1500));
+        if scene == Scene::Foreground {
+            plan.unread = !plan.terminal && draws.0 < 0.15;
+            let strikes_compose = matches!(fault.target, Target::Docker | Target::Plugin);
+            plan.press_after = (strikes_compose && draws.1 < 0.5).then_some(draws.2);
         }
+        plan
     }
 
     /// Whether the stack is over by itself, sooner or later.

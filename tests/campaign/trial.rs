@@ -94,7 +94,12 @@ pub fn play(engine: &Engine, plan: &Plan, project: &str) -> Report {
     };
     Report {
         project: project.to_string(),
-        fault: format!("{scene}{}", plan.fault),
+        fault: format!(
+            "{scene}{}{}{}",
+            plan.fault,
+            if plan.press_after.is_some() { ", then INT" } else { "" },
+            if plan.unread { ", unread" } else { "" }
+        ),
         phase: trial.phase.unwrap_or(Phase::Over),
         time: trial.time,
         problems: trial.problems,
@@ -215,7 +220,7 @@ impl<'a> Trial<'a> {
         names.filter_map(|name| Some(name.strip_suffix(word)?.to_string())).collect()
     }
 
-    fn start(&mut self, args: &[&str], pty: Option<Pty>) -> (Run, Arc<Transcript>) {
+    fn start(&mut self, args: &[&str], pty: Option<Pty>, unread: bool) -> (Run, Arc<Transcript>) {
         let mut command: Command = self.engine.command(env!("CARGO_BIN_EXE_cargo-stagecraft"));
         command.args(args).current_dir(self.root()).env(MARK, self.project);
         command.env("TMPDIR", self.temp.path()).env("XDG_RUNTIME_DIR", self.runtime_dir());
@@ -229,7 +234,8 @@ impl<'a> Trial<'a> {
             None => {
                 // A group of its own, as a shell makes one for each job: a signal to it must not reach the campaign.
                 std::os::unix::process::CommandExt::process_group(&mut command, 0);
-                Run::start(command, transcript.clone())
+                let start = if unread { Run::start_with_small_pipes } else { Run::start };
+                start(command, transcript.clone())
             }
         };
         (run, transcript)
@@ -237,7 +243,7 @@ impl<'a> Trial<'a> {
 
     /// Runs a command that nothing happens to, to its end.
     fn run(&mut self, args: &[&str], codes: &[i32]) {
-        let (run, _) = self.start(args, None);
+        let (run, _) = self.start(args, None, false);
         self.finish(run, args, codes);
     }
 
@@ -258,6 +264,7 @@ impl<'a> Trial<'a> {
         let from = self.bring_to_an_end(&mut struck);
         assert!(struck.end.wait(DEADLINE), "did not end within {} seconds", DEADLINE.as_secs());
         self.await_guard();
+        struck.transcript.read_on();
         self.time = from.map(|from| from.elapsed());
         self.judge(struck);
     }
@@ -265,7 +272,7 @@ impl<'a> Trial<'a> {
     fn start_struck(&mut self) -> Struck {
         let pty = self.plan.terminal.then(Pty::open);
         let modes = pty.as_ref().map(Pty::modes);
-        let (run, transcript) = self.start(self.plan.args(), pty);
+        let (run, transcript) = self.start(self.plan.args(), pty, self.plan.unread);
         let pid = run.pid();
         let over = self.watch.over();
         // Reaped only when it is asked how it ended, which is after this.
@@ -342,6 +349,9 @@ impl<'a> Trial<'a> {
         let victim = self.victim(struck, fault.target)?;
         if self.strikes.is_empty() {
             self.ready = self.testified(".ready");
+            if self.plan.unread {
+                struck.transcript.pause();
+            }
         }
         let Fault { target, signal, .. } = fault;
         let has_begun = has_begun(&struck.transcript.text());
@@ -397,7 +407,9 @@ impl<'a> Trial<'a> {
             // Its end ends nothing.
             Some(Strike { target: Target::Guard, .. }) => Some(self.plan.patience),
             // Compose ends sooner or later, unless `docker` does not pass the signal on.
-            Some(Strike { target: Target::Docker | Target::Plugin, .. }) => Some(LONG_ENOUGH),
+            Some(Strike { target: Target::Docker | Target::Plugin, .. }) => {
+                Some(self.plan.press_after.unwrap_or(LONG_ENOUGH))
+            }
             _ => None,
         };
         if let Some(time) = goes_on
@@ -489,7 +501,7 @@ impl<'a> Trial<'a> {
             Remedy::Down => {}
             Remedy::DetachAndDown => self.run(&["dev", "--detach"], &[0]),
             Remedy::ForegroundAndInterrupt => {
-                let (run, transcript) = self.start(&["dev"], None);
+                let (run, transcript) = self.start(&["dev"], None, false);
                 let end = End::of(run.pid());
                 self.await_beginning(&transcript, &end);
                 end.wait(self.plan.patience);

@@ -2,7 +2,7 @@
 
 use std::cell::Cell;
 use std::io::Read;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -30,6 +30,8 @@ struct State {
     all: Vec<u8>,
     open_streams: usize,
     exited: bool,
+    /// Whether nobody reads for now.
+    is_paused: bool,
 }
 
 #[derive(Clone, Copy)]
@@ -54,6 +56,7 @@ impl Transcript {
         thread::spawn(move || {
             let mut buffer = [0; 4096];
             loop {
+                transcript.wait_while_paused();
                 let read = from.read(&mut buffer).unwrap_or(0);
                 let mut state = transcript.lock();
                 let bytes = &buffer[..read];
@@ -73,6 +76,24 @@ impl Transcript {
                 }
             }
         })
+    }
+
+    /// Stops to read what the program prints, but for what is being read already.
+    #[allow(dead_code)] // For the campaign.
+    pub fn pause(&self) {
+        self.lock().is_paused = true;
+    }
+
+    /// Reads on.
+    #[allow(dead_code)] // For the campaign.
+    pub fn read_on(&self) {
+        self.lock().is_paused = false;
+        self.changed.notify_all();
+    }
+
+    fn wait_while_paused(&self) {
+        let state = self.lock();
+        drop(self.changed.wait_while(state, |state| state.is_paused).unwrap_or_else(PoisonError::into_inner));
     }
 
     /// Blocks until `done` says something. None if it does not in time.
@@ -106,6 +127,21 @@ impl Run {
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the program starts");
         transcript.read(child.stdout.take().expect("stdout"), Stream::Stdout);
         transcript.read(child.stderr.take().expect("stderr"), Stream::Stderr);
+        Run::new(child, transcript, None)
+    }
+
+    /// As [`Run::start`], through pipes that are full soon when they are not read.
+    #[allow(dead_code)] // For the campaign.
+    pub fn start_with_small_pipes(mut command: Command, transcript: Arc<Transcript>) -> Run {
+        with_default_signals(&mut command);
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the program starts");
+        let (stdout, stderr) = (child.stdout.take().expect("stdout"), child.stderr.take().expect("stderr"));
+        for pipe in [stdout.as_fd(), stderr.as_fd()] {
+            // The size is rounded up to a page.
+            rustix::pipe::fcntl_setpipe_size(pipe, 1).expect("a pipe of another size");
+        }
+        transcript.read(stdout, Stream::Stdout);
+        transcript.read(stderr, Stream::Stderr);
         Run::new(child, transcript, None)
     }
 
