@@ -26,13 +26,13 @@ impl Fault {
     pub fn of(error: &str, workspace: &Workspace) -> Fault {
         let env_file = read::text(&workspace.root().join(ENV_FILE)).unwrap_or_default();
         let compose_file = read::text(&workspace.root().join(COMPOSE_FILE)).unwrap_or_default();
-        let assigned = env_file.lines().filter_map(|line| line.trim().trim_start_matches("export ").split_once('='));
-        let assigned = assigned.map(|(name, value)| (name.trim(), value.trim().trim_matches(['"', '\''])));
+        let assigned = assigned(&env_file);
         let is_used = |name: &str| name.starts_with("COMPOSE_") || words(&compose_file).any(|word| word == name);
         let text = |it: std::ffi::OsString| it.into_string().ok();
-        let ours: Vec<_> = env::vars_os().filter_map(|(name, value)| Some((text(name)?, text(value)?))).collect();
-        let ours = ours.iter().map(|(name, value)| (name.as_str(), value.as_str())).filter(|(name, _)| is_used(name));
-        Fault::among(error, ours, assigned.filter(|(name, _)| is_used(name)))
+        let all: Vec<_> = env::vars_os().filter_map(|(name, value)| Some((text(name)?, text(value)?))).collect();
+        let ours = all.iter().map(|(name, value)| (name.as_str(), value.as_str())).filter(|(name, _)| is_used(name));
+        let env_file = assigned.into_iter().filter(|(name, _)| is_used(name));
+        Fault::among(error, ours, env_file)
     }
 
     fn among<'a>(
@@ -74,6 +74,45 @@ impl Fault {
     }
 }
 
+/// The variables of a `.env`, with their values, as far as a look at each line tells.
+fn assigned(env_file: &str) -> Vec<(&str, &str)> {
+    let lines = env_file.lines().filter_map(|line| line.trim().trim_start_matches("export ").split_once('='));
+    lines.map(|(name, value)| (name.trim(), value.trim().trim_matches(['"', '\'']))).collect()
+}
+
+/// Compose's words about a file, with the names of variables in the place of their values, which may be secrets: those of `.env`, and
+/// those of the environment that the text of the file refers to.
+pub fn without_values(error: &str, text: &str, workspace: &Workspace) -> String {
+    let env_file = read::text(&workspace.root().join(ENV_FILE)).unwrap_or_default();
+    let is_used = |name: &str| text.contains(&format!("${name}")) || text.contains(&format!("${{{name}"));
+    let ours = env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+    let ours: Vec<(String, String)> = ours.filter(|(name, _)| is_used(name)).collect();
+    let ours = ours.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+    hidden(error, ours.chain(assigned(&env_file)))
+}
+
+fn hidden<'a>(error: &str, variables: impl Iterator<Item = (&'a str, &'a str)>) -> String {
+    let mut variables: Vec<(&str, &str)> = variables.filter(|(_, value)| !value.is_empty()).collect();
+    // One may be a part of another.
+    variables.sort_by_key(|(_, value)| std::cmp::Reverse(value.len()));
+    variables.iter().fold(error.to_string(), |error, (name, value)| {
+        let is_part = |c: char| value.len() < LONG && (c.is_alphanumeric() || c == '_');
+        let mut shown = String::new();
+        let mut rest = error.as_str();
+        while let Some(at) = rest.find(value) {
+            let (before, behind) = (&rest[..at], &rest[at + value.len()..]);
+            shown.push_str(before);
+            let is_whole = !shown.ends_with(is_part) && !behind.starts_with(is_part);
+            shown.push_str(&if is_whole { format!("${{{name}}}") } else { (*value).to_string() });
+            rest = behind;
+        }
+        shown + rest
+    })
+}
+
+/// A shorter value is one only where it stands as a word of its own: `1` is in many words.
+const LONG: usize = 5;
+
 /// What Compose printed on its standard error, without the warnings that stand before the error.
 pub fn without_warnings(stderr: &[u8]) -> String {
     let text = String::from_utf8_lossy(stderr);
@@ -111,6 +150,17 @@ mod tests {
         ] {
             assert_eq!(Fault::among(error, environment.into_iter(), env_file.into_iter()), fault, "{error}");
         }
+    }
+
+    #[test]
+    fn values_of_variables_are_not_shown() {
+        let variables =
+            [("PASSWORD", "hunter2"), ("PORT", "808O"), ("ONE", "1"), ("URL", "db://hunter2@db"), ("NONE", "")];
+        let hidden = |error: &str| hidden(error, variables.into_iter());
+        assert_eq!(hidden("unterminated quoted value 'hunter2"), "unterminated quoted value '${PASSWORD}");
+        assert_eq!(hidden("Invalid hostPort: 808O"), "Invalid hostPort: ${PORT}");
+        assert_eq!(hidden("line 11: 1 is no db://hunter2@db"), "line 11: ${ONE} is no ${URL}");
+        assert_eq!(hidden("xhunter2x 808O1"), "x${PASSWORD}x 808O1");
     }
 
     #[test]

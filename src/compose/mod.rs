@@ -24,7 +24,7 @@ mod remembered;
 mod ssh;
 
 pub use docker::{config_folder, is_program_on_path};
-pub use fault::{Fault, without_warnings};
+pub use fault::{Fault, without_values, without_warnings};
 pub use model::{Dependency, Port, Service, Stack, VolumeConfig};
 pub use remembered::Place;
 pub use ssh::cannot_print_json;

@@ -300,7 +300,7 @@ fn inspect_ids(executor: &dyn Executor, ids: &BTreeSet<String>) -> Result<Vec<In
 }
 
 /// The last lines of what a container has printed, its errors among them, oldest first; of a line longer than
-/// [`LONGEST_LINE`] only the beginning, and how much is missing. Empty where the engine does not tell: its refusal to read a
+/// 4096 bytes only the beginning, and how much is missing. Empty where the engine does not tell: its refusal to read a
 /// log (`logging: none`) is not a log.
 pub fn last_words(executor: &dyn Executor, container: &str, lines: u32) -> Vec<u8> {
     let question = docker(&["logs", "--tail", &lines.to_string(), container]).with_errors();

@@ -8,6 +8,7 @@ use crate::devfile::{self, Topology};
 use crate::engine;
 use crate::exit::Code;
 use crate::process::{Invocation, Logger as _};
+use crate::read;
 use crate::workspace::{COMPOSE_FILE, Workspace};
 
 /// The model, or why Compose rejects the file.
@@ -60,7 +61,7 @@ pub(super) fn resolve_text(
     let output = cx.executor.output(&compose::config_of(workspace, name, text)?).map_err(engine::no_docker)?;
     if !output.status.success() {
         require_compose(cx, workspace)?;
-        return Err(Code::NothingToRun.because(rejected_of(Some(topology), &output.stderr, workspace)).into());
+        return Err(Code::NothingToRun.because(rejected_of(Some(topology), text, &output.stderr, workspace)).into());
     }
     Stack::parse(&output.stdout).map_err(|error| Code::NothingToRun.because(error).into())
 }
@@ -117,11 +118,12 @@ fn ask(
 
 fn rejected(stderr: &[u8], workspace: &Workspace) -> anyhow::Error {
     let topology = devfile::plan(workspace).ok().flatten();
-    rejected_of(topology.as_ref().filter(|_| devfile::is_generated(workspace)), stderr, workspace)
+    let text = read::text(&workspace.root().join(COMPOSE_FILE)).unwrap_or_default();
+    rejected_of(topology.as_ref().filter(|_| devfile::is_generated(workspace)), &text, stderr, workspace)
 }
 
 /// Compose's error, and where to mend it: in the compose file, or in what Cargo.toml says, from which that was generated.
-fn rejected_of(topology: Option<&Topology>, stderr: &[u8], workspace: &Workspace) -> anyhow::Error {
+fn rejected_of(topology: Option<&Topology>, text: &str, stderr: &[u8], workspace: &Workspace) -> anyhow::Error {
     let words = compose::without_warnings(stderr);
     let place = match topology {
         Some(topology) => topology
@@ -130,5 +132,5 @@ fn rejected_of(topology: Option<&Topology>, stderr: &[u8], workspace: &Workspace
         None => COMPOSE_FILE.to_string(),
     };
     let fault = Fault::of(&words, workspace).sentence(&place);
-    anyhow!("{words}").context(fault)
+    anyhow!("{}", compose::without_values(&words, text, workspace)).context(fault)
 }

@@ -1,7 +1,7 @@
 //! The terminal: everything that a person reads goes through here, in cargo's shapes.
 //!
 //! The hazard: the terminal may be gone (SIGHUP, a closed pipe) while there are still containers to remove, and
-//! `eprintln!` panics then. Here a failed write is no error, and nobody waits for a reader that does not read (see [`outlet`]). Written
+//! `eprintln!` panics then. Here a failed write is no error, and nobody waits for a reader that does not read (see `outlet`). Written
 //! over [`Write`], so that tests read it.
 
 use std::borrow::Cow;
