@@ -45,6 +45,23 @@ pub struct Server {
     pub os: String,
     /// The architecture, as Docker names it: `amd64`.
     pub arch: String,
+    /// What it consists of.
+    pub components: Vec<Component>,
+}
+
+/// A part of an engine.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct Component {
+    /// Its name: Docker's is `Engine`, Podman's `Podman Engine`.
+    pub name: String,
+}
+
+impl Server {
+    /// Whether it is Podman, which answers as Docker does at its socket, with a version of its own.
+    pub fn is_podman(&self) -> bool {
+        self.components.iter().any(|component| component.name.starts_with("Podman"))
+    }
 }
 
 /// What an engine tells of itself, and the CLI of its plugins.
@@ -250,7 +267,13 @@ mod tests {
             );
             let server = ["20.10.24", "linux", "arm64"].map(str::to_string);
             let [version, os, arch] = server;
-            assert_eq!(both, Versions { client: Some("28.2.2".to_string()), server: Ok(Server { version, os, arch }) });
+            assert_eq!(
+                both,
+                Versions {
+                    client: Some("28.2.2".to_string()),
+                    server: Ok(Server { version, os, arch, ..Server::default() })
+                }
+            );
             let away = seen(r#"echo Cannot connect >&2; echo '{"Client":{"Version":"28.2.2"},"Server":null}'; exit 1"#);
             assert_eq!(
                 away,

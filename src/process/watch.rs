@@ -22,8 +22,8 @@ pub(super) enum News {
     Started(Option<(Vec<Container>, Endpoint)>),
     /// A container has ended by itself, and the engine starts it again.
     Crashed(Crash),
-    /// How its services stand, whenever that changes.
-    Progress(Vec<ServiceStanding>),
+    /// How its services stand, whenever that changes; while `up` is at work, as far as something was heard of them.
+    Progress(Vec<ServiceStanding>, Start),
     /// What the wait for it has come to.
     Settled(Settled),
     /// No container of it runs any more. If not so, the engine tells no more.
@@ -297,7 +297,7 @@ impl<T: Fn(News)> Follower<T> {
             let services = tracker.services(start, now);
             if services != said {
                 said = services.clone();
-                (self.tell)(News::Progress(services));
+                (self.tell)(News::Progress(services, start));
             }
             if tracker.overall(start, now) == Overall::Ready && is_told && tracker.believes_in_silence() {
                 // The engine's word of an end may be on its way.

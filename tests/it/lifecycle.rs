@@ -71,6 +71,8 @@ fn up_and_down_run_in_process_groups_of_their_own() {
 #[test]
 fn what_up_prints_goes_straight_to_our_stdout_and_stderr() {
     let sandbox = Sandbox::new();
+    // Else it may end by itself, and say nothing, as soon as its containers have.
+    sandbox.engine.world(|world| world.up_ends = UpEnds::Never);
     let run = started(&sandbox, &["dev", "-q"]);
     sandbox.engine.world(|world| ["api", "db"].map(|service| world.exits(service, 0)));
     sandbox.engine.end(Verb::Up, Reply::exit(0).stdout("api-1  | hello\n").stderr("Gracefully stopping\n"));

@@ -143,10 +143,14 @@ pub(super) fn engine(
     around: &Surroundings,
 ) -> Vec<Check> {
     let rootless = if info.is_rootless() { ", rootless" } else { "" };
-    let found = format!("{}{rootless} at {}", server.version, around.told(address));
+    let podman = if server.is_podman() { "Podman " } else { "" };
+    let found = format!("{podman}{}{rootless} at {}", server.version, around.told(address));
     let mut checks = Vec::new();
     let mut warn = |what: &str, fix: &str| checks.push(Check::warning(ENGINE, &format!("{found} {what}"), fix));
-    if version_number(&server.version).is_some_and(|number| number < OLDEST_ENGINE) {
+    if server.is_podman() {
+        let what = "is not Docker: starts, status, env, list, down and interrupts were seen to work with 4.3, and not all of it is tested";
+        warn(what, "healthchecks of Podman need systemd; if one stays `starting`, use Docker Engine");
+    } else if version_number(&server.version).is_some_and(|number| number < OLDEST_ENGINE) {
         let (major, minor) = OLDEST_ENGINE;
         let what = format!("is older than {major}.{minor}, the oldest that is tested");
         warn(&what, "upgrade it: https://docs.docker.com/engine/install/");
@@ -242,6 +246,17 @@ mod tests {
     }
 
     #[test]
+    fn podman_is_no_old_docker() {
+        let version =
+            r#"{"Version": "4.3.1", "Os": "linux", "Arch": "amd64", "Components": [{"Name": "Podman Engine"}]}"#;
+        let podman: Server = serde_json::from_str(version).unwrap();
+        let checks = engine(&podman, &at(SOCKET).unwrap(), &Info::default(), true, &set(None, None));
+        let said = format!("{checks:?}");
+        assert!(said.contains("Podman 4.3.1 at") && said.contains("is not Docker"), "{said}");
+        assert!(said.contains("healthchecks of Podman need systemd") && !said.contains("older than"), "{said}");
+    }
+
+    #[test]
     fn a_socket_that_is_not_for_this_user_is_no_engine_that_is_away() {
         let words =
             "permission denied while trying to connect to the Docker daemon socket at unix:///var/run/docker.sock";
@@ -284,6 +299,7 @@ mod tests {
             version: version.to_string(),
             os: os.to_string(),
             arch: "amd64".to_string(),
+            ..Server::default()
         };
         let told =
             |server: &Server, host: &str, is_our_host: bool, around: &Surroundings| -> Vec<(CheckState, String)> {

@@ -25,7 +25,7 @@ use crate::process::lifecycle::{
     self, Action, Cause, End, Event, Farewell, Force, Judgement, PATIENCE, Phase, Policy, SETTLE, State, Undo, Up,
 };
 use crate::process::lock::{Change, ProjectLock};
-use crate::process::tracker::{ServiceStanding, Tracker};
+use crate::process::tracker::{ServiceStanding, Start, Tracker};
 use crate::process::verdict::{Question, UpEnd, Verdict};
 use crate::process::watch::{News, Settled, Wait, Watch};
 use crate::readiness::{Ports, Standing};
@@ -232,8 +232,8 @@ impl<'a> Run<'a> {
                 }
                 Some(Event::Over { known })
             }
-            Arrival::News(News::Progress(services)) => {
-                self.progress(services);
+            Arrival::News(News::Progress(services, start)) => {
+                self.progress(services, start);
                 None
             }
             Arrival::News(News::Settled(settled)) => self.settled(settled),
@@ -739,14 +739,15 @@ impl<'a> Run<'a> {
     }
 
     /// How the services stand has changed.
-    fn progress(&mut self, services: Vec<ServiceStanding>) {
+    fn progress(&mut self, services: Vec<ServiceStanding>, start: Start) {
         let before = std::mem::replace(&mut self.standings, services);
         let project = self.compose.project().as_str();
         for ServiceStanding { service, summary, .. } in newly_ready(&before, &self.standings) {
             self.logger().message(&Message::ServiceReady { project, service, state: summary });
         }
-        // Before that Compose itself shows what goes on, and in the foreground logs do.
-        if self.state.phase == Phase::Waiting {
+        // Before that Compose itself shows what goes on, and in the foreground logs do; and of containers that ran already only
+        // what has just happened to them is known before the engine has been asked.
+        if self.state.phase == Phase::Waiting && start == Start::Over {
             self.show_progress();
         }
     }
