@@ -117,9 +117,9 @@ pub fn build(
     profiles.into_iter().map(of_profile).collect()
 }
 
-/// Where these builds go: not where the developer's go, which would undo each other, and where the workspace has none of its own, but
-/// one that others may share (`CARGO_TARGET_DIR`), not where theirs go: a binary of the same name would be taken for this
-/// workspace's.
+/// The target directory of these builds. It differs from the developer's, since builds with different flags would invalidate each
+/// other. In a target directory outside the workspace, which other checkouts may share (`CARGO_TARGET_DIR`), it also differs for each
+/// workspace, so that a binary of the same name is never taken from another checkout.
 fn target_dir(workspace: &Workspace) -> PathBuf {
     let dir = workspace.target_dir.join(TARGET_DIR);
     if workspace.target_dir.starts_with(workspace.root()) {

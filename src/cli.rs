@@ -659,7 +659,7 @@ fn color_of_help() -> clap::ColorChoice {
 
 fn no_messages(verb: &str) -> clap::Error {
     let message = format!("`{verb}` has nothing to tell a program: it takes no --message-format json");
-    usage_of(&verb.split(' ').collect::<Vec<_>>(), &message)
+    usage_of(&[verb], &message)
 }
 
 fn usage(message: &str) -> clap::Error {

@@ -13,8 +13,7 @@ use crate::engine::{Container, running_containers};
 use crate::exit::Failure;
 use crate::os;
 use crate::process::{Executor, Invocation};
-use crate::shell::one_line;
-use crate::workspace::checkout_of;
+use crate::workspace::checkout_name;
 
 /// A port of this machine's that a service asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -255,7 +254,7 @@ fn holder_of(
         Some(container) => Some(Holder::Container {
             name: container.name.clone(),
             project: container.project.clone(),
-            checkout: one_line(&checkout_of(container.working_dir.as_ref()).display().to_string()).into_owned(),
+            checkout: checkout_name(container.working_dir.as_ref()),
         }),
         None => Some(process_at(executor, wanted).unwrap_or(Holder::Unknown)),
     }

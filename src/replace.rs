@@ -8,13 +8,14 @@ use tempfile::NamedTempFile;
 
 use crate::os;
 
-/// Who may do what with a new file. Files that go into an image, or that a container reads as another user, must not depend on the umask
-/// of whoever makes them.
+/// The permissions of a new file.
 #[derive(Clone, Debug)]
 pub enum Mode {
-    /// Everybody reads it, the user writes to it.
+    /// As the umask says.
+    Umask,
+    /// Readable by everybody, whatever the umask: a container reads it as another user.
     Readable,
-    /// Everybody also runs it.
+    /// Readable and executable by everybody, whatever the umask: it goes into an image.
     Program,
     /// As it was, with a file that is there.
     As(Permissions),
@@ -34,7 +35,13 @@ impl Staged {
     pub fn new(place: &Path, mode: &Mode, write: impl FnOnce(&mut File) -> io::Result<()>) -> io::Result<Staged> {
         let folder = place.parent().unwrap_or(Path::new("."));
         let name = place.file_name().unwrap_or_default().to_string_lossy();
-        let mut file = tempfile::Builder::new().prefix(&format!(".{name}.")).tempfile_in(folder)?;
+        let prefix = format!(".{name}.");
+        let mut builder = tempfile::Builder::new();
+        builder.prefix(&prefix);
+        if let (Mode::Umask, Some(permissions)) = (mode, os::with_mode(0o666)) {
+            builder.permissions(permissions);
+        }
+        let mut file = builder.tempfile_in(folder)?;
         write(file.as_file_mut())?;
         set_mode(file.as_file(), mode)?;
         Ok(Staged { file, place: place.to_owned() })
@@ -51,6 +58,7 @@ impl Staged {
 
 fn set_mode(file: &File, mode: &Mode) -> io::Result<()> {
     let mode = match mode {
+        Mode::Umask => return Ok(()),
         Mode::Readable => 0o644,
         Mode::Program => 0o755,
         Mode::As(permissions) => return file.set_permissions(permissions.clone()),
@@ -58,7 +66,7 @@ fn set_mode(file: &File, mode: &Mode) -> io::Result<()> {
     os::with_mode(mode).map_or(Ok(()), |permissions| file.set_permissions(permissions))
 }
 
-/// A folder, and those above it that are missing; one that is made can be entered by everybody, whatever the umask.
+/// Makes a folder and those above it that are missing, which everybody can enter, whatever the umask.
 ///
 /// # Errors
 /// If the disk does not let us.

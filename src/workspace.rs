@@ -17,6 +17,7 @@ use xshell::cmd;
 use crate::exit::{Code, Failure};
 use crate::process::{Executor, Invocation};
 use crate::read;
+use crate::shell::one_line;
 use crate::sorted;
 
 /// The dev dir, relative to the workspace root.
@@ -294,6 +295,11 @@ fn ours(metadata: &Value) -> (Value, Value) {
     let mut ours = metadata.get("stagecraft").cloned().unwrap_or_default();
     let dev = ours.as_object_mut().and_then(|table| table.remove("dev"));
     (dev.unwrap_or_default(), ours)
+}
+
+/// The checkout of a dev dir, as text for a message. The folder may come from a label, so control characters are escaped.
+pub fn checkout_name(folder: &Path) -> String {
+    one_line(&checkout_of(folder).to_string_lossy()).into_owned()
 }
 
 /// The checkout that a dev dir stands for; any other folder stands for itself.

@@ -75,7 +75,7 @@ impl Place {
         fs::create_dir_all(&folder)?;
         // Who reads it meanwhile gets the whole answer or none.
         let answer = serde_json::to_vec(stack)?;
-        Staged::new(&self.file(), &Mode::Readable, |file| file.write_all(&answer))?.commit()?;
+        Staged::new(&self.file(), &Mode::Umask, |file| file.write_all(&answer))?.commit()?;
         remove_oldest(&folder)
     }
 

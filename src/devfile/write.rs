@@ -117,7 +117,12 @@ pub fn write(workspace: &Workspace, changes: &[Change]) -> anyhow::Result<()> {
     for Change { path, kind } in changes {
         let file = dev_dir.join(path);
         match kind {
-            Kind::Write(text) => replace(&file, &Mode::Readable, |new| new.write_all(text.as_bytes()))?,
+            Kind::Write(text) => {
+                // Traefik reads its files in a container. The others may hold secrets, as the Cargo.toml that they come from may.
+                let mode = if path.starts_with("traefik/") { Mode::Readable } else { Mode::Umask };
+                fs::create_dir_all(&dev_dir).with_context(|| format!("cannot make {}", dev_dir.display()))?;
+                replace(&file, &mode, |new| new.write_all(text.as_bytes()))?;
+            }
             Kind::Remove => {
                 match fs::remove_file(&file) {
                     // Another start has been faster.

@@ -26,9 +26,7 @@ pub enum Endpoint {
 impl Endpoint {
     /// The engine that the docker CLI talks to. Only for a context that does not tell where it is docker is asked.
     pub fn current(executor: &dyn Executor) -> Endpoint {
-        let folder = config_folder();
-        let config = folder.as_deref().and_then(Config::in_folder).unwrap_or_default();
-        match Choice::of(&variable, folder.as_deref(), config) {
+        match Choice::current() {
             Choice::Default => Endpoint::Local,
             Choice::Host(host) => Endpoint::of(&host),
             Choice::Context(context) => Endpoint::of_context(executor, &context),
@@ -129,9 +127,7 @@ pub fn host_name(executor: &dyn Executor) -> Result<String, Failure> {
 /// What the lock of a project on the current engine is called: two projects of one name on two engines have nothing to do with each
 /// other. On the usual engine it is the project's name. One engine under two addresses has two names.
 pub fn lock_name(project: &ProjectName) -> String {
-    let folder = config_folder();
-    let config = folder.as_deref().and_then(Config::in_folder).unwrap_or_default();
-    lock_name_of(project, Choice::of(&variable, folder.as_deref(), config))
+    lock_name_of(project, Choice::current())
 }
 
 fn lock_name_of(project: &ProjectName, choice: Choice) -> String {
@@ -201,6 +197,13 @@ enum Choice {
 }
 
 impl Choice {
+    /// The choice of the docker CLI that this process would start.
+    fn current() -> Choice {
+        let folder = config_folder();
+        let config = folder.as_deref().and_then(Config::in_folder).unwrap_or_default();
+        Choice::of(&variable, folder.as_deref(), config)
+    }
+
     /// By the CLI's own rules: `DOCKER_HOST`, then `DOCKER_CONTEXT`, then the current context of its configuration.
     fn of(variable: &Variable<'_>, folder: Option<&Path>, config: Config) -> Choice {
         if let Some(host) = variable("DOCKER_HOST") {

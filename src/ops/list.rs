@@ -13,8 +13,7 @@ use crate::engine::{self, Container};
 use crate::exit::{Code, Failure};
 use crate::message::Message;
 use crate::process::{Executor, Logger, ProjectLock, Runner, Teardown};
-use crate::shell::one_line;
-use crate::workspace::{DEV_DIR, Workspace, checkout_of};
+use crate::workspace::{DEV_DIR, Workspace, checkout_name, checkout_of};
 
 /// What `dev list` is asked for.
 #[derive(Clone, Debug)]
@@ -169,8 +168,7 @@ fn in_the_way(executor: &dyn Executor, containers: &[Container]) -> Result<Vec<S
         if working_dir.is_empty() {
             lines.push(format!("{name} does not say where it was started from"));
         } else if !dev_dir.ends_with(DEV_DIR) || !is_gone(dev_dir) {
-            let checkout = checkout_of(dev_dir).display().to_string();
-            lines.push(format!("{name} was started from {}, which is there", one_line(&checkout)));
+            lines.push(format!("{name} was started from {}, which is there", checkout_name(dev_dir)));
         } else if !Path::new(config_files).starts_with(dev_dir) {
             lines.push(format!("{name} was not made from the compose file of a dev dir"));
         } else if engine::has_the_labels_of_its_image(executor, id)? {

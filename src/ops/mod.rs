@@ -43,7 +43,7 @@ use crate::exit::{Code, Failure};
 use crate::process::{Arm, Executor, Hook, Logger, ProjectLock, SETTLE, waiting_for_others};
 use crate::settings::Settings;
 use crate::shell::{Shell, one_line};
-use crate::workspace::{ManifestOptions, Workspace, checkout_of};
+use crate::workspace::{ManifestOptions, Workspace, checkout_name};
 use model::{resolve, resolve_services, resolve_text};
 
 /// The tools that a verb works with.
@@ -243,9 +243,8 @@ fn require_own(containers: &[Container], workspace: &Workspace, project: &Projec
     }
     let checkout = match container.working_dir.as_str() {
         "" => "something that is no compose file".to_string(),
-        _ => checkout_of(&theirs.canonicalize().unwrap_or(theirs.to_owned())).display().to_string(),
+        _ => checkout_name(&theirs.canonicalize().unwrap_or(theirs.to_owned())),
     };
-    let checkout = one_line(&checkout);
     let error = anyhow!("project `{project}` already has containers of another checkout: {checkout}");
     let help = "choose another name with `--project-name`, or take that stack down first";
     Err(Code::NothingToRun.because(error).help(help))

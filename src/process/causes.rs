@@ -10,9 +10,8 @@ use crate::diagnosis::{Cause, Finding, NameConflict, cause_in_log, cause_of};
 use crate::engine::{self, Container, Endpoint};
 use crate::ports;
 use crate::readiness::Standing;
-use crate::shell::one_line;
 use crate::sorted;
-use crate::workspace::checkout_of;
+use crate::workspace::checkout_name;
 
 /// How many lines of the log of a container that failed are shown.
 pub(super) const LAST_WORDS: u32 = 50;
@@ -105,8 +104,7 @@ impl Question {
         let holder = containers.iter().find(|container| container.id == conflict.holder);
         Some(match holder {
             Some(holder) => {
-                let checkout = checkout_of(Path::new(&holder.working_dir)).display().to_string();
-                let checkout = one_line(&checkout);
+                let checkout = checkout_name(Path::new(&holder.working_dir));
                 let Container { service, project, .. } = holder;
                 format!(
                     "the container name {} is already in use by {service} of project {project} ({checkout})",

@@ -794,6 +794,10 @@ mod tests {
         let end = play(FOREGROUND_OF_A_RUNNING_STACK, State::STARTING, &story);
         assert_eq!((end.phase, end.cause), (Phase::Ended(End::Clean), Some(Cause::Failed)));
         play(FOREGROUND, State::STARTING, &[(BAD, Action::Judge), (BADLY, Action::Lock)]);
+        // Stopped from elsewhere: that is no failure, and the rest is taken down.
+        let stopped =
+            play(FOREGROUND_OF_A_RUNNING_STACK, State::STARTING, &[(BAD, Action::Judge), (WELL, Action::Lock)]);
+        assert!(!stopped.leaves_what_it_found(FOREGROUND_OF_A_RUNNING_STACK));
         // It was started, and ends badly later; or somebody wants it to end.
         let story = [started(Farewell::Cut), (BAD, Action::Judge), (BADLY, Action::Lock)];
         play(FOREGROUND_OF_A_RUNNING_STACK, State::STARTING, &story);

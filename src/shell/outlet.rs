@@ -255,7 +255,7 @@ mod tests {
         });
         assert!(outlet.flush(None));
         assert!(!outlet.is_stalled());
-        // Its thread holds the pipe for as long as the process lives, so the reader is told of an end in another way.
+        // The writing thread never closes the pipe. Drop it here, so that the reader reaches its end.
         outlet.shared.writers.lock().unwrap().err = Box::new(io::sink());
         let expected: Vec<u8> = (0..kept).flat_map(line).collect();
         let note = "note: 3 lines of output were dropped, since nobody read them\n";

@@ -379,6 +379,9 @@ fn a_strict_umask_changes_nothing(stage: &Stage) {
     stage.program("sh", &["-c", strict, tool]).run().with(0);
     assert_eq!(ask(stage, "api", "/"), "I am api");
     assert_eq!(ask(stage, "api", "/write?/var/lib/api/file"), "written");
+    // What no container reads is as private as the user wants it.
+    let compose_file = fs::metadata(stage.root().join(".stagecraft/dev/compose.yaml")).expect("the compose file");
+    assert_eq!(compose_file.mode() & 0o077, 0);
     stage.tool(&["dev", "down", "--volumes"]).run().with(0);
 }
 

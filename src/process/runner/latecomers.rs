@@ -1,64 +1,64 @@
-//! Containers that the engine was still creating for an `up` that was killed. They appear after the question for what there is, and
-//! the `down` that removes them leaves their anonymous volumes behind. So the question is asked again and again while it runs.
+//! Finds containers that the engine was still creating for a killed `up`. They appear after the first list of containers was made, and
+//! the `down` that removes them leaves their anonymous volumes behind. So the list is requested again while `down` runs.
 
 use std::collections::BTreeSet;
-use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use super::ticker::Ticker;
 use crate::compose::ProjectName;
 use crate::engine::{self, Container};
 use crate::process::exec::{Again, Executor};
 
-/// Between two questions. Compose needs a tenth of a second at least from its own question to the removal of the first container.
+/// The pause between two requests at first. Compose needs at least 0.1 s from its own list to the removal of the first container.
 const PAUSE: Duration = Duration::from_millis(20);
+/// How long the short pause lasts. A busy engine takes seconds to finish what a killed `up` has requested.
+const BUSY: Duration = Duration::from_secs(5);
+/// The pause after that. By then `down` has made its own list and only waits for containers to stop.
+const LONG_PAUSE: Duration = Duration::from_secs(1);
 
-/// Looks for them until it is dropped.
+/// Looks for new containers until it is dropped.
 pub(super) struct Latecomers {
     found: Arc<Mutex<Found>>,
-    _until_dropped: Sender<()>,
+    _ticker: Ticker,
 }
 
-/// What has been seen.
+/// Containers and their anonymous volumes.
 #[derive(Clone, Default)]
 pub(super) struct Found {
     pub(super) containers: Vec<Container>,
-    /// Their anonymous volumes.
     pub(super) anonymous: BTreeSet<String>,
 }
 
 impl Latecomers {
-    /// Begins to look. Where the engine cannot be asked without docker, whose start takes too long for that, nothing is found.
-    /// `tell` hears of each at once.
+    /// Starts to look, and reports new containers as soon as they are found. Finds nothing where the engine can be asked only through
+    /// docker, which starts too slowly for this.
     pub(super) fn watch(
         executor: Arc<dyn Executor>,
         project: ProjectName,
-        tell: impl Fn(Found) + Send + 'static,
+        report: impl Fn(Found) + Send + 'static,
     ) -> Latecomers {
-        let (until_dropped, dropped) = mpsc::channel();
         let found = Arc::new(Mutex::new(Found::default()));
         let seen = Arc::clone(&found);
         let executor = Again(executor);
-        thread::spawn(move || {
-            while dropped.recv_timeout(PAUSE) == Err(RecvTimeoutError::Timeout) {
-                let Some(mut containers) = engine::containers_directly(&executor, &project) else { return };
-                containers.retain(|container| !lock(&seen).containers.iter().any(|known| known.id == container.id));
-                if containers.is_empty() {
-                    continue;
-                }
+        let began = Instant::now();
+        let ticker = Ticker::start(PAUSE, move || {
+            let mut containers = engine::containers_directly(&executor, &project)?;
+            containers.retain(|container| !lock(&seen).containers.iter().any(|known| known.id == container.id));
+            if !containers.is_empty() {
                 let anonymous = engine::anonymous_volumes(&executor, &containers);
-                let found = Found { containers, anonymous };
-                tell(found.clone());
+                let new = Found { containers, anonymous };
+                report(new.clone());
                 let mut seen = lock(&seen);
-                seen.containers.extend(found.containers);
-                seen.anonymous.extend(found.anonymous);
+                seen.containers.extend(new.containers);
+                seen.anonymous.extend(new.anonymous);
             }
+            Some(if began.elapsed() < BUSY { PAUSE } else { LONG_PAUSE })
         });
-        Latecomers { found, _until_dropped: until_dropped }
+        Latecomers { found, _ticker: ticker }
     }
 
-    /// What has been seen so far. No answer is waited for.
+    /// Everything that was found so far. Does not wait for a request that is under way.
     pub(super) fn found(&self) -> Found {
         lock(&self.found).clone()
     }

@@ -6,9 +6,8 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender};
 use std::time::{Duration, Instant};
 
-use self::latecomers::Latecomers;
-use self::silence::Silence;
-use self::unread::Unread;
+use self::latecomers::{Found, Latecomers};
+use self::ticker::Ticker;
 use super::exec::{self, Executor, Invocation, OnExit, Running, Shield, Show};
 use super::expected::Expected;
 use super::guard::{Charge, Guard, Orphaned};
@@ -32,6 +31,7 @@ mod silence;
 mod tell;
 #[cfg(test)]
 mod tests;
+mod ticker;
 mod unread;
 
 /// How many lines of each log come first when a stack is followed that runs already.
@@ -308,11 +308,13 @@ enum Arrival {
     UpExited,
     /// With the number of the command, since a `down` may have been replaced by a harder one.
     UndoExited(u32),
-    /// Anonymous volumes, as far as can be told before it is known how the containers got them.
+    /// Volumes that are anonymous unless the engine says later that a container was given one by name.
     Probably(BTreeSet<String>),
-    /// Nobody reads what this command of the teardown prints.
+    /// Containers that were created after the list was made.
+    Late(Found),
+    /// Nobody reads the output of this teardown command.
     Unread(u32),
-    /// The engine has not answered while this command of the teardown ran, since this time.
+    /// The engine has not answered since this time, while this teardown command ran.
     Silent(u32, Instant),
     Listed(Listed),
     Judged(Result<(Verdict, Endpoint), Failure>),
@@ -365,11 +367,11 @@ struct Run<'a> {
     asked_code: Option<i64>,
     undo: Option<Box<dyn Running>>,
     undos: u32,
-    /// Looks whether somebody reads what the command prints.
-    unread: Option<Unread>,
-    /// Looks whether the engine answers meanwhile.
-    silence: Option<Silence>,
-    /// That command, and how wide it reaches.
+    /// Detects that nobody reads the output of the teardown command.
+    unread: Option<Ticker>,
+    /// Detects that the engine does not answer while the teardown command runs.
+    silence: Option<Ticker>,
+    /// The teardown command that writes to our stderr, and how wide it reaches.
     torn: Option<(Invocation, Reach)>,
     /// The containers of the project when the engine was asked for them last, if it was.
     known: Option<Vec<Container>>,

@@ -9,12 +9,10 @@ use std::time::{Duration, Instant};
 use anyhow::Context as _;
 
 use super::latecomers::{Found, Latecomers};
-use super::silence::{self, Silence};
-use super::unread::Unread;
-use super::{Arrival, Listed, Outcome, Run, Runner, Teardown, waiting_for_others};
+use super::{Arrival, Listed, Outcome, Run, Runner, Teardown, silence, unread, waiting_for_others};
 use crate::compose::{Attach, Compose, Reach};
 use crate::diagnosis::Finding;
-use crate::engine::{self, Container, Endpoint, Inspected, Kept, Remains, SortedOut};
+use crate::engine::{self, Container, Endpoint, Inspected, Kept, Remains};
 use crate::exit::Failure;
 use crate::message::Message;
 use crate::process::exec::{Executor, Invocation, OnExit, Running, Show};
@@ -255,8 +253,12 @@ impl<'a> Run<'a> {
                 self.remember(anonymous);
                 None
             }
+            Arrival::Late(found) => {
+                self.found_late(found);
+                None
+            }
             Arrival::Unread(number) => {
-                // It is blocked, or soon will be. Run again, it shows only why it failed, if it does.
+                // It is blocked, or soon will be. The second run prints only why it failed, if it fails.
                 if let Some((invocation, reach)) = self.torn.take().filter(|_| number == self.undos) {
                     self.tear(invocation, reach);
                 }
@@ -576,14 +578,11 @@ impl<'a> Run<'a> {
         };
         self.asked = Instant::now();
         let (project, known) = (self.compose.project().clone(), self.known.clone());
-        // One that looks already goes on: what it has found is needed still.
+        // If it runs already, it keeps what it has found.
         if self.state.up == Up::CutOff && self.latecomers.is_none() {
             let sender = self.sender.clone();
-            let tell = move |Found { containers, anonymous }| {
-                let volumes = SortedOut { anonymous, ..SortedOut::default() };
-                let _ = sender.send(Arrival::Listed(Listed { containers, volumes, then: None, reach }));
-            };
-            self.latecomers = Some(Latecomers::watch(Arc::clone(&self.runner.executor), project.clone(), tell));
+            let report = move |found| drop(sender.send(Arrival::Late(found)));
+            self.latecomers = Some(Latecomers::watch(Arc::clone(&self.runner.executor), project.clone(), report));
         }
         let (stack, sender) = (self.start.map(|(stack, _)| stack.clone()), self.sender.clone());
         self.ask(move |executor| {
@@ -619,7 +618,14 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// Anonymous volumes that are to go with their containers.
+    /// Adds containers that were created after the list was made.
+    fn found_late(&mut self, Found { containers, anonymous }: Found) {
+        let known: BTreeSet<String> = self.removed.iter().map(|container| container.id.clone()).collect();
+        self.removed.extend(containers.into_iter().filter(|container| !known.contains(&container.id)));
+        self.remember(anonymous);
+    }
+
+    /// Remembers anonymous volumes that are removed with their containers.
     fn remember(&mut self, anonymous: BTreeSet<String>) {
         for volume in anonymous {
             self.guard.volume(&volume);
@@ -660,13 +666,13 @@ impl<'a> Run<'a> {
                 self.note(Change::End, undo.id());
                 self.undo = Some(undo);
                 let (sender, number) = (self.sender.clone(), self.undos);
-                let tell = move |since| drop(sender.send(Arrival::Silent(number, since)));
+                let report = move |since| drop(sender.send(Arrival::Silent(number, since)));
                 let pause = if self.away.is_some() { Duration::ZERO } else { silence::PAUSE };
                 let (executor, project) = (Arc::clone(&self.runner.executor), self.compose.project().clone());
-                self.silence = Some(Silence::watch(executor, project, pause, tell));
+                self.silence = Some(silence::watch(executor, project, pause, report));
                 if show == Show::Live {
                     let (sender, number) = (self.sender.clone(), self.undos);
-                    self.unread = Some(Unread::watch(move || drop(sender.send(Arrival::Unread(number)))));
+                    self.unread = Some(unread::watch(move || drop(sender.send(Arrival::Unread(number)))));
                     self.torn = Some((invocation, reach));
                 }
             }
@@ -680,10 +686,9 @@ impl<'a> Run<'a> {
 
     fn undo_ended(&mut self) {
         (self.unread, self.torn, self.silence) = (None, None, None);
-        if let Some(Found { containers, anonymous }) = self.latecomers.take().map(|latecomers| latecomers.found()) {
-            let known: BTreeSet<String> = self.removed.iter().map(|container| container.id.clone()).collect();
-            self.removed.extend(containers.into_iter().filter(|container| !known.contains(&container.id)));
-            self.remember(anonymous);
+        // What was reported may still be behind this event in the queue.
+        if let Some(latecomers) = self.latecomers.take() {
+            self.found_late(latecomers.found());
         }
         // Its exit code decides nothing: what is left on the engine does.
         if let Some(Ok(ended)) = self.undo.take().map(|mut undo| undo.wait()) {

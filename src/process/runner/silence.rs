@@ -1,44 +1,37 @@
-//! An engine that accepts what it is asked and never answers. A `down` waits for it as long as it lives, so while one runs the engine
-//! is asked something now and then.
+//! Detects an engine that accepts requests and never answers. `down` would wait for such an engine forever, so the engine is asked
+//! something from time to time while a `down` runs.
 
 use std::sync::Arc;
-use std::sync::mpsc::{self, RecvTimeoutError, Sender};
-use std::thread;
 use std::time::{Duration, Instant};
 
+use super::ticker::Ticker;
 use crate::compose::ProjectName;
 use crate::engine;
 use crate::process::exec::{Again, Executor};
 
-/// Before each question: most teardowns are over by then.
+/// The time before each question. Most teardowns end sooner.
 pub(super) const PAUSE: Duration = Duration::from_secs(10);
-/// An error that comes sooner is of an engine that is away, and a `down` gets the same one.
+/// An error that arrives sooner comes from an engine that is not running, and `down` gets the same error.
 const SILENT: Duration = Duration::from_secs(2);
 
-/// Asks until it is dropped.
-pub(super) struct Silence {
-    _until_dropped: Sender<()>,
-}
-
-impl Silence {
-    /// Calls `tell`, with the time of the question, if the engine has let one pass without an answer. The first comes after `pause`.
-    pub(super) fn watch(
-        executor: Arc<dyn Executor>,
-        project: ProjectName,
-        mut pause: Duration,
-        tell: impl FnOnce(Instant) + Send + 'static,
-    ) -> Silence {
-        let (until_dropped, dropped) = mpsc::channel();
-        let executor = Again(executor);
-        thread::spawn(move || {
-            while dropped.recv_timeout(pause) == Err(RecvTimeoutError::Timeout) {
-                let asked = Instant::now();
-                if engine::containers(&executor, &project).is_err() && asked.elapsed() >= SILENT {
-                    return tell(asked);
-                }
-                pause = PAUSE;
-            }
-        });
-        Silence { _until_dropped: until_dropped }
-    }
+/// Calls `report` once, with the time of the question, if the engine leaves a question unanswered. The first question is asked after
+/// `pause`.
+pub(super) fn watch(
+    executor: Arc<dyn Executor>,
+    project: ProjectName,
+    pause: Duration,
+    report: impl FnOnce(Instant) + Send + 'static,
+) -> Ticker {
+    let executor = Again(executor);
+    let mut report = Some(report);
+    Ticker::start(pause, move || {
+        let asked = Instant::now();
+        if engine::containers(&executor, &project).is_ok() || asked.elapsed() < SILENT {
+            return Some(PAUSE);
+        }
+        if let Some(report) = report.take() {
+            report(asked);
+        }
+        None
+    })
 }

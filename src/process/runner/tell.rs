@@ -153,7 +153,9 @@ impl Run<'_> {
             }
             _ => {}
         }
-        if self.policy.undo != Undo::Remove || self.leaves_what_it_found() {
+        // The state has no cause yet: this failure becomes it.
+        let failed = State { cause: Some(Cause::Failed), ..self.state };
+        if self.policy.undo != Undo::Remove || failed.leaves_what_it_found(self.policy) {
             let why = if options.on_end == OnEnd::Keep {
                 "what was created is kept, as asked"
             } else {
@@ -202,12 +204,6 @@ impl Run<'_> {
         logger.note("stop it with `cargo stagecraft dev down`");
     }
 
-    /// Whether the run has failed and leaves a stack alone that ran before.
-    fn leaves_what_it_found(&self) -> bool {
-        let failed = State { cause: Some(Cause::Failed), ..self.state };
-        failed.leaves_what_it_found(self.policy) && !matches!(self.state.cause, Some(Cause::Interrupted(_)))
-    }
-
     pub(super) fn what_an_interrupt_does(&self) -> &'static str {
         match self.policy.undo {
             Undo::Remove => "stops and removes it",
@@ -248,7 +244,7 @@ impl Run<'_> {
             Some(Cause::Late) => "late",
             None => return,
         };
-        if self.policy.undo != Undo::Nothing && !self.leaves_what_it_found() {
+        if self.policy.undo != Undo::Nothing && !self.state.leaves_what_it_found(self.policy) {
             logger.message(&Message::StackStopped { project: project.as_str(), cause, complete: end == End::Clean });
         }
     }

@@ -1,37 +1,29 @@
-//! A reader that does not read. A command that writes to our stderr blocks as soon as that is full (a pipe, Ctrl+S), a `down` in the
-//! middle of its work.
+//! Detects a reader that does not read. A command that writes to our stderr blocks when nobody reads it (a full pipe, Ctrl+S): a
+//! `down` then stops in the middle of its work.
 
 use std::io;
-use std::sync::mpsc::{self, RecvTimeoutError, Sender};
-use std::thread;
 use std::time::Duration;
 
+use super::ticker::Ticker;
 use crate::os;
 
-/// Between two looks.
+/// The time between two checks.
 const PAUSE: Duration = Duration::from_millis(100);
-/// How often in a row nothing can be written before it counts.
-const LOOKS: u32 = 10;
+/// The number of checks in a row that must find stderr blocked.
+const CHECKS: u32 = 10;
 
-/// Looks at our stderr until it is dropped.
-pub(super) struct Unread {
-    _until_dropped: Sender<()>,
-}
-
-impl Unread {
-    /// Calls `tell` if nobody reads for a second.
-    pub(super) fn watch(tell: impl FnOnce() + Send + 'static) -> Unread {
-        let (until_dropped, dropped) = mpsc::channel();
-        thread::spawn(move || {
-            let mut unread = 0;
-            while unread < LOOKS {
-                if dropped.recv_timeout(PAUSE) != Err(RecvTimeoutError::Timeout) {
-                    return;
-                }
-                unread = if os::takes_writes(io::stderr()) { 0 } else { unread + 1 };
-            }
-            tell();
-        });
-        Unread { _until_dropped: until_dropped }
-    }
+/// Calls `report` once if our stderr stays blocked for a second.
+pub(super) fn watch(report: impl FnOnce() + Send + 'static) -> Ticker {
+    let mut blocked = 0;
+    let mut report = Some(report);
+    Ticker::start(PAUSE, move || {
+        blocked = if os::takes_writes(io::stderr()) { 0 } else { blocked + 1 };
+        if blocked < CHECKS {
+            return Some(PAUSE);
+        }
+        if let Some(report) = report.take() {
+            report();
+        }
+        None
+    })
 }
