@@ -19,6 +19,7 @@ run_tests() {
 
 step "Engines"
 scripts/setup-engine.sh
+scripts/clear-engines.sh
 
 step "Formatting and lints"
 cargo fmt --all --check
