@@ -6,6 +6,7 @@ use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, anyhow};
+use cargo_config2::{Config, ResolveOptions};
 use serde::Deserialize;
 use xshell::{Shell, cmd};
 
@@ -14,13 +15,13 @@ use crate::exit::{Code, Failure};
 use crate::process::{Executor, Invocation};
 use crate::shell::{ColorChoice, ShellOptions, Verbosity};
 use crate::sorted;
-use crate::workspace::Workspace;
+use crate::workspace::{Workspace, error_of};
 
 /// The folder below cargo's target directory that all of this goes to: other flags and another target than the developer's
 /// own builds, which would otherwise wait for each other and build everything anew.
 const TARGET_DIR: &str = "stagecraft";
 
-/// What lets the C library be part of the program. With musl it is anyway.
+/// Links the C library into the program.
 const STATIC: [&str; 2] = ["-C", "target-feature=+crt-static"];
 
 /// Rust's name for an architecture that the engine calls like this, and what stands behind the C library's name.
@@ -78,7 +79,7 @@ pub fn sysroot(executor: &dyn Executor, variable: &Variable<'_>) -> Result<PathB
         let sh = Shell::new()?;
         let output = executor.output(&Invocation::from(cmd!(sh, "{rustc} --print sysroot")))?;
         if !output.status.success() {
-            return Err(anyhow!("{}", String::from_utf8_lossy(&output.stderr).trim()));
+            return Err(error_of(&output.stderr));
         }
         Ok(PathBuf::from(String::from_utf8(output.stdout)?.trim_end()))
     };
@@ -99,10 +100,10 @@ fn rustups_sysroot(variable: &Variable<'_>) -> Option<PathBuf> {
     (is_it && variable("RUSTC").is_none() && rustc.is_file()).then(|| sysroot.to_owned())
 }
 
-/// The commands that build these crates for this target: one, or one for each profile. Cargo speaks as `shell` does.
+/// The commands that build these crates for this target: one, or one for each profile. Verbosity and colors are those of `shell`.
 ///
 /// # Errors
-/// If our own working directory is gone.
+/// [`Code::NothingToRun`] if cargo's configuration cannot be read; if our own working directory is gone.
 pub fn build(
     workspace: &Workspace,
     crates: &BTreeMap<&str, &Crate>,
@@ -161,26 +162,38 @@ fn build_profile(
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo"));
     let sh = Shell::new().context("the current directory cannot be found")?;
     sh.change_dir(workspace.root());
-    let mut config = Vec::new();
-    let mut variable = None;
-    if !target.contains("-musl") {
-        // These replace what a configuration says, so whoever has set them is heard and not overruled.
-        variable = [("CARGO_ENCODED_RUSTFLAGS", "\u{1f}"), ("RUSTFLAGS", " ")].into_iter().find_map(|(name, space)| {
-            let flags = std::env::var(name).ok().filter(|flags| !flags.is_empty())?;
-            Some((name, [flags.as_str(), STATIC[0], STATIC[1]].join(space)))
-        });
-        if variable.is_none() {
-            config = vec!["--config".to_string(), format!("target.{target}.rustflags={STATIC:?}")];
-        }
-    }
     let mut command = cmd!(
         sh,
-        "{cargo} build {quiet...} {color...} {flags...} {packages...} {bins...} {features...} {profile...} --target {target} --target-dir {dir} {config...} --message-format json-render-diagnostics"
+        "{cargo} build {quiet...} {color...} {flags...} {packages...} {bins...} {features...} {profile...} --target {target} --target-dir {dir} --message-format json-render-diagnostics"
     );
-    if let Some((name, flags)) = variable {
+    // With musl, programs are static anyway.
+    if !target.contains("-musl") {
+        let (name, flags) = static_rustflags(workspace.root(), target, std::env::vars_os())?;
         command = command.env(name, flags);
     }
     Ok(Invocation::from(command).with_errors_shown())
+}
+
+/// The variable that adds [`STATIC`] to the rustflags with which cargo builds in this folder for this target. The variables of rustflags
+/// replace every `rustflags` of a configuration, so the value repeats those. Evaluating a table `target.'cfg(…)'` runs rustc.
+///
+/// # Errors
+/// [`Code::NothingToRun`] if cargo's configuration cannot be read.
+fn static_rustflags(
+    folder: &Path,
+    target: &str,
+    variables: impl IntoIterator<Item = (OsString, OsString)>,
+) -> Result<(&'static str, String), Failure> {
+    let resolve = || -> Result<_, cargo_config2::Error> {
+        let options = ResolveOptions::default().env(variables);
+        let mut flags = Config::load_with_options(folder, options)?.rustflags(target)?.unwrap_or_default();
+        STATIC.into_iter().for_each(|flag| flags.push(flag));
+        // A flag with a space in it needs the other variable.
+        let plain = flags.encode_space_separated().map(|value| ("RUSTFLAGS", value));
+        plain.or_else(|_| Ok(("CARGO_ENCODED_RUSTFLAGS", flags.encode()?)))
+    };
+    let what = || format!("cannot find out the rustflags for {target} in cargo's configuration");
+    resolve().with_context(what).map_err(|error| Code::NothingToRun.because(error))
 }
 
 /// Where cargo has put the binary of each of these crates, by service, by what [`build`] has printed.
@@ -364,6 +377,7 @@ mod tests {
     const TAIL: &str = "--target x86_64-unknown-linux-musl --target-dir target/stagecraft \
                         --message-format json-render-diagnostics";
     const MUSL: &str = "x86_64-unknown-linux-musl";
+    const GNU: &str = "x86_64-unknown-linux-gnu";
 
     #[test]
     fn there_is_one_build_for_each_profile_with_all_that_it_needs() {
@@ -396,22 +410,52 @@ mod tests {
     }
 
     #[test]
-    fn a_program_with_the_c_library_of_gnu_is_told_to_hold_it() {
+    fn only_programs_with_the_c_library_of_gnu_get_rustflags() {
         let api = krate("api", "api", "dev", &[]);
         let crates = BTreeMap::from([("api", &api)]);
-        let line =
-            build(&workspace(), &crates, "x86_64-unknown-linux-gnu", &ShellOptions::default()).unwrap()[0].to_string();
-        let by_config = "--config 'target.x86_64-unknown-linux-gnu.rustflags=[\"-C\", \"target-feature=+crt-static\"]'";
-        // Cargo hears one of them only, so whoever runs the tests with flags of their own sees these extended.
-        let has_flags = |name: &str| std::env::var(name).is_ok_and(|flags| !flags.is_empty());
-        if has_flags("CARGO_ENCODED_RUSTFLAGS") || has_flags("RUSTFLAGS") {
-            assert!(line.contains("RUSTFLAGS=") && line.contains("target-feature=+crt-static"), "{line}");
-            assert!(!line.contains("--config"), "{line}");
-        } else {
-            assert!(line.contains(by_config) && !line.contains("RUSTFLAGS="), "{line}");
-        }
-        let musl = build(&workspace(), &crates, MUSL, &ShellOptions::default()).unwrap()[0].to_string();
+        let line = |target| build(&workspace(), &crates, target, &ShellOptions::default()).unwrap()[0].to_string();
+        let gnu = line(GNU);
+        assert!(gnu.contains("RUSTFLAGS=") && gnu.contains("-C target-feature=+crt-static' "), "{gnu}");
+        let musl = line(MUSL);
         assert!(!musl.contains("crt-static"), "{musl}");
+    }
+
+    #[test]
+    fn static_programs_are_built_with_the_rustflags_that_cargo_would_use() {
+        let temp = tempfile::tempdir().unwrap();
+        let folder = temp.path().join("shop");
+        fs::create_dir_all(folder.join(".cargo")).unwrap();
+        let home = ("CARGO_HOME", temp.path().join("home").into_os_string());
+        let flags = |config: &str, variables: &[(&str, &str)]| {
+            fs::write(folder.join(".cargo/config.toml"), config).unwrap();
+            let variables = variables.iter().map(|(name, value)| (name.into(), value.into()));
+            let variables = variables.chain([(home.0.into(), home.1.clone())]);
+            static_rustflags(&folder, GNU, variables).map_err(|failure| {
+                assert_eq!(failure.code(), Code::NothingToRun);
+                format!("{:#}", anyhow::Error::from(failure))
+            })
+        };
+        let plain = |flags: &str| Ok(("RUSTFLAGS", format!("{flags}-C target-feature=+crt-static")));
+        assert_eq!(flags("", &[]), plain(""));
+        let build = "[build]\nrustflags = [\"--cfg\", \"tokio_unstable\"]\n";
+        assert_eq!(flags(build, &[]), plain("--cfg tokio_unstable "));
+        assert_eq!(flags("build.rustflags = '--cfg tokio_unstable'", &[]), plain("--cfg tokio_unstable "));
+        // A table of the target replaces that of `build`, and a variable replaces both.
+        let both = format!("{build}[target.{GNU}]\nrustflags = '-C opt-level=1'\n");
+        assert_eq!(flags(&both, &[]), plain("-C opt-level=1 "));
+        assert_eq!(flags(&both, &[("RUSTFLAGS", "--cfg mine")]), plain("--cfg mine "));
+        assert_eq!(flags(&both, &[("CARGO_ENCODED_RUSTFLAGS", "--cfg\u{1f}mine")]), plain("--cfg mine "));
+        assert_eq!(flags("", &[("CARGO_BUILD_RUSTFLAGS", "--cfg mine")]), plain("--cfg mine "));
+        let spaced = "--cfg\u{1f}name=\"a b\"\u{1f}-C\u{1f}target-feature=+crt-static".to_string();
+        assert_eq!(
+            flags("build.rustflags = [\"--cfg\", 'name=\"a b\"']", &[]),
+            Ok(("CARGO_ENCODED_RUSTFLAGS", spaced))
+        );
+        let error = flags("build = 3", &[]).unwrap_err();
+        assert!(
+            error.starts_with(&format!("cannot find out the rustflags for {GNU} in cargo's configuration: ")),
+            "{error}"
+        );
     }
 
     #[test]

@@ -314,14 +314,26 @@ fn ask_cargo(executor: &dyn Executor, invocation: &Invocation) -> anyhow::Result
     if output.status.success() {
         return Ok(output.stdout);
     }
-    let words = String::from_utf8_lossy(&output.stderr);
-    let words = words.trim();
-    Err(anyhow!("{}", words.strip_prefix("error: ").unwrap_or(words)))
+    Err(error_of(&output.stderr))
+}
+
+/// The error that cargo or rustc has printed. With `RUST_BACKTRACE` set, rustup adds a backtrace of itself, which is left out.
+pub fn error_of(stderr: &[u8]) -> anyhow::Error {
+    let words = String::from_utf8_lossy(stderr);
+    let words = words.split_once("\nStack backtrace:").map_or(&*words, |(words, _)| words).trim();
+    anyhow!("{}", words.strip_prefix("error: ").unwrap_or(words))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_backtrace_of_rustups_is_left_out() {
+        let words = b"error: no default is configured.\nhelp: run it\n\nStack backtrace:\n   0: main\n";
+        assert_eq!(error_of(words).to_string(), "no default is configured.\nhelp: run it");
+        assert_eq!(error_of(b"error: nothing to trace\n").to_string(), "nothing to trace");
+    }
 
     fn dev_dir() -> (tempfile::TempDir, Workspace) {
         let temp = tempfile::tempdir().unwrap();

@@ -158,7 +158,7 @@ impl DevFiles {
     /// The commands that build the crates among these services.
     ///
     /// # Errors
-    /// If our own working directory is gone.
+    /// Those of [`cargo::build`].
     pub(super) fn builds(
         &self,
         cx: &Context<'_>,

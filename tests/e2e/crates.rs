@@ -25,6 +25,7 @@ on_both_pairs![
     volumes_are_writable,
     a_strict_umask_changes_nothing,
     paths_are_relative_to_the_manifest,
+    rustflags_of_a_configuration_are_used,
     on_a_base_image,
     behind_an_inactive_profile_nothing_is_built,
     what_is_not_started_is_not_built,
@@ -383,6 +384,17 @@ fn a_strict_umask_changes_nothing(stage: &Stage) {
     let compose_file = fs::metadata(stage.root().join(".stagecraft/dev/compose.yaml")).expect("the compose file");
     assert_eq!(compose_file.mode() & 0o077, 0);
     stage.tool(&["dev", "down", "--volumes"]).run().with(0);
+}
+
+fn rustflags_of_a_configuration_are_used(stage: &Stage) {
+    let mut api = package("api", PUBLISHED);
+    api.main.push_str("#[cfg(not(flag_of_the_workspace))]\ncompile_error!(\"the flag is missing\");\n");
+    workspace(stage, "", &[api]);
+    fs::create_dir(stage.root().join(".cargo")).expect("a folder");
+    write(&stage.root().join(".cargo/config.toml"), "build.rustflags = ['--cfg', 'flag_of_the_workspace']\n");
+    start(stage, &["api"]);
+    assert_eq!(ask(stage, "api", "/"), "I am api");
+    stage.take_down();
 }
 
 fn paths_are_relative_to_the_manifest(stage: &Stage) {

@@ -321,6 +321,7 @@ fn the_settings_of_the_spec_are_those_of_the_code_and_of_help() {
 fn each_outside_crate_appears_in_its_one_room() {
     let rooms = [
         ("clap", "src/cli.rs"),
+        ("cargo_config2", "src/cargo.rs"),
         ("cargo_metadata", "src/workspace.rs"),
         ("owo_colors", "src/shell/mod.rs"),
         ("serde_saphyr", "src/devfile/render.rs"),

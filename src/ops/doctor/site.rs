@@ -14,7 +14,7 @@ use crate::engine::Server;
 use crate::exit::{Code, Failure};
 use crate::process::{Executor, Invocation};
 use crate::settings::Settings;
-use crate::workspace::{BrokenMember, COMPOSE_FILE, DEV_DIR, Workspace};
+use crate::workspace::{BrokenMember, COMPOSE_FILE, DEV_DIR, Workspace, error_of};
 
 const FILES: &str = "dev files";
 const WORKSPACE: &str = "workspace";
@@ -29,7 +29,7 @@ pub(super) fn cargo(executor: &dyn Executor) -> Check {
             let version = String::from_utf8_lossy(&output.stdout).trim().to_string();
             return Check::ok("cargo", version.strip_prefix("cargo ").unwrap_or(&version));
         }
-        Ok(output) => anyhow!("{}", String::from_utf8_lossy(&output.stderr).trim()),
+        Ok(output) => error_of(&output.stderr),
         Err(error) => anyhow!(error),
     };
     let found = format!("cannot run `{}`: {error}", program.display());
