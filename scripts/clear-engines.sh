@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Remove what test runs that were killed have left on the test engines: the containers, networks and volumes of projects whose
-# names begin with `e2e-` or `campaign-`. Waits until no end-to-end scenario plays, in any process. Run scripts/setup-engine.sh first.
+# names begin with `e2e-`. Waits until no end-to-end scenario plays, in any process. Run scripts/setup-engine.sh first.
 set -euo pipefail
 
 readonly PAIRS=${STAGECRAFT_ENGINES:-/var/lib/stagecraft-engines}/pairs
@@ -14,7 +14,7 @@ flock --wait 600 9 || { echo "clear-engines: end-to-end tests are still running"
 ours() {
     local field=$1
     shift
-    docker "$@" --filter "label=$LABEL" --format "{{.Label \"$LABEL\"}} {{.$field}}" | sed -nE 's/^(e2e|campaign)-[^ ]* //p'
+    docker "$@" --filter "label=$LABEL" --format "{{.Label \"$LABEL\"}} {{.$field}}" | sed -n 's/^e2e-[^ ]* //p'
 }
 
 while IFS=$'\t' read -r pair host config; do
