@@ -548,6 +548,9 @@ impl Running for Adopted {
 pub const PATIENCE: Duration = Duration::from_secs(20);
 /// As long as it has not answered again since.
 const LITTLE_PATIENCE: Duration = Duration::from_secs(2);
+/// How long no question is asked after one that was not answered. The same question to docker, and what else is asked in the same
+/// moment, would wait for nothing, one after the other.
+pub(super) const PAUSE_AFTER_SILENCE: Duration = Duration::from_secs(1);
 /// After which time it is said what is waited for.
 const SAY_AFTER: Duration = Duration::from_secs(2);
 
@@ -555,8 +558,23 @@ const SAY_AFTER: Duration = Duration::from_secs(2);
 pub struct Echo {
     executor: Arc<dyn Executor>,
     logger: Arc<dyn Logger>,
-    /// Since when the engine has not answered, if it has not.
-    silent: Mutex<Option<Instant>>,
+    silent: Mutex<Option<Silence>>,
+}
+
+/// An engine that accepts questions and does not answer.
+#[derive(Clone, Copy)]
+struct Silence {
+    /// When the first question was asked that was not answered.
+    since: Instant,
+    /// When the last one was given up.
+    last: Instant,
+}
+
+impl Silence {
+    fn error(self) -> io::Error {
+        let waited = format!("it gave no answer within {} seconds", self.since.elapsed().as_secs());
+        io::Error::new(io::ErrorKind::TimedOut, waited)
+    }
 }
 
 impl Echo {
@@ -565,17 +583,25 @@ impl Echo {
         Echo { executor, logger, silent: Mutex::default() }
     }
 
-    fn silent(&self) -> MutexGuard<'_, Option<Instant>> {
+    fn silent(&self) -> MutexGuard<'_, Option<Silence>> {
         self.silent.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Puts a question to the engine that has to be answered within the time that it is given.
+    /// Fails if the engine has just left a question unanswered.
+    fn require_answers(&self) -> io::Result<()> {
+        match *self.silent() {
+            Some(silence) if silence.last.elapsed() < PAUSE_AFTER_SILENCE => Err(silence.error()),
+            _ => Ok(()),
+        }
+    }
+
+    /// Asks the engine a question and gives it up when the time is over.
     fn within<T>(&self, is_shown: bool, ask: impl FnOnce(Duration) -> io::Result<T>) -> io::Result<T> {
-        let since = *self.silent();
+        let was_silent = self.silent().is_some();
         let asked = Instant::now();
-        let limit = if since.is_some() { LITTLE_PATIENCE } else { PATIENCE };
+        let limit = if was_silent { LITTLE_PATIENCE } else { PATIENCE };
         let (answered, is_answered) = mpsc::channel::<()>();
-        if is_shown && since.is_none() {
+        if is_shown && !was_silent {
             let logger = Arc::clone(&self.logger);
             thread::spawn(move || {
                 if is_answered.recv_timeout(SAY_AFTER) == Err(RecvTimeoutError::Timeout) {
@@ -589,9 +615,9 @@ impl Echo {
         let mut silent = self.silent();
         match &answer {
             Err(error) if error.kind() == io::ErrorKind::TimedOut => {
-                let since = *silent.get_or_insert(asked);
-                let waited = format!("it gave no answer within {} seconds", since.elapsed().as_secs());
-                Err(io::Error::new(io::ErrorKind::TimedOut, waited))
+                let silence = silent.get_or_insert(Silence { since: asked, last: asked });
+                silence.last = Instant::now();
+                Err(silence.error())
             }
             _ => {
                 *silent = None;
@@ -603,6 +629,9 @@ impl Echo {
 
 impl Executor for Echo {
     fn output(&self, invocation: &Invocation) -> io::Result<Output> {
+        if invocation.is_question() {
+            self.require_answers()?;
+        }
         self.logger.command(&invocation.line());
         if invocation.is_question() {
             return self.within(true, |limit| self.executor.output(&invocation.clone().within(limit)));
@@ -621,6 +650,7 @@ impl Executor for Echo {
     }
 
     fn get(&self, question: &Get) -> io::Result<Vec<u8>> {
+        self.require_answers()?;
         if !question.is_repeated {
             self.logger.detail("Asking", &Invocation::from(question.curl()).to_string());
         }

@@ -21,6 +21,9 @@ mod engine;
 mod plan;
 mod procs;
 #[allow(dead_code)]
+#[path = "../e2e/proxy.rs"]
+mod proxy;
+#[allow(dead_code)]
 #[path = "../e2e/pty.rs"]
 mod pty;
 mod registry;

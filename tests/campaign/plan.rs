@@ -30,6 +30,12 @@ pub struct Plan {
     pub unread: bool,
     /// How soon it is interrupted where the fault makes it begin a teardown by itself.
     pub press_after: Option<Duration>,
+    /// Whether the engine that the run talks to stops answering when the fault strikes.
+    pub silent: bool,
+    /// Whether another checkout whose folder has the same name runs `dev down` when the fault strikes.
+    pub namesake: bool,
+    /// Whether the run has the umask 077.
+    pub strict: bool,
 }
 
 /// The command that the fault strikes.
@@ -161,6 +167,9 @@ impl Plan {
             services: services.into_iter().map(|it| Service { anonymous: rng.f32() < 0.3, ..it }).collect(),
             unread: false,
             press_after: None,
+            silent: false,
+            namesake: false,
+            strict: false,
             fault,
         };
         let draws = (rng.f32(), rng.f32(), millis(&mut rng, 0..1500));
@@ -169,6 +178,11 @@ impl Plan {
             let strikes_compose = matches!(fault.target, Target::Docker | Target::Plugin);
             plan.press_after = (strikes_compose && draws.1 < 0.5).then_some(draws.2);
         }
+        let draws = [rng.f32(), rng.f32(), rng.f32()];
+        let strikes_tool = matches!(fault.target, Target::Tool | Target::Group | Target::Keyboard | Target::Terminal);
+        plan.silent = scene == Scene::Foreground && strikes_tool && !plan.unread && draws[0] < 0.06;
+        plan.namesake = !plan.silent && draws[1] < 0.1;
+        plan.strict = draws[2] < 0.2;
         plan
     }
 

@@ -18,6 +18,7 @@ use crate::api::Api;
 use crate::engine::Engine;
 use crate::plan::{Fault, Moment, Plan, Remedy, Scene, Target, signal_name};
 use crate::procs::{self, End, MARK};
+use crate::proxy::Proxy;
 use crate::pty::{Modes, Pty};
 use crate::registry::Registry;
 use crate::run::{Run, Transcript};
@@ -95,10 +96,12 @@ pub fn play(engine: &Engine, plan: &Plan, project: &str) -> Report {
     Report {
         project: project.to_string(),
         fault: format!(
-            "{scene}{}{}{}",
+            "{scene}{}{}{}{}{}",
             plan.fault,
             if plan.press_after.is_some() { ", then INT" } else { "" },
-            if plan.unread { ", unread" } else { "" }
+            if plan.unread { ", unread" } else { "" },
+            if plan.silent { ", engine silent" } else { "" },
+            if plan.namesake { ", namesake" } else { "" }
         ),
         phase: trial.phase.unwrap_or(Phase::Over),
         time: trial.time,
@@ -127,12 +130,16 @@ struct Trial<'a> {
     plan: &'a Plan,
     project: &'a str,
     api: Api,
+    /// In front of an engine that stops answering. Its socket is in `temp`, so it has to go first.
+    proxy: Option<Proxy>,
     temp: TempDir,
     registry: Registry,
     watch: Watch,
     began: SystemTime,
     transcripts: Vec<(String, Arc<Transcript>)>,
     strikes: Vec<Strike>,
+    /// The `dev down` of a checkout whose folder has the same name.
+    namesake: Option<Run>,
     /// The services that had said that they are ready before anything was struck.
     ready: BTreeSet<String>,
     phase: Option<Phase>,
@@ -162,12 +169,14 @@ impl<'a> Trial<'a> {
             plan,
             project,
             api,
+            proxy: None,
             temp,
             registry: Registry::open(),
             watch,
             began: SystemTime::now(),
             transcripts: Vec::new(),
             strikes: Vec::new(),
+            namesake: None,
             ready: BTreeSet::new(),
             phase: None,
             time: None,
@@ -180,20 +189,26 @@ impl<'a> Trial<'a> {
         trial
     }
 
-    /// A Cargo workspace whose folder makes the project's name.
+    /// A Cargo workspace whose folder makes the project's name, and another one of that name elsewhere.
     fn set_up(&self) {
-        let root = self.root();
-        for folder in [root.join("src"), root.join(".stagecraft/dev"), self.proof(), self.runtime_dir()] {
-            fs::create_dir_all(folder).expect("a folder");
+        let roots = [Some(self.root()), self.plan.namesake.then(|| self.root_of_namesake())];
+        for root in roots.into_iter().flatten() {
+            for folder in [root.join("src"), root.join(".stagecraft/dev"), self.proof(), self.runtime_dir()] {
+                fs::create_dir_all(folder).expect("a folder");
+            }
+            let files = [
+                ("Cargo.toml", "[package]\nname = \"app\"\nversion = \"0.1.0\"\nedition = \"2021\"\n".to_string()),
+                ("src/lib.rs", String::new()),
+                (".stagecraft/dev/compose.yaml", self.compose()),
+            ];
+            for (path, text) in files {
+                fs::write(root.join(path), text).expect("a file");
+            }
         }
-        let files = [
-            ("Cargo.toml", "[package]\nname = \"app\"\nversion = \"0.1.0\"\nedition = \"2021\"\n".to_string()),
-            ("src/lib.rs", String::new()),
-            (".stagecraft/dev/compose.yaml", self.compose()),
-        ];
-        for (path, text) in files {
-            fs::write(root.join(path), text).expect("a file");
-        }
+    }
+
+    fn root_of_namesake(&self) -> PathBuf {
+        self.temp.path().join("elsewhere").join(self.project)
     }
 
     fn root(&self) -> PathBuf {
@@ -221,8 +236,29 @@ impl<'a> Trial<'a> {
     }
 
     fn start(&mut self, args: &[&str], pty: Option<Pty>, unread: bool) -> (Run, Arc<Transcript>) {
-        let mut command: Command = self.engine.command(env!("CARGO_BIN_EXE_cargo-stagecraft"));
-        command.args(args).current_dir(self.root()).env(MARK, self.project);
+        let tool = env!("CARGO_BIN_EXE_cargo-stagecraft");
+        let mut command: Command = if self.plan.strict {
+            let mut shell = self.engine.command("sh");
+            shell.args(["-c", "umask 077; exec \"$0\" \"$@\"", tool]);
+            shell
+        } else {
+            self.engine.command(tool)
+        };
+        command.args(args).current_dir(self.root());
+        if let Some(proxy) = &self.proxy {
+            command.env("DOCKER_HOST", proxy.host());
+        }
+        self.start_command(command, args, pty, unread)
+    }
+
+    fn start_command(
+        &mut self,
+        mut command: Command,
+        args: &[&str],
+        pty: Option<Pty>,
+        unread: bool,
+    ) -> (Run, Arc<Transcript>) {
+        command.env(MARK, self.project);
         command.env("TMPDIR", self.temp.path()).env("XDG_RUNTIME_DIR", self.runtime_dir());
         let transcript = Arc::<Transcript>::default();
         self.transcripts.push((format!("cargo-stagecraft {}", args.join(" ")), transcript.clone()));
@@ -263,13 +299,22 @@ impl<'a> Trial<'a> {
         self.strike(&mut struck, opened);
         let from = self.bring_to_an_end(&mut struck);
         assert!(struck.end.wait(DEADLINE), "did not end within {} seconds", DEADLINE.as_secs());
+        if let Some(proxy) = &self.proxy {
+            // A guard waits until the engine answers again, and then takes the stack down.
+            proxy.speak_again();
+        }
         self.await_guard();
         struck.transcript.read_on();
+        if let Some(namesake) = self.namesake.take() {
+            // It waits for its turn, then finds nothing, or containers of the other checkout, which it leaves alone.
+            self.finish(namesake, &["dev", "down"], &[0, 3]);
+        }
         self.time = from.map(|from| from.elapsed());
         self.judge(struck);
     }
 
     fn start_struck(&mut self) -> Struck {
+        self.proxy = self.plan.silent.then(|| Proxy::before(&self.engine.host, self.temp.path()));
         let pty = self.plan.terminal.then(Pty::open);
         let modes = pty.as_ref().map(Pty::modes);
         let (run, transcript) = self.start(self.plan.args(), pty, self.plan.unread);
@@ -351,6 +396,15 @@ impl<'a> Trial<'a> {
             self.ready = self.testified(".ready");
             if self.plan.unread {
                 struck.transcript.pause();
+            }
+            if let Some(proxy) = &self.proxy {
+                proxy.fall_silent();
+            }
+            if self.plan.namesake {
+                let mut command = self.engine.command(env!("CARGO_BIN_EXE_cargo-stagecraft"));
+                let args = ["dev", "down"];
+                command.args(args).current_dir(self.root_of_namesake());
+                self.namesake = Some(self.start_command(command, &args, None, false).0);
             }
         }
         let Fault { target, signal, .. } = fault;
@@ -449,7 +503,8 @@ impl<'a> Trial<'a> {
         if !codes.contains(&ended.code) {
             self.problems.push(Problem::Code(format!("{} instead of one of {codes:?}", ended.code)));
         }
-        if self.may_be_left(&text) {
+        let has_given_up = self.plan.silent && [4, 6].contains(&ended.code);
+        if has_given_up || self.may_be_left(&text) {
             self.clean_up(Remedy::Down);
             self.judge_processes(LAST_BREATH);
         }
@@ -558,6 +613,9 @@ impl<'a> Trial<'a> {
             Scene::Detach | Scene::Wait => has_started(text),
             Scene::Down => has_removed(text),
         };
+        if self.plan.silent {
+            codes.extend([4, 6]);
+        }
         // A kill may come between the last line and the end.
         let has_said_all = text.contains("stop it with `cargo stagecraft dev down`") || self.plan.scene == Scene::Down;
         if codes.is_empty() || is_over_by_itself && (has_said_all || codes.iter().all(|code| *code > 0)) {

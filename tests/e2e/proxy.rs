@@ -1,13 +1,14 @@
-//! An engine that can go away: a socket in front of the real one, which only the program under test uses.
+//! An engine that can go away or stop answering: a socket in front of the real one, which only the program under test uses.
 //!
 //! The engines are shared by every scenario that runs, so none of them may be restarted. From a client's side this is an
 //! engine that is stopped and started again while its containers live on.
 
 use std::fs;
-use std::io;
+use std::io::{self, Read, Write};
 use std::net::Shutdown;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread::{self, JoinHandle};
 
@@ -16,6 +17,8 @@ pub struct Proxy {
     path: PathBuf,
     engine: PathBuf,
     connections: Arc<Mutex<Vec<Weak<Connection>>>>,
+    /// Whether nothing is passed on any more.
+    silent: Arc<AtomicBool>,
     /// Accepts connections; none while the engine is away.
     door: Mutex<Option<JoinHandle<()>>>,
 }
@@ -25,7 +28,7 @@ impl Proxy {
     pub fn before(host: &str, folder: &Path) -> Proxy {
         let engine = host.strip_prefix("unix://").expect("an engine on a unix socket").into();
         let path = folder.join("engine.sock");
-        let proxy = Proxy { path, engine, connections: Arc::default(), door: Mutex::default() };
+        let proxy = Proxy { path, engine, connections: Arc::default(), silent: Arc::default(), door: Mutex::default() };
         proxy.come_back();
         proxy
     }
@@ -53,12 +56,27 @@ impl Proxy {
         }
     }
 
+    /// From now on connections are accepted and kept open, and nothing is answered.
+    #[allow(dead_code)]
+    pub fn fall_silent(&self) {
+        self.silent.store(true, Ordering::SeqCst);
+    }
+
+    /// Answers again after a silence, as an engine that was restarted: what was asked meanwhile is cut off.
+    #[allow(dead_code)]
+    pub fn speak_again(&self) {
+        self.go_away();
+        self.silent.store(false, Ordering::SeqCst);
+        self.come_back();
+    }
+
     /// Answers again.
     pub fn come_back(&self) {
         let mut door = self.door();
         assert!(door.is_none(), "it is there already");
         let listener = UnixListener::bind(&self.path).expect("a socket");
         let (path, engine, connections) = (self.path.clone(), self.engine.clone(), Arc::clone(&self.connections));
+        let silent = Arc::clone(&self.silent);
         *door = Some(thread::spawn(move || {
             for client in listener.incoming() {
                 if !path.exists() {
@@ -66,7 +84,7 @@ impl Proxy {
                 }
                 // An engine that does not answer is for the client to notice.
                 let (Ok(client), Ok(engine)) = (client, UnixStream::connect(&engine)) else { continue };
-                let connection = Arc::new(Connection { client, engine });
+                let connection = Arc::new(Connection { client, engine, silent: Arc::clone(&silent) });
                 let mut connections = lock(&connections);
                 connections.retain(|connection| connection.strong_count() > 0);
                 connections.push(Arc::downgrade(&connection));
@@ -90,6 +108,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 struct Connection {
     client: UnixStream,
     engine: UnixStream,
+    silent: Arc<AtomicBool>,
 }
 
 impl Connection {
@@ -102,9 +121,16 @@ impl Connection {
     /// Until one side has said all: the other may still have something to say (`docker attach` and `exec` talk like
     /// that), so it is told of the end and no more. Where nobody listens, all is over.
     fn pass_on(&self, mut from: &UnixStream, mut to: &UnixStream) {
-        match io::copy(&mut from, &mut to) {
-            Ok(_) => drop(to.shutdown(Shutdown::Write)),
-            Err(_) => self.cut(),
+        let mut buffer = [0; 8192];
+        loop {
+            match from.read(&mut buffer) {
+                Ok(0) => return drop(to.shutdown(Shutdown::Write)),
+                // Swallowed, so that neither side notices anything.
+                Ok(_) if self.silent.load(Ordering::SeqCst) => {}
+                Ok(read) if to.write_all(&buffer[..read]).is_ok() => {}
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                _ => return self.cut(),
+            }
         }
     }
 

@@ -15,7 +15,7 @@ use crate::diagnosis::Finding;
 use crate::engine::{self, Container, Endpoint, Inspected, Kept, Remains};
 use crate::exit::Failure;
 use crate::message::Message;
-use crate::process::exec::{Executor, Invocation, OnExit, Running, Show};
+use crate::process::exec::{Executor, Invocation, OnExit, PAUSE_AFTER_SILENCE, Running, Show};
 use crate::process::expected::{Expected, UpArgs};
 use crate::process::guard::{Charge, Guard};
 use crate::process::interrupt::Interrupt;
@@ -278,6 +278,7 @@ impl<'a> Run<'a> {
             Arrival::Judged(verdict) => Some(self.judged(verdict)),
             Arrival::Followed => Some(self.followed()),
             Arrival::Looked(containers) => {
+                self.note_silence();
                 self.known = containers.as_ref().ok().cloned().or(self.known.take());
                 let started = containers.ok().filter(|containers| self.expected.have_started(containers));
                 let farewell = started.and_then(|containers| self.farewell(&containers));
@@ -337,6 +338,7 @@ impl<'a> Run<'a> {
             Action::Lock => self.take_lock(),
             Action::Look => {
                 let project = self.compose.project().clone();
+                self.asked = Instant::now();
                 self.ask(move |executor| Arrival::Looked(engine::containers(executor, &project)));
             }
             Action::Stop => self.stop(),
@@ -495,6 +497,13 @@ impl<'a> Run<'a> {
         (self.answered_in * SLOWER_THAN_AN_ANSWER).clamp(SETTLE, SETTLE_AT_MOST)
     }
 
+    /// Counts the time of a question that was given up only when its time was over. No second patience is due to the same silence.
+    fn note_silence(&mut self) {
+        if self.asked.elapsed() >= PATIENCE {
+            self.away.get_or_insert(self.asked);
+        }
+    }
+
     /// Whether to go on asking an engine that does not answer.
     fn has_patience(&mut self) -> bool {
         if self.away.is_none() && self.state.force == Force::Graceful {
@@ -602,9 +611,7 @@ impl<'a> Run<'a> {
     }
 
     fn listed(&mut self, Listed { containers, volumes, then, reach }: Listed) {
-        if self.asked.elapsed() >= PATIENCE {
-            self.away.get_or_insert(self.asked);
-        }
+        self.note_silence();
         self.remember(volumes.anonymous);
         for volume in volumes.others {
             if self.anonymous.remove(&volume) {
@@ -667,7 +674,7 @@ impl<'a> Run<'a> {
                 self.undo = Some(undo);
                 let (sender, number) = (self.sender.clone(), self.undos);
                 let report = move |since| drop(sender.send(Arrival::Silent(number, since)));
-                let pause = if self.away.is_some() { Duration::ZERO } else { silence::PAUSE };
+                let pause = if self.away.is_some() { PAUSE_AFTER_SILENCE } else { silence::PAUSE };
                 let (executor, project) = (Arc::clone(&self.runner.executor), self.compose.project().clone());
                 self.silence = Some(silence::watch(executor, project, pause, report));
                 if show == Show::Live {

@@ -7,11 +7,12 @@ use std::time::{Duration, Instant};
 use super::ticker::Ticker;
 use crate::compose::ProjectName;
 use crate::engine;
-use crate::process::exec::{Again, Executor};
+use crate::process::exec::{Again, Executor, PAUSE_AFTER_SILENCE};
 
 /// The time before each question. Most teardowns end sooner.
 pub(super) const PAUSE: Duration = Duration::from_secs(10);
-/// An error that arrives sooner comes from an engine that is not running, and `down` gets the same error.
+/// An error that arrives sooner comes from an engine that is not running, and `down` gets the same error; or another question has just
+/// been left unanswered, and this one was not asked.
 const SILENT: Duration = Duration::from_secs(2);
 
 /// Calls `report` once, with the time of the question, if the engine leaves a question unanswered. The first question is asked after
@@ -26,8 +27,11 @@ pub(super) fn watch(
     let mut report = Some(report);
     Ticker::start(pause, move || {
         let asked = Instant::now();
-        if engine::containers(&executor, &project).is_ok() || asked.elapsed() < SILENT {
+        if engine::containers(&executor, &project).is_ok() {
             return Some(PAUSE);
+        }
+        if asked.elapsed() < SILENT {
+            return Some(PAUSE_AFTER_SILENCE);
         }
         if let Some(report) = report.take() {
             report(asked);

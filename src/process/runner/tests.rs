@@ -344,3 +344,34 @@ fn docker_that_cannot_be_started_is_exit_code_4_and_6_once_there_may_be_somethin
     );
     assert!(log.said("error")[0].contains("cannot be known: cannot run `docker`"), "{:?}", log.said("error"));
 }
+
+/// An engine that leaves every question unanswered, without the time that this takes.
+#[derive(Default)]
+struct Silent(Mutex<usize>);
+
+impl Executor for Silent {
+    fn output(&self, _: &Invocation) -> io::Result<Output> {
+        *self.0.lock().unwrap() += 1;
+        Err(io::ErrorKind::TimedOut.into())
+    }
+
+    fn spawn(&self, _: &Invocation, _: OnExit) -> io::Result<Box<dyn Running>> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+}
+
+#[test]
+fn an_engine_that_has_just_been_silent_is_not_asked_again_at_once() {
+    let (engine, log) = (Arc::new(Silent::default()), Arc::new(Log::default()));
+    let echo = Echo::new(engine.clone(), log.clone());
+    let mut command = std::process::Command::new("docker");
+    command.arg("info");
+    let question = Invocation::from(command);
+    for _ in 0..3 {
+        let error = echo.output(&question).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+        assert_eq!(error.to_string(), "it gave no answer within 0 seconds");
+    }
+    // What was not asked is not shown.
+    assert_eq!((*engine.0.lock().unwrap(), log.said("command").len()), (1, 1));
+}
