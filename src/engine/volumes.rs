@@ -1,6 +1,8 @@
 //! Volumes: the anonymous ones of a project's containers, which nothing can use once these are gone, and what stays on purpose.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::thread;
+use std::time::Duration;
 
 use serde::Deserialize;
 
@@ -13,6 +15,8 @@ use crate::sorted;
 
 /// The only label that an anonymous volume may have. Engine 23 and newer set it, older ones set none.
 const ANONYMOUS: &str = "com.docker.volume.anonymous";
+/// The time before the second question to an engine that has not answered the first.
+const AFTER_A_RESTART: Duration = Duration::from_millis(500);
 /// What Compose labels a container with that has taken the place of another.
 const REPLACES: &str = "com.docker.compose.replace";
 
@@ -193,8 +197,14 @@ pub fn containers_for_teardown(
     project: &ProjectName,
     known: Option<Vec<Container>>,
 ) -> Vec<Container> {
-    // A teardown goes on without the answer: it looks again when it is done.
-    containers_directly(executor, project).or(known).or_else(|| containers(executor, project).ok()).unwrap_or_default()
+    let by_docker = || containers(executor, project).ok();
+    // An engine that has just been restarted may have cut off these questions, and answers the next one. Without an answer the
+    // teardown goes on, and looks again when it is done.
+    let again = || {
+        thread::sleep(AFTER_A_RESTART);
+        containers_directly(executor, project).or_else(by_docker)
+    };
+    containers_directly(executor, project).or(known).or_else(by_docker).or_else(again).unwrap_or_default()
 }
 
 /// Removes those of these anonymous volumes of a project that are still there, once it has no container any more. What stays is

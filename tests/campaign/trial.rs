@@ -567,7 +567,10 @@ impl<'a> Trial<'a> {
                 return;
             }
         }
-        self.run(&["dev", "down"], &[0]);
+        // A hurried trial may have containers that take minutes to stop, and a silent engine has kept them alive.
+        let is_hurried = self.plan.silent && self.is_hurried();
+        let args: &[&str] = if is_hurried { &["dev", "down", "--timeout", "0"] } else { &["dev", "down"] };
+        self.run(args, &[0]);
         self.await_guard();
     }
 

@@ -2,7 +2,7 @@
 
 use rustix::process::Signal;
 
-use crate::stage::{Stage, polite, service, stack};
+use crate::stage::{Stage, compose_in, polite, service, stack};
 
 on_both_pairs![
     two_detached_starts_at_once,
@@ -12,6 +12,7 @@ on_both_pairs![
     a_second_run_follows_the_first,
     a_follower_stays_to_the_end,
     a_start_after_the_kill_of_a_start,
+    a_stack_that_another_checkout_has_taken_over_is_left_alone,
 ];
 
 /// A service that becomes healthy when it is allowed to, and one that waits for it.
@@ -87,7 +88,7 @@ fn a_second_run_follows_the_first(stage: &Stage) {
     let first = stage.tool(&["dev"]).start();
     stage.wait_until_up(&first, &["web"]);
     let second = stage.tool(&["dev"]).start_in_terminal();
-    second.wait_for("which another run is attached to");
+    second.wait_for("which another run owns");
     second.wait_for("web is ready");
     second.press_ctrl_c();
     second.end().with(130).says("is left as it is");
@@ -123,4 +124,30 @@ fn a_start_after_the_kill_of_a_start(stage: &Stage) {
     let events = stage.events();
     events.wait_for("destroy db;");
     stage.take_down();
+}
+
+/// By hand, with the same project name: no lock keeps that away.
+fn a_stack_that_another_checkout_has_taken_over_is_left_alone(stage: &Stage) {
+    stage.compose(&stack(&[polite("web", &[])]));
+    let run = stage.tool(&["dev"]).start();
+    stage.wait_until_up(&run, &["web"]);
+    let elsewhere = stage.workspace("elsewhere");
+    compose_in(&elsewhere, &stack(&[polite("web", &["environment: {OTHER: checkout}"])]));
+    let file = elsewhere.join(".stagecraft/dev/compose.yaml");
+    let file = file.to_str().expect("a path that is text");
+    let by_hand = |args: &[&str]| {
+        let words = [&["compose", "--project-name", &stage.project, "--file", file], args].concat();
+        stage.program("docker", &words).run().with(0);
+    };
+    by_hand(&["up", "--detach"]);
+    let theirs = stage.container("web");
+    run.signal(Signal::INT);
+    let ended = run.end();
+    // Compose follows the new container, or ends with the old one.
+    assert!([0, 130].contains(&ended.code), "{}", ended.all);
+    assert!(ended.complaints().contains("was taken over by"), "{}", ended.all);
+    assert!(!ended.all.contains("Removed "), "{}", ended.all);
+    assert_eq!(stage.container("web"), theirs);
+    stage.assert_running(&["web"]);
+    by_hand(&["down"]);
 }

@@ -67,10 +67,7 @@ fn a_down_during_a_start_waits_for_it_and_takes_it_down() {
 fn a_run_that_just_runs_keeps_nobody_waiting_and_waits_for_others_at_its_end() {
     let sandbox = Sandbox::new();
     let run = attached(&sandbox);
-    sandbox
-        .run(["dev", "--detach"])
-        .exits(0)
-        .says("note: another run is attached to the stack, and takes it down when it ends");
+    sandbox.run(["dev", "--detach"]).exits(0).says("note: another run owns the stack and takes it down when it ends");
     sandbox.engine.hold(Verb::Up);
     let start = sandbox.stagecraft(["dev", "--detach"]).start();
     sandbox.engine.wait_called(Verb::Up, 3);
@@ -106,7 +103,7 @@ fn a_second_run_follows_the_first_and_its_end_is_its_own() {
     let first = attached(&sandbox);
     sandbox.engine.hold(Verb::Logs);
     let second = sandbox.stagecraft(["dev", "-v"]).in_terminal();
-    second.wait_for_text("shop, which another run is attached to (Ctrl+C leaves it to that)");
+    second.wait_for_text("shop, which another run owns (Ctrl+C only stops following)");
     sandbox.engine.wait_called(Verb::Logs, 1);
     assert!(sandbox.engine.calls_of(Verb::Logs)[0].line().ends_with("logs -f --tail 20"));
     second.press_ctrl_c();

@@ -218,8 +218,7 @@ impl<'a> Runner<'a> {
         let teardown = Teardown { verbosity, ..Teardown::default() };
         let mut run = Run::new(self, compose, teardown, policy, State::STARTING, ProjectLock::none())?;
         let project = compose.project();
-        self.logger
-            .status("Following", &format!("{project}, which another run is attached to (Ctrl+C leaves it to that)"));
+        self.logger.status("Following", &format!("{project}, which another run owns (Ctrl+C only stops following)"));
         let logs = Logs { follow: true, tail: Some(LAST_LINES), services: Vec::new() };
         let logs = compose.logs(Reach::File, &logs);
         run.up_line = logs.to_string();
@@ -375,6 +374,8 @@ struct Run<'a> {
     torn: Option<(Invocation, Reach)>,
     /// The containers of the project when the engine was asked for them last, if it was.
     known: Option<Vec<Container>>,
+    /// Whether another checkout has made containers of this project since the start. Nothing of the project is stopped or removed then.
+    taken_over: bool,
     /// Those that there were before each `down`.
     removed: Vec<Container>,
     /// Their anonymous volumes.

@@ -1,6 +1,7 @@
 //! One run: what arrives on its one channel becomes events of the lifecycle table, and its actions are carried out.
 
 use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
@@ -29,6 +30,7 @@ use crate::process::watch::{News, Settled, Wait, Watch};
 use crate::readiness::{Ports, Standing};
 use crate::shell::{Logger, Verbosity};
 use crate::sorted;
+use crate::workspace::{DEV_DIR, checkout_name};
 
 /// How soon after an interrupt the same one counts as its echo: timeout(1) signals the process and then its whole group,
 /// and no finger presses twice so quickly.
@@ -110,6 +112,7 @@ impl<'a> Run<'a> {
             silence: None,
             torn: None,
             known: None,
+            taken_over: false,
             removed: Vec::new(),
             anonymous: BTreeSet::new(),
             latecomers: None,
@@ -279,6 +282,7 @@ impl<'a> Run<'a> {
             Arrival::Followed => Some(self.followed()),
             Arrival::Looked(containers) => {
                 self.note_silence();
+                self.note_takeover(containers.as_deref().unwrap_or_default());
                 self.known = containers.as_ref().ok().cloned().or(self.known.take());
                 let started = containers.ok().filter(|containers| self.expected.have_started(containers));
                 let farewell = started.and_then(|containers| self.farewell(&containers));
@@ -508,7 +512,8 @@ impl<'a> Run<'a> {
     fn has_patience(&mut self) -> bool {
         if self.away.is_none() && self.state.force == Force::Graceful {
             let seconds = PATIENCE.as_secs();
-            let what = format!("for the engine, which does not answer; {seconds} s at most, press Ctrl+C not to wait");
+            let what =
+                format!("for the engine, which does not answer; {seconds} s at most, press Ctrl+C to stop waiting");
             self.logger().status("Waiting", &what);
         }
         self.away.get_or_insert_with(Instant::now).elapsed() < PATIENCE
@@ -581,6 +586,7 @@ impl<'a> Run<'a> {
                 Some(self.undos)
             }
             Force::AtOnce => {
+                self.note_takeover(&self.known.clone().unwrap_or_default());
                 self.down(reach);
                 None
             }
@@ -612,21 +618,45 @@ impl<'a> Run<'a> {
 
     fn listed(&mut self, Listed { containers, volumes, then, reach }: Listed) {
         self.note_silence();
-        self.remember(volumes.anonymous);
+        self.note_takeover(&containers);
+        if !self.taken_over {
+            self.remember(volumes.anonymous);
+            self.removed.extend(containers);
+        }
         for volume in volumes.others {
             if self.anonymous.remove(&volume) {
                 self.guard.keep_volume(&volume);
             }
         }
-        self.removed.extend(containers);
         // Else a harder one has come meanwhile, or nothing is to be taken down any more.
         if then == Some(self.undos) && self.state.phase == Phase::Undoing(reach) {
             self.down(reach);
         }
     }
 
+    /// Looks whether another checkout has taken the project over, with `docker compose up` by hand: our lock does not keep that away.
+    fn note_takeover(&mut self, containers: &[Container]) {
+        if self.taken_over {
+            return;
+        }
+        if let Some(container) = engine::taken_over_by(containers, &self.dev_dir()) {
+            let (project, checkout) = (self.compose.project(), checkout_name(Path::new(&container.working_dir)));
+            self.logger()
+                .warn(&format!("project {project} was taken over by {checkout}; its containers are left alone"));
+            self.taken_over = true;
+        }
+    }
+
+    fn dev_dir(&self) -> PathBuf {
+        self.compose.root().join(DEV_DIR)
+    }
+
     /// Adds containers that were created after the list was made.
     fn found_late(&mut self, Found { containers, anonymous }: Found) {
+        self.note_takeover(&containers);
+        if self.taken_over {
+            return;
+        }
         let known: BTreeSet<String> = self.removed.iter().map(|container| container.id.clone()).collect();
         self.removed.extend(containers.into_iter().filter(|container| !known.contains(&container.id)));
         self.remember(anonymous);
@@ -668,6 +698,10 @@ impl<'a> Run<'a> {
             Reach::File | Reach::Everything | Reach::ByName => Show::IfItFails,
         };
         self.undos += 1;
+        if self.taken_over {
+            let _ = self.sender.send(Arrival::UndoExited(self.undos));
+            return;
+        }
         match self.spawn(&invocation.clone().show(show), Arrival::UndoExited(self.undos)) {
             Ok(undo) => {
                 self.note(Change::End, undo.id());
@@ -710,6 +744,12 @@ impl<'a> Run<'a> {
     fn only_what_counts(&self, mut remains: Remains) -> Remains {
         // It was looked into once, and no teardown will ever remove it.
         remains.networks.retain(|network| !self.lost.contains(&network.name));
+        if self.taken_over {
+            let dev_dir = self.dev_dir();
+            remains.containers.retain(|container| !engine::is_of_another_checkout(container, &dev_dir));
+            remains.networks.clear();
+            remains.volumes.retain(|volume| self.anonymous.contains(volume));
+        }
         match self.policy.undo {
             Undo::Remove | Undo::Nothing => remains,
             Undo::StopOnly => Remains {

@@ -308,6 +308,8 @@ impl Run<'_> {
             End::Clean => match (self.state.cause, self.policy.undo) {
                 // Reached through a check that found nothing.
                 _ if self.remains.is_none() => {}
+                // A warning has said so.
+                _ if self.taken_over => {}
                 (_, Undo::StopOnly) => logger.status("Stopped", &format!("{project}; its containers are kept")),
                 (Some(Cause::Requested), _) if self.removed.is_empty() => {
                     logger.status("Finished", &format!("{project} had no containers; {}", self.what_stays()));
