@@ -49,7 +49,7 @@ pub fn target(sysroot: &Path, asked_for: Option<&str>, engines: &str) -> Result<
         (Some(target), _) => vec![target.to_string()],
         (None, Some((arch, abi))) => ["musl", "gnu"].map(|libc| format!("{arch}-unknown-linux-{libc}{abi}")).to_vec(),
         (None, None) => {
-            let error = anyhow!("the engine's architecture is {engines}, and it is not known what Rust calls that");
+            let error = anyhow!("the engine's architecture is {engines}: no known Rust target");
             let help = "name the target in [workspace.metadata.stagecraft.dev]: `target = \"…\"`";
             return Err(Code::NothingToRun.because(error).help(help));
         }
@@ -326,7 +326,7 @@ mod tests {
         assert_eq!(chosen(&["x86_64-unknown-linux-gnu"], None, "arm64").unwrap_err(), expected);
         let expected = "this toolchain cannot build for wasm32-wasip1\nhelp: rustup target add wasm32-wasip1";
         assert_eq!(chosen(&["x86_64-unknown-linux-gnu"], Some("wasm32-wasip1"), "amd64").unwrap_err(), expected);
-        let expected = "the engine's architecture is vax, and it is not known what Rust calls that\n\
+        let expected = "the engine's architecture is vax: no known Rust target\n\
                         help: name the target in [workspace.metadata.stagecraft.dev]: `target = \"…\"`";
         assert_eq!(chosen(&["x86_64-unknown-linux-gnu"], None, "vax").unwrap_err(), expected);
         assert_eq!(

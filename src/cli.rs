@@ -123,7 +123,7 @@ pub fn command() -> Command {
     Cli::command()
 }
 
-/// One command for a running dev stack in a Rust repo
+/// Run the dev stack of a Rust workspace with one command
 #[derive(Debug, Parser)]
 #[command(
     name = "cargo-stagecraft",
@@ -158,11 +158,11 @@ struct Common {
     #[arg(short, long, global = true, conflicts_with = "verbose")]
     quiet: bool,
 
-    /// Also print every command line run, the files used and what happens when [env: CARGO_TERM_VERBOSE]
+    /// Also print every command that runs, the files used and each step [env: CARGO_TERM_VERBOSE]
     #[arg(short, long, global = true)]
     verbose: bool,
 
-    /// When to use colour
+    /// When to use color
     #[arg(
         long,
         global = true,
@@ -173,7 +173,7 @@ struct Common {
     )]
     color: When,
 
-    /// What stdout is for: `json` is one object a line, for programs
+    /// Output format: `human`, or `json` (one object per line on stdout)
     #[arg(long, global = true, value_name = "FMT", default_value = "human", hide_possible_values = true)]
     message_format: Format,
 
@@ -181,20 +181,20 @@ struct Common {
     #[arg(long, global = true, value_name = "PATH")]
     manifest_path: Option<PathBuf>,
 
-    /// For cargo: assert that Cargo.lock will remain unchanged
+    /// Pass --locked to cargo: assert that Cargo.lock will remain unchanged
     #[arg(long, global = true)]
     locked: bool,
 
-    /// For cargo: run without accessing the network [env: CARGO_NET_OFFLINE]
+    /// Pass --offline to cargo: run without accessing the network [env: CARGO_NET_OFFLINE]
     #[arg(long, global = true)]
     offline: bool,
 
-    /// For cargo: --locked and --offline
+    /// Pass --frozen to cargo: --locked and --offline
     #[arg(long, global = true)]
     frozen: bool,
 
-    /// Compose project to use [env: COMPOSE_PROJECT_NAME] [Cargo.toml: dev.project-name] [default: what the compose
-    /// file or its .env says, then the name of the workspace's folder]
+    /// Compose project name [env: COMPOSE_PROJECT_NAME] [Cargo.toml: dev.project-name] [default: the name in the
+    /// compose file or in .env, else the name of the workspace directory]
     #[arg(long, global = true, value_name = "NAME", value_parser = ProjectName::new)]
     project_name: Option<ProjectName>,
 }
@@ -214,14 +214,14 @@ enum Format {
 
 #[derive(Debug, Subcommand)]
 enum TopVerb {
-    /// Start the dev stack of the workspace, stream its logs, and take it down at the end
+    /// Start the dev stack, stream its logs, and tear it down at the end
     Dev(Dev),
-    /// Begin a dev stack in Cargo.toml: show what can be a service, and add those that are asked for
+    /// Set up a dev stack in Cargo.toml: list possible services, or add them
     Init(Init),
-    /// Look at all that a dev stack needs, and say what is wrong and how to mend it
+    /// Check the environment and suggest fixes
     #[command(after_help = help::doctor())]
     Doctor,
-    /// Print the script that makes a shell complete this command
+    /// Print a shell completion script
     Completions(Completions),
     /// Tell a completion script what can be typed
     #[command(hide = true)]
@@ -233,7 +233,7 @@ enum TopVerb {
 #[derive(Debug, Args)]
 #[command(after_help = help::completions())]
 struct Completions {
-    /// The shell that is to complete
+    /// Shell to print the script for
     #[arg(value_name = "SHELL")]
     shell: ShellName,
 }
@@ -270,7 +270,7 @@ struct Complete {
 #[derive(Debug, Args)]
 #[command(after_help = help::man())]
 struct Man {
-    /// The folder that they are written into; made where it is missing
+    /// Directory to write the man pages to; created if it does not exist
     #[arg(value_name = "DIR", value_hint = ValueHint::DirPath)]
     dir: PathBuf,
 }
@@ -278,15 +278,15 @@ struct Man {
 #[derive(Debug, Args)]
 #[command(after_help = help::init())]
 struct Init {
-    /// A package or binary that is to be a service, with the port that it listens at, if any
+    /// Package or binary to add as a service, with the port that it listens on, if any
     #[arg(long = "service", value_name = "NAME[:PORT]", value_parser = new_service)]
     services: Vec<NewService>,
 
-    /// Reach them by name, as http://api.localhost through Traefik, instead of by port
+    /// Route by name through Traefik (http://api.localhost) instead of publishing the port
     #[arg(long)]
     route: bool,
 
-    /// Print what would be added as a diff; change nothing
+    /// Print the changes as a diff without writing them
     #[arg(long)]
     dry_run: bool,
 }
@@ -310,7 +310,7 @@ struct Dev {
     #[command(flatten)]
     start: Start,
 
-    /// Seconds that containers get to stop before they are killed [env: STAGECRAFT_TIMEOUT] [Cargo.toml: timeout]
+    /// Seconds to wait for containers to stop before killing them [env: STAGECRAFT_TIMEOUT] [Cargo.toml: timeout]
     /// [default: each service's stop_grace_period]
     #[arg(long, global = true, value_name = "SECONDS")]
     timeout: Option<u32>,
@@ -325,27 +325,27 @@ struct Dev {
 
 #[derive(Debug, Default, PartialEq, Eq, Args)]
 struct Start {
-    /// Start in the background and return
+    /// Start the stack in the background and return
     #[arg(short, long)]
     detach: bool,
 
-    /// Do not remove what a failed start or a finished foreground run leaves
+    /// Keep the containers after a failed start or at the end of a foreground run
     #[arg(long)]
     keep: bool,
 
     #[command(flatten)]
     traefik: TraefikFlags,
 
-    /// With --detach, return when every service is ready; without it, say when that is [env: STAGECRAFT_WAIT]
+    /// Wait until all services are ready (in the foreground: report when they are) [env: STAGECRAFT_WAIT]
     /// [Cargo.toml: wait]
     #[arg(long, overrides_with = "no_wait")]
     wait: bool,
 
-    /// Do not wait: the default
+    /// Do not wait until all services are ready (default)
     #[arg(long, overrides_with = "wait")]
     no_wait: bool,
 
-    /// Wait, for this many seconds at most [env: STAGECRAFT_WAIT_TIMEOUT] [Cargo.toml: wait-timeout] [default: 120]
+    /// Maximum number of seconds to wait; implies --wait [env: STAGECRAFT_WAIT_TIMEOUT] [Cargo.toml: wait-timeout] [default: 120]
     #[arg(long, value_name = "SECONDS", conflicts_with = "no_wait")]
     wait_timeout: Option<u32>,
 
@@ -356,11 +356,11 @@ struct Start {
 
 #[derive(Debug, Default, PartialEq, Eq, Args)]
 struct TraefikFlags {
-    /// With the service `traefik`, where there is one: the default [env: STAGECRAFT_TRAEFIK] [Cargo.toml: traefik]
+    /// Start the `traefik` service, if there is one (default) [env: STAGECRAFT_TRAEFIK] [Cargo.toml: traefik]
     #[arg(long, overrides_with = "no_traefik")]
     traefik: bool,
 
-    /// Without it
+    /// Do not start the `traefik` service
     #[arg(long, overrides_with = "traefik")]
     no_traefik: bool,
 }
@@ -374,25 +374,25 @@ impl TraefikFlags {
 
 #[derive(Debug, Subcommand)]
 enum DevVerb {
-    /// Take the dev stack down, whoever started it
+    /// Stop and remove the dev stack, however it was started
     Down(Down),
-    /// Show how each service is; the exit code says whether all are ready
+    /// Show the state of each service (exit code 0 if all are ready)
     Status(Status),
-    /// Show what the services have printed
+    /// Show the logs of the services
     Logs(LogsArgs),
     /// List the dev stacks on this engine
     List(List),
-    /// Print where published ports can be reached, as KEY=value lines
+    /// Print the addresses of published ports as KEY=value lines
     #[command(after_help = help::env())]
     Env,
-    /// Make the dev files that Cargo.toml describes; start nothing
+    /// Generate the dev files from Cargo.toml without starting anything
     Files(Files),
 }
 
 #[derive(Debug, Args)]
 #[command(after_help = help::files())]
 struct Files {
-    /// Write nothing; the exit code says whether they are up to date
+    /// Check whether the files are up to date, without writing them (exit code 1 if not)
     #[arg(long)]
     check: bool,
 }
@@ -407,15 +407,15 @@ struct Status {
 #[derive(Debug, Args)]
 #[command(after_help = help::logs())]
 struct LogsArgs {
-    /// Go on with what is still to come, until Ctrl+C
+    /// Follow the log output
     #[arg(short, long)]
     follow: bool,
 
-    /// Only the last lines of each container
+    /// Number of lines to show from the end of each container's log
     #[arg(short = 'n', long, value_name = "LINES")]
     tail: Option<u32>,
 
-    /// Only of these services
+    /// Show only the logs of these services
     #[arg(value_name = "SERVICE")]
     services: Vec<String>,
 }
@@ -423,7 +423,7 @@ struct LogsArgs {
 #[derive(Debug, Args)]
 #[command(after_help = help::list())]
 struct List {
-    /// Take down those whose workspace is gone
+    /// Remove the stacks of deleted workspaces
     #[arg(long)]
     prune: bool,
 }
@@ -435,7 +435,7 @@ struct Down {
     #[arg(long)]
     volumes: bool,
 
-    /// Also delete the images that were built for the stack
+    /// Also delete the images built for the stack
     #[arg(long)]
     images: bool,
 }
@@ -488,7 +488,7 @@ impl Common {
 }
 
 impl TopVerb {
-    /// What is no business of a workspace does not ask for the selection, which the environment may get wrong.
+    /// Commands that need no workspace skip the project selection, so an invalid environment variable cannot break them.
     fn into_verb(
         self,
         selection: impl FnOnce() -> Result<Selection, clap::Error>,

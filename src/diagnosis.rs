@@ -192,7 +192,7 @@ pub fn cause_of(error: &str) -> Cause {
         let target = between(error, "to rootfs at \"", "\"").unwrap_or_default();
         format!("{source}, which is mounted at {target}, is not there as a file: a missing file becomes a folder")
     } else if let Some(source) = after(error, "bind source path does not exist: ") {
-        format!("{source}, which is to be mounted, does not exist")
+        format!("mount source {source} does not exist")
     } else if let Some(command) = missing_command(error) {
         format!("its command `{command}` is not in the image")
     } else if let (Some(command), true) = (between(error, "exec: \"", "\""), has("permission denied")) {
@@ -301,7 +301,7 @@ mod tests {
             ),
             (
                 r#"invalid mount config for type "bind": bind source path does not exist: /w/gone"#.to_string(),
-                words("/w/gone, which is to be mounted, does not exist"),
+                words("mount source /w/gone does not exist"),
             ),
             (runc("exec /serve: exec format error"), Cause::WrongArchitecture),
             (

@@ -42,7 +42,7 @@ impl Code {
         ),
         (Code::EngineUnavailable, "engine unavailable: docker or Compose v2 missing, daemon not answering"),
         (Code::NotReady, "not ready in time"),
-        (Code::TeardownIncomplete, "teardown incomplete: what is left is listed, with the command that removes it"),
+        (Code::TeardownIncomplete, "teardown incomplete; the leftovers are listed with the command that removes them"),
     ];
 
     /// The words of the row that stands for 129, 130 and 143.

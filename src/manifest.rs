@@ -42,9 +42,9 @@ impl Table {
         format!("{}: [{}]{key}", one_line(&self.file), one_line(&self.name))
     }
 
-    /// What is wrong with a key of it.
+    /// What is wrong with a key of it. `what` may contain values of the manifest, and stays one line.
     pub fn error(&self, key: &str, what: impl Display) -> Failure {
-        Code::NothingToRun.because(anyhow!("{} {what}", self.place(Some(key))))
+        Code::NothingToRun.because(anyhow!("{} {}", self.place(Some(key)), one_line(&what.to_string())))
     }
 
     /// # Errors
@@ -100,7 +100,7 @@ impl Table {
             Value::String(_) => "a string",
             Value::Array(_) => "an array",
         };
-        self.error(key, format!("is to be {wanted}, not {kind}"))
+        self.error(key, format!("must be {wanted}, found {kind}"))
     }
 
     /// # Errors

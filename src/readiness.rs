@@ -135,7 +135,7 @@ pub fn meaning(exit_code: i64, out_of_memory: bool) -> Option<String> {
         134 => "aborted (SIGABRT), as Rust does at a panic with `panic = \"abort\"`",
         // The host's own want of memory ends a process without the engine's knowing why; and Engine 20.10 may hear of its own
         // too late.
-        137 => "killed (SIGKILL), perhaps for want of memory",
+        137 => "killed (SIGKILL), possibly out of memory",
         139 => "a segmentation fault (SIGSEGV)",
         143 => "ended by SIGTERM",
         _ if out_of_memory => "out of memory",
@@ -264,7 +264,7 @@ mod tests {
     #[test]
     fn exit_codes_that_mean_something_everywhere_are_explained() {
         assert_eq!(meaning(137, true).as_deref(), Some("out of memory"));
-        assert_eq!(meaning(137, false).as_deref(), Some("killed (SIGKILL), perhaps for want of memory"));
+        assert_eq!(meaning(137, false).as_deref(), Some("killed (SIGKILL), possibly out of memory"));
         assert_eq!(meaning(101, false).as_deref(), Some("a panic in Rust"));
         assert_eq!(meaning(136, false).as_deref(), Some("ended by signal 8"));
         for plain in [0, 1, 2, 125, 128, 255] {

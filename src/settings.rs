@@ -133,7 +133,7 @@ fn require_none(at: &Table, settings: &Value) -> Result<(), Failure> {
 /// # Errors
 /// What it is to be, for whoever names the variable.
 pub fn boolean(text: &str) -> Result<bool, String> {
-    text.parse().map_err(|_| "it is to be `true` or `false`".to_string())
+    text.parse().map_err(|_| "expected `true` or `false`".to_string())
 }
 
 /// A number of seconds.
@@ -141,7 +141,7 @@ pub fn boolean(text: &str) -> Result<bool, String> {
 /// # Errors
 /// What it is to be, for whoever names the variable.
 pub fn seconds(text: &str) -> Result<u32, String> {
-    text.parse().map_err(|_| "it is to be a number of seconds".to_string())
+    text.parse().map_err(|_| "expected a number of seconds".to_string())
 }
 
 #[cfg(test)]
@@ -183,7 +183,7 @@ mod tests {
     fn every_key_is_read() {
         for key in KEYS {
             let failed = refused(json!({key: "x"}), Value::Null);
-            assert!(failed.starts_with(&format!("Cargo.toml: [{TABLE}] `{key}` is to be ")), "{failed}");
+            assert!(failed.starts_with(&format!("Cargo.toml: [{TABLE}] `{key}` must be ")), "{failed}");
         }
     }
 
@@ -200,13 +200,13 @@ mod tests {
     #[test]
     fn what_cannot_be_meant_is_refused_with_file_table_and_key() {
         let cases = [
-            (json!({"wait": "yes"}), "] `wait` is to be a boolean, not a string"),
-            (json!({"traefik": {"port": 81}}), "] `traefik` is to be a boolean, not a table"),
+            (json!({"wait": "yes"}), "] `wait` must be a boolean, found a string"),
+            (json!({"traefik": {"port": 81}}), "] `traefik` must be a boolean, found a table"),
             (json!({"timeout": -1}), "] `timeout` is -1, which is no number of seconds"),
-            (json!({"timeout": 1.5}), "] `timeout` is to be a number of seconds, not a float"),
+            (json!({"timeout": 1.5}), "] `timeout` must be a number of seconds, found a float"),
             (
                 json!({"timeout": {"$__toml_private_datetime": "2001-01-01"}}),
-                "] `timeout` is to be a number of seconds, not a string",
+                "] `timeout` must be a number of seconds, found a string",
             ),
             (
                 json!({"wait_timeout": 3}),
@@ -220,7 +220,7 @@ mod tests {
             let failed = refused(settings, Value::Null);
             assert_eq!(failed, format!("Cargo.toml: [workspace.metadata.stagecraft{expected}"));
         }
-        let expected = "Cargo.toml: [workspace.metadata] `stagecraft` is to be a table, not a boolean";
+        let expected = "Cargo.toml: [workspace.metadata] `stagecraft` must be a table, found a boolean";
         assert_eq!(refused(json!(true), Value::Null), expected);
     }
 

@@ -1,164 +1,164 @@
-//! What stands below the options in the help of each verb: examples, exit codes, and at the top files and environment.
-//! The man pages are made from it, too: a section is a line that ends in a colon and the indented rows below it.
+//! The part of each command's help below the options: examples, exit codes, and at the top level files and environment variables.
+//! The man pages are generated from it, too: a section is a line that ends in a colon and the indented rows below it.
 
 use crate::exit::Code;
 
-/// A term, and what is said of it.
+/// A term and its description.
 type Row<'a> = (&'a str, &'a str);
 
-/// No line is longer: clap would go on at the very left where it breaks one of these.
+/// The maximum line length. Clap would continue a longer line in the first column.
 const WIDTH: usize = 80;
-/// Below this column there is enough space for what is said.
+/// A wider term gets a line of its own.
 const WIDEST_TERM: usize = 43;
 
 const STACK: &[Row<'_>] = &[
-    ("cargo stagecraft init", "which programs can be services"),
-    ("cargo stagecraft init --service api:8080", "begin a dev stack in Cargo.toml"),
-    ("cargo stagecraft dev", "build, run; Ctrl+C takes it down"),
-    ("cargo stagecraft dev --detach --wait", "return when every service is ready"),
-    ("cargo stagecraft dev status", "how each service is"),
-    ("cargo stagecraft dev logs -f api", "what one of them prints"),
-    ("cargo stagecraft dev env", "where they can be reached"),
-    ("cargo stagecraft dev down", "take it down, whoever started it"),
-    ("cargo stagecraft doctor", "what is wrong, when nothing works"),
-    ("cargo stagecraft help dev", "more about one command"),
+    ("cargo stagecraft init", "list possible services"),
+    ("cargo stagecraft init --service api:8080", "add one to Cargo.toml"),
+    ("cargo stagecraft dev", "start; Ctrl+C stops and removes it"),
+    ("cargo stagecraft dev --detach --wait", "return when all services are ready"),
+    ("cargo stagecraft dev status", "show the state of each service"),
+    ("cargo stagecraft dev logs -f api", "follow the logs of one service"),
+    ("cargo stagecraft dev env", "print their addresses"),
+    ("cargo stagecraft dev down", "stop and remove the stack"),
+    ("cargo stagecraft doctor", "check the environment"),
+    ("cargo stagecraft help dev", "show the help of one command"),
 ];
 
 const STACK_FILES: &[Row<'_>] = &[
     (
         "Cargo.toml",
-        "tables [workspace.metadata.stagecraft.dev] and, where binaries of packages are services, \
-         [package.metadata.stagecraft.dev] describe the stack",
+        "describes the stack in [workspace.metadata.stagecraft.dev], and services built from packages in \
+         [package.metadata.stagecraft.dev]",
     ),
     (
         ".stagecraft/dev/compose.yaml",
-        "the Compose file of the stack: made from these tables or, where there are none, written by hand",
+        "the Compose file of the stack: generated from these tables, or written by hand if there are none",
     ),
     (".stagecraft/dev/.env", "variables for the Compose file, read by Compose"),
 ];
 
 const ENVIRONMENT: &[Row<'_>] = &[
-    ("COMPOSE_PROJECT_NAME", "Compose project to use, unless --project-name is given"),
-    ("DOCKER_HOST, DOCKER_CONTEXT", "the engine, as for docker"),
-    ("STAGECRAFT_TIMEOUT", "as --timeout"),
-    ("STAGECRAFT_TRAEFIK", "as --traefik and --no-traefik"),
-    ("STAGECRAFT_WAIT", "as --wait"),
-    ("STAGECRAFT_WAIT_FOR_PORTS", "whether --wait is also for published ports"),
-    ("STAGECRAFT_WAIT_TIMEOUT", "as --wait-timeout"),
-    ("CARGO_TERM_QUIET", "as --quiet"),
-    ("CARGO_TERM_VERBOSE", "as --verbose"),
-    ("CARGO_TERM_COLOR", "when to use colour, unless --color is given"),
-    ("CARGO_TERM_HYPERLINKS", "whether addresses are links"),
-    ("NO_COLOR", "no colour, unless it is empty"),
+    ("COMPOSE_PROJECT_NAME", "Compose project name, unless --project-name is given"),
+    ("DOCKER_HOST, DOCKER_CONTEXT", "the engine to use, as for docker"),
+    ("STAGECRAFT_TIMEOUT", "same as --timeout"),
+    ("STAGECRAFT_TRAEFIK", "same as --traefik (true) and --no-traefik (false)"),
+    ("STAGECRAFT_WAIT", "same as --wait (true) and --no-wait (false)"),
+    ("STAGECRAFT_WAIT_FOR_PORTS", "if false, --wait does not wait for published ports"),
+    ("STAGECRAFT_WAIT_TIMEOUT", "same as --wait-timeout"),
+    ("CARGO_TERM_QUIET", "same as --quiet"),
+    ("CARGO_TERM_VERBOSE", "same as --verbose"),
+    ("CARGO_TERM_COLOR", "when to use color, unless --color is given"),
+    ("CARGO_TERM_HYPERLINKS", "whether addresses are printed as links"),
+    ("NO_COLOR", "if set and not empty, no color"),
     ("CI", "if set, containers get 5 seconds to stop after an interrupt"),
     ("GITHUB_ACTIONS", "if true, logs are folded and failures annotated"),
 ];
 
 const DEV: &[Row<'_>] = &[
-    ("cargo stagecraft dev", "in the foreground; Ctrl+C takes it down"),
-    ("cargo stagecraft dev --detach --wait", "in the background; exit code 0 when every service is ready"),
+    ("cargo stagecraft dev", "run in the foreground; Ctrl+C stops and removes it"),
+    ("cargo stagecraft dev --detach --wait", "run in the background; return when all services are ready"),
     ("cargo stagecraft dev --dry-run", "print the commands that would run"),
-    ("cargo stagecraft dev -- --build web", "only web and what it depends on, images built anew"),
-    ("cargo stagecraft dev down", "take it down, whoever started it"),
+    ("cargo stagecraft dev -- --build web", "start web and its dependencies; rebuild the images"),
+    ("cargo stagecraft dev down", "stop and remove the stack"),
 ];
 
 const DOWN: &[Row<'_>] = &[
     ("cargo stagecraft dev down", "stop and remove containers and networks"),
     ("cargo stagecraft dev down --volumes", "also delete the named volumes"),
-    ("cargo stagecraft dev down --images", "also delete the images that were built"),
-    ("cargo stagecraft dev down --timeout 0", "at once"),
+    ("cargo stagecraft dev down --images", "also delete the images built for the stack"),
+    ("cargo stagecraft dev down --timeout 0", "kill the containers at once"),
 ];
 
 const DOWN_CODES: &[Row<'_>] = &[
-    ("0", "taken down, or there was nothing"),
+    ("0", "removed, or nothing to remove"),
     ("2", "wrong usage"),
-    ("3", "no workspace, no stack, or project of another checkout"),
+    ("3", "no workspace, no stack, or the project belongs to another checkout"),
     ("4", "engine unavailable: docker or Compose v2 missing, daemon not answering"),
-    ("6", "teardown incomplete: what is left is listed, with the command that removes it"),
+    ("6", "teardown incomplete; the leftovers are listed with the command that removes them"),
     ("128+n", Code::INTERRUPTED),
 ];
 
 const STATUS: &[Row<'_>] = &[
-    ("cargo stagecraft dev status", "a line for each container"),
-    ("cargo stagecraft dev status && cargo test", "go on only if all services are ready"),
+    ("cargo stagecraft dev status", "print one line per container"),
+    ("cargo stagecraft dev status && cargo test", "continue only if all services are ready"),
 ];
 
 const STATUS_CODES: &[Row<'_>] = &[
     ("0", "all services are ready"),
-    ("1", "some are not"),
+    ("1", "some services are not ready"),
     ("2", "wrong usage"),
-    ("3", "nothing has been started, or there is no stack"),
+    ("3", "the stack has not been started, or there is none"),
     ("4", "engine unavailable"),
 ];
 
 const LOGS: &[Row<'_>] = &[
-    ("cargo stagecraft dev logs", "all that the services have printed"),
-    ("cargo stagecraft dev logs -f -n 20 api", "the last lines of one, and those to come"),
+    ("cargo stagecraft dev logs", "print the logs of all services"),
+    ("cargo stagecraft dev logs -f -n 20 api", "print the last 20 lines of api and follow"),
 ];
 
 const LOGS_CODES: &[Row<'_>] = &[
     ("2", "wrong usage, or no such service"),
-    ("3", "nothing has been started, or there is no stack"),
+    ("3", "the stack has not been started, or there is none"),
     ("4", "engine unavailable"),
-    ("else", "that of docker compose logs"),
+    ("else", "the exit code of docker compose logs"),
 ];
 
 const LIST: &[Row<'_>] = &[
-    ("cargo stagecraft dev list", "every stack, and where it was started"),
-    ("cargo stagecraft dev list --prune", "take down those of deleted worktrees"),
+    ("cargo stagecraft dev list", "list every stack and its workspace"),
+    ("cargo stagecraft dev list --prune", "remove those of deleted workspaces"),
 ];
 
 const LIST_CODES: &[Row<'_>] = &[
     ("0", "success"),
     ("2", "wrong usage"),
-    ("3", "--prune, and the engine is not on this host"),
+    ("3", "--prune with an engine on another host"),
     ("4", "engine unavailable"),
     ("6", "teardown incomplete"),
     ("128+n", Code::INTERRUPTED),
 ];
 
 const ENV: &[Row<'_>] = &[
-    ("cargo stagecraft dev env", "lines like API_8080_ADDR=127.0.0.1:49153"),
-    ("export $(cargo stagecraft dev env)", "for this shell"),
-    ("cargo stagecraft dev env >> $GITHUB_ENV", "for the next steps of a job"),
+    ("cargo stagecraft dev env", "print lines like API_8080_ADDR=127.0.0.1:49153"),
+    ("export $(cargo stagecraft dev env)", "set them in this shell"),
+    ("cargo stagecraft dev env >> $GITHUB_ENV", "set them for the next steps of a job"),
 ];
 
 const ENV_CODES: &[Row<'_>] = &[
     ("0", "success"),
     ("2", "wrong usage"),
-    ("3", "nothing has been started, there is no stack, or two services make the same name"),
+    ("3", "the stack has not been started, there is none, or two services have the same variable name"),
     ("4", "engine unavailable"),
 ];
 
 const FILES: &[Row<'_>] = &[
-    ("cargo stagecraft dev files", "make them, or bring them up to date"),
-    ("cargo stagecraft dev files --check", "fail where they are not, for CI"),
+    ("cargo stagecraft dev files", "generate or update the files"),
+    ("cargo stagecraft dev files --check", "fail if they are out of date (for CI)"),
 ];
 
 const FILES_CODES: &[Row<'_>] = &[
     ("0", "the files are up to date"),
-    ("1", "with --check: some are not"),
+    ("1", "with --check: some files are out of date"),
     ("2", "wrong usage"),
-    ("3", "no stack is described, or a file is in the way"),
+    ("3", "no stack in Cargo.toml, or a file would be overwritten"),
 ];
 
 const INIT: &[Row<'_>] = &[
-    ("cargo stagecraft init", "what can be a service"),
-    ("cargo stagecraft init --service api:8080", "a service that listens at a port"),
-    ("cargo stagecraft init --service worker", "one that does not"),
-    ("cargo stagecraft init --service api:8080 --route", "one that is reached as http://api.localhost"),
+    ("cargo stagecraft init", "list possible services"),
+    ("cargo stagecraft init --service api:8080", "add a service that listens on a port"),
+    ("cargo stagecraft init --service worker", "add a service without a port"),
+    ("cargo stagecraft init --service api:8080 --route", "add one at http://api.localhost"),
 ];
 
 const INIT_CODES: &[Row<'_>] =
-    &[("0", "success"), ("2", "wrong usage"), ("3", "no workspace, no such binary, or it is a service already")];
+    &[("0", "success"), ("2", "wrong usage"), ("3", "no workspace, no such binary, or already a service")];
 
 const DOCTOR: &[Row<'_>] = &[
-    ("cargo stagecraft doctor", "look at the machine and at this workspace"),
-    ("cargo stagecraft doctor --verbose", "and show what is asked"),
+    ("cargo stagecraft doctor", "check this machine and this workspace"),
+    ("cargo stagecraft doctor --verbose", "also print the commands that it runs"),
 ];
 
 const DOCTOR_CODES: &[Row<'_>] =
-    &[("0", "nothing is wrong, but for warnings"), ("1", "something is"), ("2", "wrong usage")];
+    &[("0", "no errors (there may be warnings)"), ("1", "errors were found"), ("2", "wrong usage")];
 
 const COMPLETIONS: &[Row<'_>] = &[
     ("source <(cargo-stagecraft completions bash)", "in ~/.bashrc"),
@@ -171,25 +171,25 @@ const COMPLETIONS: &[Row<'_>] = &[
 const COMPLETIONS_CODES: &[Row<'_>] = &[("0", "success"), ("2", "wrong usage")];
 
 const MAN: &[Row<'_>] = &[
-    ("cargo stagecraft man ~/.cargo/share/man/man1", "where man looks if ~/.cargo/bin is on PATH"),
-    ("man cargo-stagecraft-dev", "then read one"),
+    ("cargo stagecraft man ~/.cargo/share/man/man1", "man finds them there if ~/.cargo/bin is on PATH"),
+    ("man cargo-stagecraft-dev", "read a page"),
 ];
 
 const MAN_CODES: &[Row<'_>] =
-    &[("0", "the pages have been written"), ("1", "they cannot be written"), ("2", "wrong usage")];
+    &[("0", "the pages were written"), ("1", "the pages cannot be written"), ("2", "wrong usage")];
 
-/// Below the help of the program itself: all that a newcomer needs.
+/// For the help of the program itself.
 pub(super) fn stack() -> String {
     let files = ("Files, in the root of the workspace", STACK_FILES);
     with_all_codes(&[("Examples", STACK), files, ("Environment", ENVIRONMENT)])
 }
 
 pub(super) fn dev() -> String {
-    let stack = "The stack is what .stagecraft/dev/compose.yaml in the workspace root describes. Where tables of \
-                 Cargo.toml describe it, that file is made from them, and the binaries among its services are built \
-                 first.";
-    let settings = "Where an option has [env: ...] or [Cargo.toml: ...] it can be set by that variable, or by that key of \
-                    the table [workspace.metadata.stagecraft]: the command line comes first, then the variable.";
+    let stack = "The stack is described by .stagecraft/dev/compose.yaml in the workspace root. If Cargo.toml describes \
+                 a stack, this file is generated from it, and the services' binaries are built first.";
+    let settings = "Options marked [env: ...] or [Cargo.toml: ...] can also be set by that environment variable, or by that \
+                    key of [workspace.metadata.stagecraft]. Flags override environment variables, which override \
+                    Cargo.toml.";
     let paragraphs = [stack, settings].map(|words| wrapped(words, 0).join("\n") + "\n\n");
     paragraphs.concat() + &with_all_codes(&[("Examples", DEV)])
 }

@@ -221,7 +221,8 @@ impl Plan<'_> {
         let folder = Folder::new(package.manifest_path.parent().unwrap_or(Path::new("")), self.workspace.root());
         let krate = crate_of(&at, package, &mut table)?;
         if table.contains_key("build") {
-            let what = "cannot be given: the image of a crate is made from its binary; `base` says on what";
+            let what =
+                "cannot be set: the image of a crate is built from its binary; use `base` to choose the base image";
             return Err(at.error("build", what));
         }
         // Cargo puts both into one place, and whichever it has built last would be in both images.
@@ -320,7 +321,9 @@ fn crate_of(at: &Table, package: &Package, table: &mut Map<String, Value>) -> Re
         (Some(bin), all) => {
             let bin = at.text("bin", &bin)?;
             if !all.contains(&bin) {
-                return Err(at.error("bin", format!("is `{bin}`, and the package has {}", binaries())));
+                return Err(
+                    at.error("bin", format!("is `{bin}`: no such binary in the package; available: {}", binaries()))
+                );
             }
             bin
         }
@@ -348,7 +351,7 @@ fn crate_of(at: &Table, package: &Package, table: &mut Map<String, Value>) -> Re
             let feature = at.text("features", feature)?;
             if !package.features.contains(&feature) {
                 let known = package.features.iter().map(String::as_str);
-                let error = at.error("features", format!("has `{feature}`, and the package has no such feature"));
+                let error = at.error("features", format!("contains `{feature}`: no such feature in the package"));
                 return Err(error.help_if(suggestion("feature", &feature, known)));
             }
             features.insert(feature);
@@ -497,40 +500,40 @@ mod tests {
 
     #[test]
     fn a_value_of_another_type_is_refused() {
-        let above = "Cargo.toml: [workspace.metadata.stagecraft] `dev` is to be a table, not a boolean";
+        let above = "Cargo.toml: [workspace.metadata.stagecraft] `dev` must be a table, found a boolean";
         assert_eq!(refused(json!(true), vec![]), above);
-        let above = "crates/api/Cargo.toml: [package.metadata.stagecraft] `dev` is to be a table, not a string";
+        let above = "crates/api/Cargo.toml: [package.metadata.stagecraft] `dev` must be a table, found a string";
         assert_eq!(refused(Value::Null, vec![api(json!("api"))]), above);
         workspaces_are_refused([
-            (json!({"configs": []}), "] `configs` is to be a table, not an array"),
-            (json!({"configs": {"a": "x"}}), ".configs] `a` is to be a table, not a string"),
-            (json!({"domain": 1}), "] `domain` is to be a string, not an integer"),
-            (json!({"networks": "front"}), "] `networks` is to be a table, not a string"),
-            (json!({"networks": {"a": true}}), ".networks] `a` is to be a table, not a boolean"),
-            (json!({"project-name": ["shop"]}), "] `project-name` is to be a string, not an array"),
-            (json!({"secrets": 1.5}), "] `secrets` is to be a table, not a float"),
-            (json!({"secrets": {"a": 1}}), ".secrets] `a` is to be a table, not an integer"),
-            (json!({"services": ["db"]}), "] `services` is to be a table, not an array"),
-            (json!({"services": {"db": "postgres"}}), ".services] `db` is to be a table, not a string"),
-            (json!({"target": {}}), "] `target` is to be a string, not a table"),
+            (json!({"configs": []}), "] `configs` must be a table, found an array"),
+            (json!({"configs": {"a": "x"}}), ".configs] `a` must be a table, found a string"),
+            (json!({"domain": 1}), "] `domain` must be a string, found an integer"),
+            (json!({"networks": "front"}), "] `networks` must be a table, found a string"),
+            (json!({"networks": {"a": true}}), ".networks] `a` must be a table, found a boolean"),
+            (json!({"project-name": ["shop"]}), "] `project-name` must be a string, found an array"),
+            (json!({"secrets": 1.5}), "] `secrets` must be a table, found a float"),
+            (json!({"secrets": {"a": 1}}), ".secrets] `a` must be a table, found an integer"),
+            (json!({"services": ["db"]}), "] `services` must be a table, found an array"),
+            (json!({"services": {"db": "postgres"}}), ".services] `db` must be a table, found a string"),
+            (json!({"target": {}}), "] `target` must be a string, found a table"),
             (json!({"target": ""}), "] `target` is empty"),
-            (json!({"traefik": false}), "] `traefik` is to be a table, not a boolean"),
-            (json!({"traefik": {"image": 3}}), ".traefik] `image` is to be a string, not an integer"),
+            (json!({"traefik": false}), "] `traefik` must be a table, found a boolean"),
+            (json!({"traefik": {"image": 3}}), ".traefik] `image` must be a string, found an integer"),
             (json!({"traefik": {"image": ""}}), ".traefik] `image` is empty"),
-            (json!({"traefik": {"port": "80"}}), ".traefik] `port` is to be a port, not a string"),
+            (json!({"traefik": {"port": "80"}}), ".traefik] `port` must be a port, found a string"),
             (json!({"traefik": {"port": 0}}), ".traefik] `port` is 0, and ports are from 1 to 65535"),
-            (json!({"volumes": ["data"]}), "] `volumes` is to be a table, not an array"),
-            (json!({"volumes": {"data": "x"}}), ".volumes] `data` is to be a table, not a string"),
+            (json!({"volumes": ["data"]}), "] `volumes` must be a table, found an array"),
+            (json!({"volumes": {"data": "x"}}), ".volumes] `data` must be a table, found a string"),
         ]);
         packages_are_refused([
-            (json!({"base": 1}), "] `base` is to be a string, not an integer"),
+            (json!({"base": 1}), "] `base` must be a string, found an integer"),
             (json!({"base": ""}), "] `base` is empty"),
             (json!({"base": "debian\nRUN x"}), "] `base` is \"debian\\nRUN x\", which is no image"),
-            (json!({"bin": true}), "] `bin` is to be a string, not a boolean"),
-            (json!({"features": "tls"}), "] `features` is to be an array of strings, not a string"),
-            (json!({"features": [1]}), "] `features` is to be a string, not an integer"),
-            (json!({"profile": []}), "] `profile` is to be a string, not an array"),
-            (json!({"service": {}}), "] `service` is to be a string, not a table"),
+            (json!({"bin": true}), "] `bin` must be a string, found a boolean"),
+            (json!({"features": "tls"}), "] `features` must be an array of strings, found a string"),
+            (json!({"features": [1]}), "] `features` must be a string, found an integer"),
+            (json!({"profile": []}), "] `profile` must be a string, found an array"),
+            (json!({"service": {}}), "] `service` must be a string, found a table"),
             (json!({"service": ""}), "] `service` is empty"),
         ]);
     }
@@ -545,7 +548,7 @@ mod tests {
         assert_eq!(topology.project_name.unwrap().as_str(), "1979-05-27");
         assert_eq!(topology.services["db"]["labels"], json!({"born": "1979-05-27"}));
         assert_eq!(topology.services["db"]["command"], json!(["1979-05-27"]));
-        workspaces_are_refused([(json!({"services": date}), "] `services` is to be a table, not a string")]);
+        workspaces_are_refused([(json!({"services": date}), "] `services` must be a table, found a string")]);
     }
 
     #[test]
@@ -593,6 +596,11 @@ mod tests {
                 json!({"services": {"": {}}}),
                 ".services.\"\"] `service` is ``: a service's name consists of letters, digits, `.`, `_` and `-`",
             ),
+            // No line of an error is forged.
+            (
+                json!({"services": {"a\nerror: b": {}}}),
+                ".services.\"a\\nerror: b\"] `service` is `a\\nerror: b`: a service's name consists of letters, digits, `.`, `_` and `-`",
+            ),
             // A name that is none of TOML's bare keys is quoted as it is in there.
             (
                 json!({"services": {"a.b": {"imag": ""}}}),
@@ -632,7 +640,10 @@ mod tests {
             (with(&[], None, json!({})), "] `bin` cannot be: package `api` has no binary"),
             (with(&[], None, json!({"bin": "api"})), "] `bin` cannot be: package `api` has no binary"),
             (with(&["a", "b"], None, json!({})), "] `bin` is missing: the package has `a`, `b`"),
-            (with(&["a", "b"], Some("a"), json!({"bin": "c"})), "] `bin` is `c`, and the package has `a`, `b`"),
+            (
+                with(&["a", "b"], Some("a"), json!({"bin": "c"})),
+                "] `bin` is `c`: no such binary in the package; available: `a`, `b`",
+            ),
             (with(&["a"], None, json!({"bin": ""})), "] `bin` is empty"),
         ] {
             assert_eq!(refused(Value::Null, vec![package]), format!("{OF_API}{expected}"));
@@ -667,9 +678,9 @@ mod tests {
     fn a_crate_is_built_as_its_table_says() {
         let package =
             Package { features: vec!["a".to_string(), "b".to_string()], ..api(json!({"features": ["b", "c"]})) };
-        let expected = format!("{OF_API}] `features` has `c`, and the package has no such feature");
+        let expected = format!("{OF_API}] `features` contains `c`: no such feature in the package");
         assert_eq!(refused(Value::Null, vec![package.clone()]), expected);
-        let what = "cannot be given: the image of a crate is made from its binary; `base` says on what";
+        let what = "cannot be set: the image of a crate is built from its binary; use `base` to choose the base image";
         let with_build = api(json!({"build": {"context": "."}}));
         assert_eq!(refused(Value::Null, vec![with_build]), format!("{OF_API}] `build` {what}"));
 
@@ -695,12 +706,12 @@ mod tests {
             (json!({"route": 0}), "] `route` is 0, and ports are from 1 to 65535"),
             (json!({"route": 70000}), "] `route` is 70000, and ports are from 1 to 65535"),
             (json!({"route": -1}), "] `route` is -1, and ports are from 1 to 65535"),
-            (json!({"route": "x"}), "] `route` is to be a port or a table, not a string"),
-            (json!({"route": 80.5}), "] `route` is to be a port, not a float"),
-            (json!({"route": [80]}), "] `route` is to be a port or a table, not an array"),
+            (json!({"route": "x"}), "] `route` must be a port or a table, found a string"),
+            (json!({"route": 80.5}), "] `route` must be a port, found a float"),
+            (json!({"route": [80]}), "] `route` must be a port or a table, found an array"),
             (json!({"route": {"port": 0}}), ".route] `port` is 0, and ports are from 1 to 65535"),
             (json!({"route": {"port": 65536}}), ".route] `port` is 65536, and ports are from 1 to 65535"),
-            (json!({"route": {"port": "x"}}), ".route] `port` is to be a port, not a string"),
+            (json!({"route": {"port": "x"}}), ".route] `port` must be a port, found a string"),
             (json!({"route": {}}), ".route] `port` is missing"),
             (json!({"route": {"host": "x.localhost"}}), ".route] `port` is missing"),
             (
@@ -733,9 +744,9 @@ mod tests {
         }
         packages_are_refused([
             (json!({"route": {"port": 80, "host": ""}}), ".route] `host` is empty"),
-            (json!({"route": {"port": 80, "host": 1}}), ".route] `host` is to be a string, not an integer"),
+            (json!({"route": {"port": 80, "host": 1}}), ".route] `host` must be a string, found an integer"),
             (json!({"route": {"port": 80, "path": ""}}), ".route] `path` is empty"),
-            (json!({"route": {"port": 80, "path": true}}), ".route] `path` is to be a string, not a boolean"),
+            (json!({"route": {"port": 80, "path": true}}), ".route] `path` must be a string, found a boolean"),
         ]);
     }
 

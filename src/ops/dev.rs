@@ -101,7 +101,7 @@ pub fn dev(options: &DevOptions, cx: &Context<'_>) -> anyhow::Result<Code> {
                 return follow(cx, &runner, &compose);
             }
             (false, true, Attach::Detached) => {
-                cx.shell.note("another run is attached to the stack, and takes it down when it ends");
+                cx.shell.note("another run owns the stack and takes it down when it ends");
                 break before;
             }
             (false, false, _) => {

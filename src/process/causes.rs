@@ -87,7 +87,7 @@ impl Question {
         let mut sources = self.stack.services.get(service)?.required_bind_sources();
         let is_blamed = |source: &str| self.up_words.as_ref().is_none_or(|words| words.contains(source));
         let gone = sources.find(|source| !source.exists() && is_blamed(&source.to_string_lossy()))?;
-        Some(format!("{}, which is to be mounted, does not exist", gone.display()))
+        Some(format!("mount source {} does not exist", gone.display()))
     }
 
     /// Why `up` has failed, by Compose's last words.

@@ -59,7 +59,7 @@ fn verbs_options_and_values_are_completed_where_they_can_stand() {
 #[test]
 fn each_offer_says_what_it_means_after_a_tab() {
     let finished = Sandbox::new().run(["complete", "--", "dev", "do"]).exits(0);
-    assert_eq!(finished.stdout(), "down\tTake the dev stack down, whoever started it\n");
+    assert_eq!(finished.stdout(), "down\tStop and remove the dev stack, however it was started\n");
 }
 
 #[test]

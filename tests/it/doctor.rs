@@ -231,8 +231,7 @@ fn without_docker_nothing_of_it_is_looked_at() {
 fn a_configuration_that_docker_cannot_read_is_told() {
     let sandbox = sandbox();
     sandbox.configure_docker("{broken");
-    let line =
-        "     warning docker         [OUTSIDE]/docker-config/config.json is of no use, and docker goes on without it: ";
+    let line = "     warning docker         [OUTSIDE]/docker-config/config.json is invalid; docker ignores it: ";
     finds(&sandbox, doctor(&sandbox, &[]), 0, line);
 }
 

@@ -615,7 +615,7 @@ fn an_engine_that_stays_away_is_exit_6_and_a_press_ends_the_wait() {
     sandbox.engine.wait_gone(Verb::Starts);
     goes_away(&sandbox);
     terminal.press_ctrl_c();
-    terminal.wait_for_text("for the engine, which does not answer; 20 s at most, press Ctrl+C not to wait");
+    terminal.wait_for_text("for the engine, which does not answer; 20 s at most, press Ctrl+C to stop waiting");
     terminal.press_ctrl_c();
     terminal
         .wait()

@@ -113,7 +113,7 @@ help: a key with a similar name exists: `wait-timeout`
 "#]]);
     set(&sandbox, "wait = 1\n");
     run(&sandbox, "dev files --check", &[]).exits(3).tells(str![[r#"
-error: Cargo.toml: [workspace.metadata.stagecraft] `wait` is to be a boolean, not an integer
+error: Cargo.toml: [workspace.metadata.stagecraft] `wait` must be a boolean, found an integer
 
 "#]]);
     assert!(sandbox.engine.calls().is_empty());
@@ -126,7 +126,7 @@ fn a_setting_that_cannot_be_meant_keeps_no_stack_alive() {
     run(&sandbox, "dev --detach", &[]).exits(0);
     set(&sandbox, "timeout = \"long\"\n");
     run(&sandbox, "dev down", &[]).exits(0).says(
-        "warning: Cargo.toml: [workspace.metadata.stagecraft] `timeout` is to be a number of seconds, not a string; going on \
+        "warning: Cargo.toml: [workspace.metadata.stagecraft] `timeout` must be a number of seconds, found a string; going on \
          without settings\n",
     );
     assert!(sandbox.engine.world(|world| world.is_empty()));
@@ -136,12 +136,12 @@ fn a_setting_that_cannot_be_meant_keeps_no_stack_alive() {
 fn a_variable_that_makes_no_sense_is_wrong_usage_unless_the_flag_overrides_it_or_the_verb_does_not_ask() {
     let sandbox = with_settings("");
     for (typed, name, value, rule) in [
-        ("dev", "STAGECRAFT_WAIT", "1", "it is to be `true` or `false`"),
-        ("dev", "STAGECRAFT_TRAEFIK", "off", "it is to be `true` or `false`"),
-        ("dev", "STAGECRAFT_WAIT_TIMEOUT", "2m", "it is to be a number of seconds"),
-        ("dev down", "STAGECRAFT_TIMEOUT", "-1", "it is to be a number of seconds"),
-        ("dev list", "CARGO_TERM_QUIET", "1", "it is to be `true` or `false`"),
-        ("dev status", "CARGO_TERM_HYPERLINKS", "auto", "it is to be `true` or `false`"),
+        ("dev", "STAGECRAFT_WAIT", "1", "expected `true` or `false`"),
+        ("dev", "STAGECRAFT_TRAEFIK", "off", "expected `true` or `false`"),
+        ("dev", "STAGECRAFT_WAIT_TIMEOUT", "2m", "expected a number of seconds"),
+        ("dev down", "STAGECRAFT_TIMEOUT", "-1", "expected a number of seconds"),
+        ("dev list", "CARGO_TERM_QUIET", "1", "expected `true` or `false`"),
+        ("dev status", "CARGO_TERM_HYPERLINKS", "auto", "expected `true` or `false`"),
     ] {
         let expected = format!("error: invalid {name} `{value}`: {rule}\n");
         run(&sandbox, typed, &[(name, value)]).exits(2).says(&expected);

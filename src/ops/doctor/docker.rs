@@ -29,7 +29,7 @@ pub(super) fn cli(versions: &io::Result<Versions>, broken_config: Option<&(PathB
         }
     };
     let config = broken_config.filter(|_| versions.is_ok()).map(|(path, error)| {
-        let found = format!("{} is of no use, and docker goes on without it: {error}", path.display());
+        let found = format!("{} is invalid; docker ignores it: {error}", path.display());
         Check::warning(NAME, &found, "mend it, or move it away")
     });
     [cli].into_iter().chain(config).collect()
