@@ -84,13 +84,8 @@ pub fn made_elsewhere<'a>(containers: &'a [Container], dev_dir: &Path) -> Option
     })
 }
 
-/// The first of the project's containers that another checkout, which is still there, has made with the same project name. None if
-/// `dev_dir` itself is gone.
-pub fn taken_over_by<'a>(containers: &'a [Container], dev_dir: &Path) -> Option<&'a Container> {
-    containers.iter().find(|container| is_of_another_checkout(container, dev_dir))
-}
-
-/// Whether another checkout, which is still there, has made this container.
+/// Whether another checkout, which is still there, has made this container. Unlike [`made_elsewhere`], which refuses a start in doubt,
+/// this is false in doubt: a teardown must not leave its own containers behind.
 pub fn is_of_another_checkout(container: &Container, dev_dir: &Path) -> bool {
     let folders = fs::canonicalize(dev_dir).and_then(|ours| Ok((ours, fs::canonicalize(&container.working_dir)?)));
     folders.is_ok_and(|(ours, theirs)| ours != theirs)
@@ -225,11 +220,7 @@ mod tests {
         assert_eq!(other(&theirs).as_deref(), Some("d"));
         assert_eq!(other(Path::new("")).as_deref(), Some("d"));
         assert_eq!(made_elsewhere(&[], &ours), None);
-        // A run whose project was taken over must be sure of it, or it leaves its own containers behind.
-        let taken_over = |folder: &Path, ours: &Path| {
-            let containers = [made_in("c", folder)];
-            taken_over_by(&containers, ours).is_some()
-        };
+        let taken_over = |folder: &Path, ours: &Path| is_of_another_checkout(&made_in("c", folder), ours);
         assert!(taken_over(&theirs, &ours));
         for folder in [&ours, &link, &temp.path().join("gone"), Path::new("")] {
             assert!(!taken_over(folder, &ours), "{}", folder.display());

@@ -198,8 +198,8 @@ pub fn containers_for_teardown(
     known: Option<Vec<Container>>,
 ) -> Vec<Container> {
     let by_docker = || containers(executor, project).ok();
-    // An engine that has just been restarted may have cut off these questions, and answers the next one. Without an answer the
-    // teardown goes on, and looks again when it is done.
+    // An engine that has just been restarted may have cut off these questions, and answers the next one. This blocks the asking thread
+    // alone: an interrupt does not wait for it. Without an answer the teardown goes on, and looks again when it is done.
     let again = || {
         thread::sleep(AFTER_A_RESTART);
         containers_directly(executor, project).or_else(by_docker)

@@ -639,7 +639,8 @@ impl<'a> Run<'a> {
         if self.taken_over {
             return;
         }
-        if let Some(container) = engine::taken_over_by(containers, &self.dev_dir()) {
+        let dev_dir = self.dev_dir();
+        if let Some(container) = containers.iter().find(|it| engine::is_of_another_checkout(it, &dev_dir)) {
             let (project, checkout) = (self.compose.project(), checkout_name(Path::new(&container.working_dir)));
             self.logger()
                 .warn(&format!("project {project} was taken over by {checkout}; its containers are left alone"));
