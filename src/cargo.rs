@@ -14,7 +14,6 @@ use crate::devfile::Crate;
 use crate::exit::{Code, Failure};
 use crate::process::{Executor, Invocation};
 use crate::shell::{ColorChoice, ShellOptions, Verbosity};
-use crate::sorted;
 use crate::workspace::{Workspace, error_of};
 
 /// The folder below cargo's target directory that all of this goes to: other flags and another target than the developer's
@@ -110,7 +109,7 @@ pub fn build(
     target: &str,
     shell: &ShellOptions,
 ) -> anyhow::Result<Vec<Invocation>> {
-    let profiles: BTreeSet<&str> = sorted::collect(crates.values().map(|krate| krate.profile.as_str()));
+    let profiles: BTreeSet<&str> = crates.values().map(|krate| krate.profile.as_str()).collect();
     let of_profile = |profile| {
         let crates: Vec<&Crate> = crates.values().copied().filter(|krate| krate.profile == profile).collect();
         build_profile(workspace, &crates, target, shell, profile)
@@ -142,12 +141,12 @@ fn build_profile(
     let once = |what: &str, values: BTreeSet<&str>| -> Vec<String> {
         values.into_iter().flat_map(|value| [what.to_string(), value.to_string()]).collect()
     };
-    let packages = once("-p", sorted::collect(crates.iter().map(|krate| krate.package.as_str())));
-    let bins = once("--bin", sorted::collect(crates.iter().map(|krate| krate.bin.as_str())));
+    let packages = once("-p", crates.iter().map(|krate| krate.package.as_str()).collect());
+    let bins = once("--bin", crates.iter().map(|krate| krate.bin.as_str()).collect());
     let features = crates
         .iter()
         .flat_map(|krate| krate.features.iter().map(move |feature| format!("{}/{feature}", krate.package)));
-    let features: BTreeSet<String> = sorted::collect(features);
+    let features: BTreeSet<String> = features.collect();
     let features = (!features.is_empty()).then(|| format!("--features={}", Vec::from_iter(features).join(",")));
     let quiet = (shell.verbosity == Verbosity::Quiet).then_some("--quiet");
     let color = match shell.color {

@@ -21,7 +21,6 @@
 //! | [`manifest`] | what a table of Cargo.toml may hold |
 //! | [`workspace`] | where the workspace and its compose file are |
 //! | [`suggest`] | what may have been meant |
-//! | `sorted` | order, in few bytes |
 //! | [`read`] | how much of which file is read |
 //! | [`replace`] | how a file gets into its place |
 //! | [`shell`] | the terminal, and the CI service in its place |
@@ -51,7 +50,6 @@ pub mod replace;
 pub mod report;
 pub mod settings;
 pub mod shell;
-mod sorted;
 pub mod suggest;
 pub mod workspace;
 

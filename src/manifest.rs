@@ -8,7 +8,6 @@ use serde_json::{Map, Value};
 
 use crate::exit::{Code, Failure};
 use crate::shell::one_line;
-use crate::sorted;
 use crate::suggest::suggestion;
 use crate::workspace::Workspace;
 
@@ -123,9 +122,7 @@ pub fn without_dates(value: &Value) -> Value {
     match value {
         Value::Object(table) => match table.get("$__toml_private_datetime") {
             Some(date) => date.clone(),
-            None => {
-                Value::Object(sorted::collect(table.iter().map(|(key, value)| (key.clone(), without_dates(value)))))
-            }
+            None => Value::Object(table.iter().map(|(key, value)| (key.clone(), without_dates(value))).collect()),
         },
         Value::Array(all) => all.iter().map(without_dates).collect(),
         other => other.clone(),

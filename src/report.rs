@@ -8,7 +8,6 @@ use crate::compose::{Service, Stack, TRAEFIK};
 use crate::diagnosis::Finding;
 use crate::engine::Endpoint;
 use crate::message;
-use crate::sorted;
 
 /// A table, its head first: each container's state and why it is like that.
 pub fn table(stack: &Stack, endpoint: &Endpoint, findings: &[Finding]) -> Vec<Vec<String>> {
@@ -82,7 +81,7 @@ pub fn addresses(stack: &Stack, endpoint: &Endpoint, finding: &Finding) -> Vec<S
     let Some(container) = &finding.container else { return Vec::new() };
     let mut addresses: Vec<String> =
         container.ports.iter().filter_map(|port| endpoint.address(stack, &finding.service, port)).collect();
-    sorted::sort(&mut addresses);
+    addresses.sort();
     addresses.dedup();
     // What leads there may have been left out, or be another machine's.
     let route = stack.services.get(&finding.service).and_then(Service::route);

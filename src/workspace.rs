@@ -18,7 +18,6 @@ use crate::exit::{Code, Failure};
 use crate::process::{Executor, Invocation};
 use crate::read;
 use crate::shell::one_line;
-use crate::sorted;
 
 /// The dev dir, relative to the workspace root.
 pub const DEV_DIR: &str = ".stagecraft/dev";
@@ -158,7 +157,7 @@ impl Workspace {
             let is_binary = |target: &MetadataTarget| target.kind.iter().any(|kind| kind == "bin");
             let mut binaries: Vec<String> =
                 package.targets.into_iter().filter(is_binary).map(|target| target.name).collect();
-            sorted::sort(&mut binaries);
+            binaries.sort();
             Package {
                 name: package.name,
                 manifest_path: package.manifest_path,
@@ -170,7 +169,7 @@ impl Workspace {
             }
         };
         let mut packages: Vec<Package> = metadata.packages.into_iter().map(package).collect();
-        sorted::sort_by(&mut packages, |a, b| a.name.cmp(&b.name));
+        packages.sort_by(|a, b| a.name.cmp(&b.name));
         let (workspace_metadata, settings) = ours(&metadata.metadata);
         Workspace {
             root: metadata.workspace_root,

@@ -16,7 +16,6 @@ use super::{Stack, docker};
 use crate::process::Invocation;
 use crate::read;
 use crate::replace::{Mode, Staged};
-use crate::sorted;
 use crate::workspace::{COMPOSE_FILE, Workspace};
 
 /// Where the answers are, in cargo's target directory.
@@ -46,7 +45,7 @@ impl Place {
         let words = words_of(&texts)?;
         let mut variables: Vec<(OsString, OsString)> =
             env::vars_os().filter(|(name, _)| name.to_str().is_some_and(|name| counts(name, &words))).collect();
-        sorted::sort(&mut variables);
+        variables.sort();
         if variables.iter().any(|(name, value)| name == "COMPOSE_ENV_FILES" && !value.is_empty()) {
             return None;
         }
@@ -90,7 +89,7 @@ fn remove_oldest(folder: &Path) -> io::Result<()> {
         let entry = entry?;
         files.push((entry.metadata()?.modified()?, entry.path()));
     }
-    sorted::sort(&mut files);
+    files.sort();
     let surplus = files.len().saturating_sub(LIMIT);
     files[..surplus].iter().try_for_each(|(_, file)| fs::remove_file(file))
 }
@@ -145,11 +144,11 @@ fn words_of(texts: &[Option<String>]) -> Option<BTreeSet<&str>> {
         return None;
     }
     let is_no_comment = |line: &&str| !line.trim_start().starts_with('#');
-    let keys: BTreeSet<&str> = sorted::collect(texts().flat_map(str::lines).filter(is_no_comment).flat_map(words));
+    let keys: BTreeSet<&str> = texts().flat_map(str::lines).filter(is_no_comment).flat_map(words).collect();
     let has = |key| keys.contains(key);
     let refers = ["include", "env_file", "label_file", "COMPOSE_ENV_FILES"].into_iter().any(has)
         || has("extends") && has("file");
-    (!refers).then(|| sorted::collect(texts().flat_map(words)))
+    (!refers).then(|| texts().flat_map(words).collect())
 }
 
 /// Everything in a text that could be the name of a key or a variable.

@@ -10,7 +10,6 @@ use super::paths::Folder;
 use crate::compose::{ProjectName, Service, TRAEFIK};
 use crate::exit::Failure;
 use crate::manifest::{Table, without_dates};
-use crate::sorted;
 use crate::suggest::suggestion;
 use crate::workspace::{Package, Workspace};
 
@@ -97,7 +96,7 @@ impl Topology {
             |keys: &Keys| keys.get("profiles").is_some_and(|profiles| profiles != &Value::Array(Vec::new()));
         let names = self.services.iter().filter(|(_, keys)| !has_profile(keys)).map(|(name, _)| name.clone());
         let traefik = (!self.routes.is_empty()).then(|| TRAEFIK.to_string());
-        sorted::collect(names.chain(traefik).map(|name| (name, Service::default())))
+        names.chain(traefik).map(|name| (name, Service::default())).collect()
     }
 
     /// A route's URL.
@@ -251,7 +250,7 @@ impl Plan<'_> {
             self.route(name, &at, &route, &keys)?;
         }
         folder.reach_service(&mut keys);
-        self.topology.services.insert(name.to_string(), sorted::collect(keys));
+        self.topology.services.insert(name.to_string(), keys.into_iter().collect());
         self.topology.tables.insert(name.to_string(), at);
         Ok(())
     }
@@ -296,7 +295,7 @@ impl Plan<'_> {
     }
 
     fn check_routes(&mut self) -> Result<(), Failure> {
-        sorted::sort(&mut self.topology.routes);
+        self.topology.routes.sort();
         let mut taken = BTreeMap::new();
         for route in &self.topology.routes {
             let at = &self.topology.tables[&route.service];

@@ -9,7 +9,6 @@ use serde_json::{Map, Value, json};
 use super::plan::{Base, Crate, Keys, Topology};
 use super::{HEADER, IMAGES};
 use crate::compose::{ROUTE_LABEL, TRAEFIK};
-use crate::sorted;
 
 /// Where a binary stands in its image; a folder of the PATH that every engine gives.
 const BIN: &str = "/usr/local/bin";
@@ -47,14 +46,14 @@ fn yaml(document: &Value) -> anyhow::Result<String> {
     Ok(format!("{HEADER} from Cargo.toml: change it there.\n{text}"))
 }
 
-/// A JSON value with its tables sorted, whatever order the build of serde_json keeps.
+/// A JSON value with its tables whatever order the build of serde_json keeps.
 struct Sorted<'a>(&'a Value);
 
 impl Serialize for Sorted<'_> {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self.0 {
             Value::Object(table) => {
-                let sorted: BTreeMap<&String, &Value> = sorted::collect(table);
+                let sorted: BTreeMap<&String, &Value> = table.iter().collect();
                 serializer.collect_map(sorted.into_iter().map(|(key, it)| (Text(key), Sorted(it))))
             }
             Value::Array(all) => serializer.collect_seq(all.iter().map(Sorted)),
@@ -100,7 +99,7 @@ fn compose(topology: &Topology) -> Value {
         }
         (name.clone(), json!(keys))
     });
-    let mut services: Map<String, Value> = sorted::collect(services);
+    let mut services: Map<String, Value> = services.collect();
     if !topology.routes.is_empty() {
         services.insert(TRAEFIK.to_string(), traefik(topology));
     }
@@ -147,7 +146,7 @@ pub fn contexts(topology: &Topology) -> BTreeMap<&str, bool> {
     let needs_empty = |name: &String, krate: &Crate| {
         krate.base == Base::Scratch && topology.services.get(name).is_some_and(|keys| writable(keys).next().is_some())
     };
-    sorted::collect(topology.crates.iter().map(|(name, krate)| (name.as_str(), needs_empty(name, krate))))
+    topology.crates.iter().map(|(name, krate)| (name.as_str(), needs_empty(name, krate))).collect()
 }
 
 /// The user that the service is to run as, if that is one by number.
@@ -160,7 +159,7 @@ fn owner(keys: &Keys) -> Option<&str> {
 /// Where volumes are mounted that the program is to be able to write to.
 fn writable(keys: &Keys) -> impl Iterator<Item = String> {
     let volumes = mounts(keys).filter(|(kind, _)| *kind == Mount::Volume);
-    let targets: BTreeSet<String> = sorted::collect(volumes.map(|it| it.1));
+    let targets: BTreeSet<String> = volumes.map(|it| it.1).collect();
     // What holds a variable or a space stays the engine's.
     targets.into_iter().filter(|target| target.starts_with('/') && !target.contains(['$', ' ', '"', '\\']))
 }
@@ -209,7 +208,7 @@ fn traefik(topology: &Topology) -> Value {
         "volumes": [{"type": "bind", "source": "./traefik", "target": "/etc/traefik", "read_only": true}],
     });
     let networks: BTreeSet<&str> =
-        sorted::collect(topology.routes.iter().flat_map(|route| networks(topology, &route.service)));
+        topology.routes.iter().flat_map(|route| networks(topology, &route.service)).collect();
     if !networks.iter().eq(&["default"]) {
         service["networks"] = json!(networks);
     }

@@ -13,7 +13,6 @@ use super::{HEADER, IMAGES};
 use crate::exit::{Code, Failure};
 use crate::read;
 use crate::replace::{Mode, Staged, make_folder};
-use crate::sorted;
 use crate::workspace::{DEV_DIR, Workspace};
 
 /// The files of which we may have written any, by their path in the dev dir.
@@ -206,7 +205,7 @@ pub fn place(workspace: &Workspace, topology: &Topology, binaries: &BTreeMap<Str
         }
         remove_others(&context, &wanted)?;
     }
-    let mut wanted: BTreeSet<&str> = sorted::collect(topology.crates.keys().map(String::as_str));
+    let mut wanted: BTreeSet<&str> = topology.crates.keys().map(String::as_str).collect();
     wanted.insert(".gitignore");
     remove_others(&images, &wanted)?;
     Ok(changed)

@@ -14,7 +14,6 @@ use super::{PROJECT_LABEL, ask, docker};
 use crate::compose::config_folder;
 use crate::exit::Failure;
 use crate::process::{Executor, Show};
-use crate::sorted;
 
 /// Where the docker CLI looks for an engine.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -198,7 +197,7 @@ pub fn unused_networks(executor: &dyn Executor) -> Result<BTreeMap<String, Vec<S
     for Row { project, name } in ask(executor, &docker(&words))? {
         networks.entry(project).or_default().push(name);
     }
-    networks.values_mut().for_each(|names| sorted::sort(names));
+    networks.values_mut().for_each(|names| names.sort());
     Ok(networks)
 }
 

@@ -18,7 +18,6 @@ use crate::compose::ProjectName;
 use crate::exit::{Code, Failure};
 use crate::process::Executor;
 use crate::shell::one_line;
-use crate::sorted;
 
 /// A container as `docker inspect` describes it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -194,7 +193,7 @@ impl From<Answer> for Inspected {
         let Answer { id, name, path, mut config, state, restart_count, network_settings } = answer;
         let mut label = |name: &str| config.labels.remove(&format!("com.docker.compose.{name}")).unwrap_or_default();
         let mut ports: Vec<Published> = network_settings.ports.into_iter().flatten().flat_map(published).collect();
-        sorted::sort(&mut ports);
+        ports.sort();
         Inspected {
             id,
             name: name.trim_start_matches('/').to_string(),
@@ -253,7 +252,7 @@ pub fn inspect(
     known: &BTreeSet<String>,
 ) -> Result<Vec<Inspected>, Failure> {
     let ids = || -> Result<BTreeSet<String>, Failure> {
-        Ok(sorted::collect(containers_of_file(executor, project)?.into_iter().map(|container| container.id)))
+        Ok(containers_of_file(executor, project)?.into_iter().map(|container| container.id).collect())
     };
     let inspected = |ids: &BTreeSet<String>| inspect_ids(executor, ids);
     let mut there = if known.is_empty() {
@@ -295,7 +294,7 @@ fn inspect_ids(executor: &dyn Executor, ids: &BTreeSet<String>) -> Result<Vec<In
     let questions: Vec<String> = ids.iter().map(|id| api::container(id)).collect();
     let answers: Vec<Answer> = api::ask_or(executor, &questions, &docker(&command))?;
     let mut all: Vec<Inspected> = answers.into_iter().map(Inspected::from).collect();
-    sorted::sort_by(&mut all, |a, b| (&a.service, a.number, &a.name).cmp(&(&b.service, b.number, &b.name)));
+    all.sort_by(|a, b| (&a.service, a.number, &a.name).cmp(&(&b.service, b.number, &b.name)));
     Ok(all)
 }
 

@@ -10,7 +10,6 @@ use crate::compose::ProjectName;
 use crate::exit::Failure;
 use crate::process::Executor;
 use crate::shell::one_line;
-use crate::sorted;
 
 /// A container as `docker ps` lists it, in whatever state.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -116,13 +115,13 @@ impl From<Listed> for Container {
         let mut ports: Vec<Published> =
             ports.into_iter().filter(|port| port.public_port > 0).map(Published::from).collect();
         ports.extend(published(&ports_in_words));
-        sorted::sort(&mut ports);
+        ports.sort();
         // Docker mixes them with the paths of bind mounts, which no name of a volume looks like.
         let is_name = |word: &&str| !word.is_empty() && !word.contains(['/', '\\']);
         let volumes = mounts.into_iter().filter(|mount| mount.kind == "volume").map(|mount| mount.name);
         let mut volumes: Vec<String> =
             volumes.chain(mounts_in_words.split(',').filter(is_name).map(str::to_string)).collect();
-        sorted::sort(&mut volumes);
+        volumes.sort();
         Container {
             id,
             name: name.unwrap_or_default().to_string(),
@@ -179,7 +178,7 @@ fn ask_for(executor: &dyn Executor, question: String, all: bool, filters: &[&str
     let filters = filters.iter().flat_map(|filter| ["--filter", filter]).collect::<Vec<_>>();
     let words = [&["ps", "--no-trunc"], all_words, &filters, &["--format", FORMAT]].concat();
     let mut containers: Vec<Container> = api::ask_or(executor, &[question], &docker(&words))?;
-    sorted::sort_by(&mut containers, |a, b| a.name.cmp(&b.name));
+    containers.sort_by(|a, b| a.name.cmp(&b.name));
     Ok(containers)
 }
 

@@ -16,7 +16,6 @@ use serde_json::Value;
 use crate::compose::ProjectName;
 use crate::exit::{Code, Failure};
 use crate::process::{Executor, Invocation};
-use crate::sorted;
 
 mod about;
 mod api;
@@ -61,7 +60,7 @@ pub fn projects_of(executor: &dyn Executor, dev_dir: &Path) -> Result<Vec<Projec
         theirs == dev_dir || fs::canonicalize(theirs).is_ok_and(|theirs| Some(theirs) == canonical)
     });
     let mut projects: Vec<ProjectName> = ours.filter_map(|c| ProjectName::new(&c.project).ok()).collect();
-    sorted::sort(&mut projects);
+    projects.sort();
     projects.dedup();
     Ok(projects)
 }

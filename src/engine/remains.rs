@@ -9,7 +9,6 @@ use super::{Container, api, containers, docker, of_project};
 use crate::compose::{ProjectName, Volumes};
 use crate::exit::Failure;
 use crate::process::Executor;
-use crate::sorted;
 
 /// A network of a project.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -94,7 +93,7 @@ pub fn remains(executor: &dyn Executor, project: &ProjectName, volumes: Volumes)
         let command = docker(&[kind, "ls", "--filter", &label, "--format", r#"{"Name":{{json .Name}}}"#]);
         let named: Vec<Named> = api::ask_or(executor, questions, &command)?;
         let mut names: Vec<String> = named.into_iter().map(|named| named.name).collect();
-        sorted::sort(&mut names);
+        names.sort();
         Ok(names)
     };
     // Side by side: the answers do not depend on each other, and each costs a start of the docker CLI.
@@ -128,7 +127,7 @@ pub fn look_into_networks(executor: &dyn Executor, mut remains: Remains) -> Rema
         let Ok(users) = run(&["network", "inspect", "--format", format, &network.name]) else { return true };
         let users = serde_json::Deserializer::from_slice(&users.stdout).into_iter();
         network.used_by = users.collect::<Result<Vec<String>, _>>().unwrap_or_default();
-        sorted::sort(&mut network.used_by);
+        network.used_by.sort();
         if !network.used_by.is_empty() {
             return true;
         }

@@ -11,7 +11,6 @@ use super::{Remains, api, ask, docker, of_project};
 use crate::compose::{Images, ProjectName, Stack, VolumeConfig, Volumes};
 use crate::exit::Failure;
 use crate::process::Executor;
-use crate::sorted;
 
 /// The only label that an anonymous volume may have. Engine 23 and newer set it, older ones set none.
 const ANONYMOUS: &str = "com.docker.volume.anonymous";
@@ -88,7 +87,7 @@ fn anonymous_among(
     let command = docker(&[&["volume", "ls"], unused_words, &filters, &["--format", FORMAT]].concat());
     let answers: Vec<Answer> = api::ask_or(executor, &[api::volumes(names, unused)], &command)?;
     let volumes = answers.into_iter().flat_map(Answer::volumes).filter(Volume::is_anonymous);
-    Ok(sorted::collect(volumes.map(|volume| volume.name).filter(|name| names.contains(name))))
+    Ok(volumes.map(|volume| volume.name).filter(|name| names.contains(name)).collect())
 }
 
 /// A container, as far as it tells which of its volumes it was given by name.
@@ -178,7 +177,7 @@ pub fn sort_out_volumes(executor: &dyn Executor, containers: &[Container]) -> So
     // One that has vanished meanwhile makes the question for all of them fail.
     let one_by_one = |_| ids.iter().flat_map(|&id| inspected(&[id]).unwrap_or_default()).collect();
     let mounting = inspected(&ids).unwrap_or_else(one_by_one);
-    let all: BTreeSet<&str> = sorted::collect(containers.iter().map(|container| container.id.as_str()));
+    let all: BTreeSet<&str> = containers.iter().map(|container| container.id.as_str()).collect();
     let of = |container: &Container| mounting.iter().find(|it| it.id == container.id);
     let given = |name: &str| mounting.iter().any(|it| it.was_given(name));
     let own = |container: &Container| of(container).is_some_and(|it| !it.has_volumes_of_others(&all));
@@ -252,7 +251,7 @@ fn used(executor: &dyn Executor, names: &BTreeSet<String>) -> Result<BTreeSet<St
         return Ok(BTreeSet::new());
     }
     let mounted = containers_with(executor, names)?.into_iter().flat_map(|container| container.volumes);
-    Ok(sorted::collect(mounted.filter(|name| names.contains(name))))
+    Ok(mounted.filter(|name| names.contains(name)).collect())
 }
 
 /// The anonymous volumes that no container on the engine uses.
@@ -263,7 +262,7 @@ pub fn unused_anonymous_volumes(executor: &dyn Executor) -> Result<Vec<String>, 
     let volumes: Vec<Volume> =
         ask(executor, &docker(&["volume", "ls", "--filter", "dangling=true", "--format", FORMAT]))?;
     let anonymous = volumes.into_iter().filter(Volume::is_anonymous).map(|volume| volume.name);
-    let anonymous: BTreeSet<String> = sorted::collect(anonymous);
+    let anonymous: BTreeSet<String> = anonymous.collect();
     let used = used(executor, &anonymous)?;
     Ok(anonymous.into_iter().filter(|name| !used.contains(name)).collect())
 }
@@ -337,13 +336,13 @@ pub fn kept(
         Volumes::Keep => api::ask_directly(executor, &[api::volumes_of(&label)]),
     };
     let volumes = answers.into_iter().flatten().flat_map(Answer::volumes).map(|volume| volume.name);
-    let volumes: BTreeSet<String> = sorted::collect(volumes);
+    let volumes: BTreeSet<String> = volumes.collect();
     // Where the file does not name the image, Compose does, and `--rmi local` removes it.
     let is_built = |container: &&Container| {
         let rest = container.image.strip_prefix(project.as_str()).and_then(|rest| rest.strip_prefix(['-', '_']));
         rest.is_some_and(|rest| rest == container.service)
     };
     let built = containers.iter().filter(is_built).filter(|_| images == Images::Keep);
-    let images: BTreeSet<String> = sorted::collect(built.map(|container| container.image.clone()));
+    let images: BTreeSet<String> = built.map(|container| container.image.clone()).collect();
     Kept { volumes: volumes.into_iter().collect(), images: images.into_iter().collect() }
 }

@@ -16,7 +16,6 @@ use crate::exit::Code;
 use crate::message::Message;
 use crate::process::{Answer, Executor, Interrupt, Invocation, Logger, output_until_interrupt};
 use crate::settings::Settings;
-use crate::sorted;
 use crate::workspace::{BrokenMember, DEV_DIR, Workspace};
 
 /// What `dev files` is asked to do.
@@ -130,9 +129,7 @@ impl DevFiles {
     /// The crates among these services.
     fn crates(&self, is_wanted: &dyn Fn(&str) -> bool) -> BTreeMap<&str, &Crate> {
         let crates = self.topology.iter().flat_map(|topology| &topology.crates);
-        sorted::collect(
-            crates.map(|(service, krate)| (service.as_str(), krate)).filter(|(service, _)| is_wanted(service)),
-        )
+        crates.map(|(service, krate)| (service.as_str(), krate)).filter(|(service, _)| is_wanted(service)).collect()
     }
 
     /// The target that the crates of the stack are built for; none if it has none.

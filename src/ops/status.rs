@@ -18,7 +18,6 @@ use crate::process::Logger;
 use crate::readiness::{History, Ports, Role, Standing, role, standing};
 use crate::report;
 use crate::settings::Settings;
-use crate::sorted;
 use crate::workspace::{BrokenMember, Workspace};
 
 /// What `dev status` is asked.
@@ -71,7 +70,7 @@ pub fn status(options: &StatusOptions, cx: &Context<'_>) -> anyhow::Result<Code>
 pub(super) fn containers(cx: &Context<'_>, workspace: &Workspace, stack: &Stack) -> anyhow::Result<Vec<Inspected>> {
     // Whose they are is asked first: another checkout's stack is none of ours.
     let there = own_containers(cx, workspace, &stack.project)?;
-    let there = sorted::collect(there.into_iter().map(|container| container.id));
+    let there = there.into_iter().map(|container| container.id).collect();
     let containers = engine::inspect(cx.executor.as_ref(), &stack.project, &there)?;
     if containers.is_empty() {
         let error = anyhow!("nothing of {} has been started", stack.project);
@@ -112,7 +111,7 @@ fn findings(
             findings.push(Finding::missing(service, None));
         }
     }
-    sorted::sort_by(&mut findings, |a, b| a.service.cmp(&b.service));
+    findings.sort_by(|a, b| a.service.cmp(&b.service));
     findings
 }
 

@@ -10,7 +10,6 @@ use crate::diagnosis::{Cause, Finding, NameConflict, cause_in_log, cause_of};
 use crate::engine::{self, Container, Endpoint};
 use crate::ports;
 use crate::readiness::Standing;
-use crate::sorted;
 use crate::workspace::checkout_name;
 
 /// How many lines of the log of a container that failed are shown.
@@ -27,7 +26,7 @@ impl Question {
             verdict.cause = self.cause_of_up(executor, &verdict.findings);
         }
         let project = &self.stack.project;
-        let failed: BTreeSet<String> = sorted::collect(verdict.failed().map(|finding| finding.service.clone()));
+        let failed: BTreeSet<String> = verdict.failed().map(|finding| finding.service.clone()).collect();
         thread::scope(|scope| {
             for finding in &mut verdict.findings {
                 let Some(container) = finding.container.clone() else { continue };
@@ -61,11 +60,11 @@ impl Question {
 
     /// The services without a container, and what is known to stand in their way.
     fn look_for_the_missing(&self, executor: &dyn Executor, verdict: &mut Verdict) {
-        let there: BTreeSet<String> = sorted::collect(verdict.findings.iter().map(|finding| finding.service.clone()));
+        let there: BTreeSet<String> = verdict.findings.iter().map(|finding| finding.service.clone()).collect();
         let missing = self.expected.services().filter(|(name, wanted)| *wanted > 0 && !there.contains(*name));
         let missing: Vec<&str> = missing.map(|(name, _)| name).collect();
         let image = |name: &str| self.stack.services.get(name).map(|it| it.image(&self.stack.project, name));
-        let images = sorted::collect(missing.iter().filter_map(|name| Some(image(name)?.0)));
+        let images = missing.iter().filter_map(|name| Some(image(name)?.0)).collect();
         let gone = engine::missing_images(executor, &images).unwrap_or_default();
         let is_local = Endpoint::current(executor).is_local();
         for name in missing {

@@ -16,7 +16,6 @@ use std::time::{Duration, Instant};
 use super::get::Get;
 use crate::os::{self, Group};
 use crate::shell::Logger;
-use crate::sorted;
 
 /// Where the output of a spawned command goes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -65,7 +64,7 @@ impl From<Command> for Invocation {
     fn from(command: Command) -> Invocation {
         let mut env: Vec<_> =
             command.get_envs().filter_map(|(key, value)| Some((key.to_owned(), value?.to_owned()))).collect();
-        sorted::sort(&mut env);
+        env.sort();
         Invocation {
             program: command.get_program().to_owned(),
             args: command.get_args().map(OsStr::to_owned).collect(),

@@ -7,7 +7,6 @@ use serde::{Deserialize, Serialize};
 
 use crate::compose::{Stack, TRAEFIK, Traefik};
 use crate::engine::Container;
-use crate::sorted;
 
 /// How many containers of each service a start asks for.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -118,7 +117,7 @@ impl Expected {
         let wanted: BTreeSet<&str> = args.started(stack).unwrap_or_else(all);
         let wanted = wanted.into_iter().filter(|name| *name != TRAEFIK || traefik == Traefik::On);
         Expected {
-            containers: sorted::collect(wanted.map(|name| (name.to_string(), stack.services[name].replicas()))),
+            containers: wanted.map(|name| (name.to_string(), stack.services[name].replicas())).collect(),
             perhaps_others,
         }
     }

@@ -13,7 +13,6 @@ use crate::diagnosis::Crashes;
 use crate::engine::{Container, Happening, Health, Inspected, Signal};
 use crate::listening::Deaf;
 use crate::readiness::{History, LOOP, Ports, Role, STEADY, Standing, role, standing, summary};
-use crate::sorted;
 
 /// How a service stands: as the worst of its containers.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -149,8 +148,8 @@ impl Tracker {
         let known = before.iter().map(|container| (container.id.clone(), container.state == "running"));
         Tracker {
             expected,
-            roles: sorted::collect(roles),
-            known: sorted::collect(known),
+            roles: roles.collect(),
+            known: known.collect(),
             containers: BTreeMap::new(),
             has_seen_all: false,
         }

@@ -16,7 +16,6 @@ use crate::diagnosis::{Crashes, Finding};
 use crate::engine::{self, Inspected, Signal};
 use crate::exit::Failure;
 use crate::readiness::{History, Ports, Standing, role, standing};
-use crate::sorted;
 
 /// The question, ready to be asked from another thread.
 pub(super) struct Question {
@@ -76,7 +75,7 @@ impl Question {
         if verdict.has_failed() || self.up == UpEnd::Badly || (self.waits && verdict.unready().next().is_some()) {
             self.look_into(executor, &mut verdict);
         }
-        sorted::sort_by(&mut verdict.findings, |a, b| a.service.cmp(&b.service));
+        verdict.findings.sort_by(|a, b| a.service.cmp(&b.service));
         Ok(verdict)
     }
 

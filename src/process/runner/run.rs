@@ -29,7 +29,6 @@ use crate::process::verdict::{Question, UpEnd, Verdict};
 use crate::process::watch::{News, Settled, Wait, Watch};
 use crate::readiness::{Ports, Standing};
 use crate::shell::{Logger, Verbosity};
-use crate::sorted;
 use crate::workspace::{DEV_DIR, checkout_name};
 
 /// How soon after an interrupt the same one counts as its echo: timeout(1) signals the process and then its whole group,
@@ -454,7 +453,7 @@ impl<'a> Run<'a> {
     /// The containers that were there before the start, by id.
     fn ids_before(&self) -> BTreeSet<String> {
         let before = self.start.map(|(_, options)| options.before.as_slice()).unwrap_or_default();
-        sorted::collect(before.iter().map(|container| container.id.clone()))
+        before.iter().map(|container| container.id.clone()).collect()
     }
 
     fn wait(&self) -> Option<Wait> {
