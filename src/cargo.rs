@@ -10,10 +10,10 @@ use cargo_config2::{Config, ResolveOptions};
 use serde::Deserialize;
 use xshell::{Shell, cmd};
 
+use crate::command::{Executor, Invocation};
 use crate::devfile::Crate;
 use crate::exit::{Code, Failure};
-use crate::process::{Executor, Invocation};
-use crate::shell::{ColorChoice, ShellOptions, Verbosity};
+use crate::reporter::{ColorChoice, ShellOptions, Verbosity};
 use crate::workspace::{Workspace, error_of};
 
 /// The folder below cargo's target directory that all of this goes to: other flags and another target than the developer's
@@ -238,7 +238,6 @@ mod tests {
     use super::*;
     use crate::devfile::Base;
     use crate::os;
-    use crate::process::{OnExit, Running};
     use crate::workspace::Package;
 
     /// Answers every question like this.
@@ -251,9 +250,7 @@ mod tests {
             Ok(Output { status, stdout: self.1.clone().into(), stderr: "rustc: no luck\n".into() })
         }
 
-        fn spawn(&self, _: &Invocation, _: OnExit) -> io::Result<Box<dyn Running>> {
-            Err(io::ErrorKind::Unsupported.into())
-        }
+        crate::command::refuse!(spawn, listen, request, exec);
     }
 
     /// What is chosen by a toolchain with these targets, or what is said.

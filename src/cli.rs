@@ -15,9 +15,9 @@ use crate::ops::{
     CompleteOptions, DevOptions, DoctorOptions, DownOptions, EnvOptions, FilesOptions, InitOptions, Interpreter,
     ListOptions, LogsOptions, ManOptions, NewService, Selection, StatusOptions,
 };
-use crate::process::OnEnd;
+use crate::reporter::{ColorChoice, MessageFormat, ShellOptions, Verbosity};
+use crate::session::OnEnd;
 use crate::settings::{self, Settings, boolean, seconds};
-use crate::shell::{ColorChoice, MessageFormat, ShellOptions, Verbosity};
 use crate::suggest::similar;
 use crate::workspace::ManifestOptions;
 

@@ -1,55 +1,47 @@
 //! cargo-stagecraft: one command for a running dev stack in a Rust repo.
 //!
-//! `argv → cli → ops::<verb>(options, &Context) → Workspace → Stack → Invocation(s) → process::Runner → Outcome →
+//! `argv → cli → ops::<verb>(options, &Context) → Workspace → Stack → session::Runner → Outcome →
 //! exit::Code`; nothing on this line turns back.
 //!
 //! | room | knows |
 //! |---|---|
 //! | [`cli`] | clap |
 //! | [`ops`] | what each verb does, in order |
-//! | [`process`] | how a stack is started, waited for and taken down; signals |
-//! | [`report`] | what is known of a stack, as rows for people and as messages for programs |
-//! | [`diagnosis`] | why a container is not what it should be |
-//! | [`readiness`] | whether it is |
-//! | [`listening`] | whether something listens behind published ports |
-//! | [`ports`] | which published ports are taken, and by whom |
+//! | [`session`] | how a stack is started, waited for and taken down |
+//! | [`stack`] | what is known of a stack: whether it is ready, and if not, why |
 //! | [`devfile`] | which stack Cargo.toml describes, and the files that are made from that |
 //! | [`cargo`] | how the binaries are built that are services |
+//! | [`command`] | how commands run and are shown; interrupts |
 //! | [`compose`] | which `docker compose` command does what, and what the answers mean |
+//! | `docker` | where the docker CLI and its plugins are installed |
 //! | [`engine`] | what of a project exists on the engine, how it is, and where that is |
 //! | [`settings`] | what options are where the command line does not say |
 //! | [`manifest`] | what a table of Cargo.toml may hold |
 //! | [`workspace`] | where the workspace and its compose file are |
 //! | [`suggest`] | what may have been meant |
-//! | [`read`] | how much of which file is read |
-//! | [`replace`] | how a file gets into its place |
-//! | [`shell`] | the terminal, and the CI service in its place |
+//! | [`reporter`] | what people, programs and CI services read |
+//! | `files` | how files are read and replaced safely |
 //! | `os` | which operating system this is |
-//! | [`message`] | what programs get to read |
 //! | [`exit`] | the exit codes |
 //!
 //! The library serves the program of the same name; its interface follows the program's needs.
 
 pub mod cargo;
 pub mod cli;
+pub mod command;
 pub mod compose;
 pub mod devfile;
-pub mod diagnosis;
+mod docker;
 pub mod engine;
 pub mod exit;
-pub mod listening;
+mod files;
 pub mod manifest;
-pub mod message;
 pub mod ops;
 mod os;
-pub mod ports;
-pub mod process;
-pub mod read;
-pub mod readiness;
-pub mod replace;
-pub mod report;
+pub mod reporter;
+pub mod session;
 pub mod settings;
-pub mod shell;
+pub mod stack;
 pub mod suggest;
 pub mod workspace;
 
@@ -61,18 +53,20 @@ use std::time::Duration;
 use anyhow::Context as _;
 
 use cli::Verb;
+use command::{Commander, SendInterrupt, System};
 use exit::{Code, Failure};
-use message::Message;
-use process::{Aside, Echo, Executor, Guard, Logger, SendInterrupt, System};
-use shell::{MessageFormat, Shell, ShellOptions};
+use reporter::message::Message;
+use reporter::{Logger, MessageFormat, Shell, ShellOptions};
+use session::Guard;
 
 /// Runs the program with these arguments and returns its exit code. Whatever there is to say has been said then.
 pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     os::prepare_terminal();
     let args: Vec<OsString> = args.into_iter().collect();
-    if process::is_guard(&args) {
+    if session::is_guard(&args) {
         let shell = Shell::afterwards(&ShellOptions::default());
-        let code = ops::guard(Arc::new(System), &shell).unwrap_or_else(|error| report(&error, &shell));
+        let code =
+            ops::guard(Commander::unlimited(Arc::new(System)), &shell).unwrap_or_else(|error| report(&error, &shell));
         shell.flush(Some(LAST_WORDS));
         return ExitCode::from(code.number());
     }
@@ -105,7 +99,7 @@ fn let_it_be_read(shell: &Arc<Shell>, code: Code) {
         return;
     }
     let interrupted = Arc::clone(shell);
-    let _ = process::hook(move |_| interrupted.give_up());
+    let _ = command::hook(move |_| interrupted.give_up());
     let is_hurried = matches!(code, Code::Interrupted(_) | Code::TeardownIncomplete);
     shell.flush(is_hurried.then_some(LAST_WORDS));
 }
@@ -114,17 +108,17 @@ fn perform(verb: &Verb, shell: &Arc<Shell>) -> anyhow::Result<Code> {
     let cwd = std::env::current_dir()
         .context("the current directory cannot be found")
         .map_err(|error| Code::NothingToRun.because(error))?;
-    let system: Arc<dyn Executor> = match shell.format() {
-        MessageFormat::Human => Arc::new(System),
-        // Nothing but messages is to come to those who read them.
-        MessageFormat::Json => Arc::new(Aside(Arc::new(System))),
+    let commander = Commander::new(Arc::new(System), shell.clone());
+    let commander = match shell.format() {
+        MessageFormat::Human => commander,
+        MessageFormat::Json => commander.stdout_to_stderr(),
     };
     let cx = ops::Context {
-        executor: Arc::new(Echo::new(system, shell.clone())),
+        commander,
         shell,
         hook: &|send: SendInterrupt| {
             let send = Arc::new(send);
-            process::hook(move |interrupt| send(interrupt))
+            command::hook(move |interrupt| send(interrupt))
         },
         arm: &Guard::arm,
         cwd: &cwd,

@@ -7,7 +7,7 @@ use anyhow::anyhow;
 use serde_json::{Map, Value};
 
 use crate::exit::{Code, Failure};
-use crate::shell::one_line;
+use crate::reporter::one_line;
 use crate::suggest::suggestion;
 use crate::workspace::Workspace;
 

@@ -10,7 +10,7 @@ use serde_json::Value;
 use crate::compose::Traefik;
 use crate::exit::Failure;
 use crate::manifest::{Table, without_dates};
-use crate::readiness::Ports;
+use crate::stack::readiness::Ports;
 use crate::workspace::Workspace;
 
 /// What the names of all variables of ours begin with.

@@ -14,10 +14,10 @@ use serde::de::IgnoredAny;
 use serde_json::Value;
 use xshell::cmd;
 
+use crate::command::{Executor, Invocation};
 use crate::exit::{Code, Failure};
-use crate::process::{Executor, Invocation};
-use crate::read;
-use crate::shell::one_line;
+use crate::files::read;
+use crate::reporter::one_line;
 
 /// The dev dir, relative to the workspace root.
 pub const DEV_DIR: &str = ".stagecraft/dev";

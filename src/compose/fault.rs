@@ -3,7 +3,7 @@
 use std::env;
 
 use super::remembered::words;
-use crate::read;
+use crate::files::read;
 use crate::workspace::{COMPOSE_FILE, DEV_DIR, ENV_FILE, Workspace};
 
 /// What is at fault.

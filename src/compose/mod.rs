@@ -12,18 +12,16 @@ use anyhow::Context;
 use serde::{Deserialize, Serialize};
 use xshell::{Shell, cmd};
 
-use crate::process::Invocation;
-use crate::read;
-use crate::shell::ColorChoice;
+use crate::command::Invocation;
+use crate::files::read;
+use crate::reporter::ColorChoice;
 use crate::workspace::{COMPOSE_FILE, DEV_DIR, ENV_FILE, Workspace};
 
-mod docker;
 mod fault;
 mod model;
 mod remembered;
 mod ssh;
 
-pub use docker::{config_folder, is_program_on_path};
 pub use fault::{Fault, without_values, without_warnings};
 pub use model::{Dependency, Port, Service, Stack, VolumeConfig};
 pub use remembered::Place;
@@ -102,7 +100,7 @@ impl From<bool> for Traefik {
 
 /// How wide a `down` reaches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Reach {
+pub enum DownScope {
     /// What the compose file describes.
     File,
     /// Also services behind a profile, and containers of services that the file no longer has.
@@ -291,18 +289,18 @@ impl Compose {
     }
 
     /// Stops and removes the stack. `timeout` is the grace in seconds; without it each service's own counts.
-    pub fn down(&self, reach: Reach, timeout: Option<u32>, volumes: Volumes, images: Images) -> Invocation {
+    pub fn down(&self, reach: DownScope, timeout: Option<u32>, volumes: Volumes, images: Images) -> Invocation {
         let volumes = (volumes == Volumes::Remove).then_some("--volumes");
         let images: &[&str] = if images == Images::Remove { &["--rmi", "local"] } else { &[] };
         let more: Vec<String> =
             timeout_args(timeout).into_iter().chain(volumes.iter().chain(images).map(ToString::to_string)).collect();
         let (sh, project) = (&self.sh, self.project.as_str());
         match self.readable(reach) {
-            Reach::File => self.finish(cmd!(sh, "docker compose -f {COMPOSE_FILE} down {more...}")),
-            Reach::Everything => {
+            DownScope::File => self.finish(cmd!(sh, "docker compose -f {COMPOSE_FILE} down {more...}")),
+            DownScope::Everything => {
                 self.finish(cmd!(sh, "docker compose -f {COMPOSE_FILE} --profile * down --remove-orphans {more...}"))
             }
-            Reach::ByName => {
+            DownScope::ByName => {
                 // From a folder that is always there: the workspace may be gone, and no file is read.
                 let sh = sh.clone();
                 sh.change_dir("/");
@@ -315,32 +313,32 @@ impl Compose {
     pub fn stop(&self, timeout: Option<u32>) -> Invocation {
         let timeout = timeout_args(timeout);
         let (sh, project) = (&self.sh, self.project.as_str());
-        match self.readable(Reach::File) {
-            Reach::ByName => self.paint(cmd!(sh, "docker compose -p {project} stop {timeout...}")),
+        match self.readable(DownScope::File) {
+            DownScope::ByName => self.paint(cmd!(sh, "docker compose -p {project} stop {timeout...}")),
             _ => self.finish(cmd!(sh, "docker compose -f {COMPOSE_FILE} stop {timeout...}")),
         }
     }
 
     /// By name where Compose would read its files for ever: one is a pipe or a device.
-    fn readable(&self, reach: Reach) -> Reach {
+    fn readable(&self, reach: DownScope) -> DownScope {
         let is_endless = |file: &str| {
             let regular = read::require_regular(&self.root().join(file));
             regular.is_err_and(|error| error.kind() == ErrorKind::InvalidInput)
         };
-        if is_endless(COMPOSE_FILE) || is_endless(ENV_FILE) { Reach::ByName } else { reach }
+        if is_endless(COMPOSE_FILE) || is_endless(ENV_FILE) { DownScope::ByName } else { reach }
     }
 
     /// Shows the stack's logs; `reach` says whether the compose file is read for it.
-    pub fn logs(&self, reach: Reach, logs: &Logs) -> Invocation {
+    pub fn logs(&self, reach: DownScope, logs: &Logs) -> Invocation {
         let follow = logs.follow.then_some("-f");
         let tail = logs.tail.map(|lines| vec!["--tail".to_string(), lines.to_string()]).unwrap_or_default();
         let services = &logs.services;
         let (sh, project) = (&self.sh, self.project.as_str());
         match self.readable(reach) {
-            Reach::ByName => {
+            DownScope::ByName => {
                 self.paint(cmd!(sh, "docker compose -p {project} logs {follow...} {tail...} {services...}"))
             }
-            Reach::File | Reach::Everything => {
+            DownScope::File | DownScope::Everything => {
                 self.finish(cmd!(sh, "docker compose -f {COMPOSE_FILE} logs {follow...} {tail...} {services...}"))
             }
         }
@@ -386,9 +384,9 @@ mod tests {
         let all = |color| {
             let compose = compose_in(color);
             let logs = Logs::default();
-            let downs = [Reach::File, Reach::Everything, Reach::ByName]
+            let downs = [DownScope::File, DownScope::Everything, DownScope::ByName]
                 .map(|it| compose.down(it, None, Volumes::Keep, Images::Keep));
-            let logs = [Reach::File, Reach::ByName].map(|reach| compose.logs(reach, &logs));
+            let logs = [DownScope::File, DownScope::ByName].map(|reach| compose.logs(reach, &logs));
             let mut all = vec![compose.up(Attach::Detached, Traefik::On, &[]), compose.stop(None)];
             all.extend(downs.into_iter().chain(logs));
             all
@@ -420,9 +418,9 @@ mod tests {
     fn down_is_built_from_every_combination_of_choices() {
         let file = "COMPOSE_PROJECT_NAME=hello docker compose -f .stagecraft/dev/compose.yaml";
         for (reach, words) in [
-            (Reach::File, format!("{file} down")),
-            (Reach::Everything, format!("{file} --profile '*' down --remove-orphans")),
-            (Reach::ByName, "docker compose -p hello down --remove-orphans".to_string()),
+            (DownScope::File, format!("{file} down")),
+            (DownScope::Everything, format!("{file} --profile '*' down --remove-orphans")),
+            (DownScope::ByName, "docker compose -p hello down --remove-orphans".to_string()),
         ] {
             for (timeout, seconds) in [(None, ""), (Some(0), " --timeout 0"), (Some(10), " --timeout 10")] {
                 for (volumes, flag) in [(Volumes::Keep, ""), (Volumes::Remove, " --volumes")] {

@@ -12,10 +12,11 @@ use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use super::{Stack, docker};
-use crate::process::Invocation;
-use crate::read;
-use crate::replace::{Mode, Staged};
+use super::Stack;
+use crate::command::Invocation;
+use crate::docker;
+use crate::files::read;
+use crate::files::replace::{Mode, Staged};
 use crate::workspace::{COMPOSE_FILE, Workspace};
 
 /// Where the answers are, in cargo's target directory.

@@ -11,8 +11,8 @@ use super::plan::Topology;
 use super::render::{EMPTY, contexts};
 use super::{HEADER, IMAGES};
 use crate::exit::{Code, Failure};
-use crate::read;
-use crate::replace::{Mode, Staged, make_folder};
+use crate::files::read;
+use crate::files::replace::{Mode, Staged, make_folder};
 use crate::workspace::{DEV_DIR, Workspace};
 
 /// The files of which we may have written any, by their path in the dev dir.

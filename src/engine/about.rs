@@ -11,9 +11,9 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use super::{PROJECT_LABEL, ask, docker};
-use crate::compose::config_folder;
+use crate::command::{Executor, Show};
+use crate::docker::config_folder;
 use crate::exit::Failure;
-use crate::process::{Executor, Show};
 
 /// Where the docker CLI looks for an engine.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -217,7 +217,7 @@ fn proxies_of(config: &Path, host: &str) -> Result<ContainerProxies, (PathBuf, S
     struct Config {
         proxies: Option<BTreeMap<String, ContainerProxies>>,
     }
-    let text = match crate::read::bytes(config) {
+    let text = match crate::files::read::bytes(config) {
         Ok(text) => text,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(ContainerProxies::default()),
         Err(error) => return Err((config.to_owned(), error.to_string())),
@@ -238,7 +238,7 @@ mod tests {
         use std::process::Output;
 
         use super::*;
-        use crate::process::{Invocation, OnExit, Running, System};
+        use crate::command::{Invocation, OnExit, Running, System};
 
         /// Runs this script in the place of docker.
         struct Script(&'static str);
@@ -253,6 +253,8 @@ mod tests {
                 command.args(["-c", self.0]);
                 System.spawn(&Invocation::from(command).show(Show::IfItFails), on_exit)
             }
+
+            crate::command::refuse!(listen, request, exec);
         }
 
         fn seen(script: &'static str) -> Versions {

@@ -10,8 +10,8 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use super::{ask, endpoint, understood};
+use crate::command::{Executor, Invocation, Request};
 use crate::exit::Failure;
-use crate::process::{Executor, Get, Invocation};
 
 /// The question what the engine is.
 pub const VERSION: &str = "/version";
@@ -102,7 +102,7 @@ fn answers(executor: &dyn Executor, questions: &[String]) -> Option<Vec<Value>> 
     let socket = endpoint::socket().filter(|_| !questions.is_empty())?;
     let mut answers = Vec::new();
     for question in questions {
-        let answer = executor.get(&Get::new(&socket, question)).ok()?;
+        let answer = executor.request(&Request::new(&socket, question)).ok()?;
         match serde_json::from_slice(&answer).ok()? {
             Value::Array(several) => answers.extend(several),
             one => answers.push(one),

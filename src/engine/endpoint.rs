@@ -8,11 +8,12 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 
 use super::{Published, ask, docker};
-use crate::compose::{ProjectName, Stack, config_folder, is_program_on_path};
+use crate::command::Executor;
+use crate::compose::{ProjectName, Stack};
+use crate::docker::{config_folder, is_program_on_path};
 use crate::exit::Failure;
+use crate::files::read;
 use crate::os;
-use crate::process::Executor;
-use crate::read;
 
 /// Where the engine is.
 #[derive(Clone, Debug, PartialEq, Eq)]

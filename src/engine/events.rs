@@ -8,9 +8,9 @@ use jiff::Timestamp;
 use serde::Deserialize;
 
 use super::{NOT_ONE_OFF, api, ask, docker, of_project};
+use crate::command::{Executor, Invocation};
 use crate::compose::ProjectName;
 use crate::exit::{Code, Failure};
-use crate::process::{Executor, Invocation};
 
 /// A signal, by its number on Linux, which is what containers run on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,7 +57,7 @@ impl Default for Signal {
 /// Something that has happened to a container.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default)]
-pub struct Happening {
+pub struct ContainerEvent {
     /// The engine's word: `create`, `start`, `die`, `health_status: healthy` …
     pub action: String,
     /// The container's id.
@@ -72,9 +72,9 @@ pub struct Happening {
     pub time: i128,
 }
 
-impl Happening {
-    /// Reads a line of what [`happenings`] answers. None if it is none.
-    pub fn parse(line: &str) -> Option<Happening> {
+impl ContainerEvent {
+    /// Reads a line of what [`container_events`] answers. None if it is none.
+    pub fn parse(line: &str) -> Option<ContainerEvent> {
         serde_json::from_slice(line.as_bytes()).ok()
     }
 
@@ -101,11 +101,11 @@ const FORMAT: &str = concat!(
 );
 
 /// The question to which the engine goes on answering with what happens to the project's containers, one line each, which
-/// [`Happening::parse`] reads.
+/// [`ContainerEvent::parse`] reads.
 ///
 /// It is asked for everything, not only for what is of interest, so that the docker that passes it on does not outlive whoever
 /// listens: a line that nobody reads ends it.
-pub fn happenings(project: &ProjectName, past: Past) -> Invocation {
+pub fn container_events(project: &ProjectName, past: Past) -> Invocation {
     let project = of_project(project);
     // Docker reckons `--since 10s` by this machine's clock, and the engine compares that with its own. The beginning of 1970 is
     // the past by every clock.
@@ -151,7 +151,7 @@ pub fn signals(
     let filters = ["--filter", "event=kill", "--filter", "event=start", "--filter", &project];
     let question =
         docker(&[&["events", "--since", "1", "--until", &until], &filters[..], &["--format", FORMAT]].concat());
-    let events: Vec<Happening> = ask(executor, &question)?;
+    let events: Vec<ContainerEvent> = ask(executor, &question)?;
     let mut signals: BTreeMap<String, Vec<Signal>> = BTreeMap::new();
     for event in events.into_iter().filter(|event| !event.is_before(began)) {
         match event.action.as_str() {
@@ -170,7 +170,6 @@ mod tests {
 
     use super::super::fake::{Says, project};
     use super::*;
-    use crate::process::{OnExit, Running};
 
     /// An engine whose clock is years behind ours.
     struct Behind;
@@ -191,9 +190,7 @@ mod tests {
             Says(0, answer, "").output(invocation)
         }
 
-        fn spawn(&self, _: &Invocation, _: OnExit) -> io::Result<Box<dyn Running>> {
-            Err(io::ErrorKind::Unsupported.into())
-        }
+        crate::command::refuse!(spawn, listen, request, exec);
     }
 
     #[test]
@@ -205,8 +202,8 @@ mod tests {
     #[test]
     fn a_line_that_is_no_event_is_none() {
         let line = r#"{"action":"die","id":"1","service":"web","exit_code":"3","signal":"","time":5}"#;
-        assert_eq!(Happening::parse(line).unwrap().exit_code, "3");
-        assert_eq!(Happening::parse("unexpected EOF"), None);
+        assert_eq!(ContainerEvent::parse(line).unwrap().exit_code, "3");
+        assert_eq!(ContainerEvent::parse("unexpected EOF"), None);
     }
 
     #[test]

@@ -14,10 +14,10 @@ use serde::de::IgnoredAny;
 use super::events::Signal;
 use super::list::{containers_of_file, is_up};
 use super::{api, ask, docker, no_docker, of_project};
+use crate::command::Executor;
 use crate::compose::ProjectName;
 use crate::exit::{Code, Failure};
-use crate::process::Executor;
-use crate::shell::one_line;
+use crate::reporter::one_line;
 
 /// A container as `docker inspect` describes it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -6,10 +6,10 @@ use std::net::IpAddr;
 use serde::Deserialize;
 
 use super::{NOT_ONE_OFF, PROJECT_LABEL, Published, api, docker, of_project};
+use crate::command::Executor;
 use crate::compose::ProjectName;
 use crate::exit::Failure;
-use crate::process::Executor;
-use crate::shell::one_line;
+use crate::reporter::one_line;
 
 /// A container as `docker ps` lists it, in whatever state.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]

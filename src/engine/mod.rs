@@ -13,17 +13,17 @@ use anyhow::{Context, anyhow};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+use crate::command::{Executor, Invocation};
 use crate::compose::ProjectName;
 use crate::exit::{Code, Failure};
-use crate::process::{Executor, Invocation};
 
 mod about;
 mod api;
 mod endpoint;
 mod events;
 mod inspect;
+mod leftovers;
 mod list;
-mod remains;
 mod volumes;
 
 pub use about::{
@@ -31,13 +31,13 @@ pub use about::{
     versions,
 };
 pub use endpoint::{Endpoint, host_name, is_on_this_host, is_our_host, lock_name};
-pub use events::{Happening, Past, Signal, happenings, now, signals};
+pub use events::{ContainerEvent, Past, Signal, container_events, now, signals};
 pub use inspect::{
     Health, Inspected, Published, architecture, architectures, has_the_labels_of_its_image, image_ids, inspect,
     inspect_one, lacks_image, last_words, missing_images, remove_replaced_images, replaced_images,
 };
+pub use leftovers::{Leftovers, Network, look_into_networks, remains};
 pub use list::{Container, compose_containers, containers, containers_directly, running_containers};
-pub use remains::{Network, Remains, look_into_networks, remains};
 pub use volumes::{
     Kept, SortedOut, anonymous_volumes, containers_for_teardown, kept, probably_anonymous, removal, remove_anonymous,
     remove_unused, sort_out_volumes, unused_anonymous_volumes, volume_configs,
@@ -165,9 +165,9 @@ mod fake {
     use std::process::Output;
 
     use super::Container;
+    use crate::command::{Executor, Invocation};
     use crate::compose::ProjectName;
     use crate::os;
-    use crate::process::{Executor, Invocation, OnExit, Running};
 
     /// Answers every question with the same exit code and words.
     pub struct Says(pub i32, pub &'static str, pub &'static str);
@@ -177,9 +177,7 @@ mod fake {
             Ok(Output { status: os::exited(self.0), stdout: self.1.into(), stderr: self.2.into() })
         }
 
-        fn spawn(&self, _: &Invocation, _: OnExit) -> io::Result<Box<dyn Running>> {
-            Err(io::ErrorKind::Unsupported.into())
-        }
+        crate::command::refuse!(spawn, listen, request, exec);
     }
 
     pub fn project() -> ProjectName {

@@ -7,10 +7,10 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use super::list::{Container, containers, containers_directly, containers_with};
-use super::{Remains, api, ask, docker, of_project};
+use super::{Leftovers, api, ask, docker, of_project};
+use crate::command::Executor;
 use crate::compose::{Images, ProjectName, Stack, VolumeConfig, Volumes};
 use crate::exit::Failure;
-use crate::process::Executor;
 
 /// The only label that an anonymous volume may have. Engine 23 and newer set it, older ones set none.
 const ANONYMOUS: &str = "com.docker.volume.anonymous";
@@ -213,9 +213,9 @@ pub fn containers_for_teardown(
 /// [`crate::exit::Code::EngineUnavailable`] if the engine does not answer.
 pub fn remove_anonymous(
     executor: &dyn Executor,
-    mut remains: Remains,
+    mut remains: Leftovers,
     names: &BTreeSet<String>,
-) -> Result<Remains, Failure> {
+) -> Result<Leftovers, Failure> {
     if !names.is_empty() && !remains.containers.is_empty() {
         remains.volumes.extend(anonymous_among(executor, names, false)?);
     } else if !names.is_empty() {

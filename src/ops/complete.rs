@@ -75,7 +75,7 @@ pub fn complete(options: &CompleteOptions, cx: &Context<'_>) -> Code {
 }
 
 fn workspace(selection: &Selection, cx: &Context<'_>) -> Option<Workspace> {
-    Workspace::discover(cx.executor.as_ref(), cx.cwd, &selection.manifest, BrokenMember::Tolerate).ok()
+    Workspace::discover(&cx.commander, cx.cwd, &selection.manifest, BrokenMember::Tolerate).ok()
 }
 
 /// The services without a profile. Those that Cargo.toml describes are known at once, as they will be when the compose file

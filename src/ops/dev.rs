@@ -9,14 +9,16 @@ use anyhow::{Context as _, anyhow};
 
 use super::files::DevFiles;
 use super::{Context, Selection, own_containers, resolve, resolve_services, resolve_text, take_lock};
-use crate::compose::{Attach, Compose, Images, Reach, Stack, TRAEFIK, Traefik, Volumes};
+use crate::compose::{Attach, Compose, DownScope, Images, Stack, TRAEFIK, Traefik, Volumes};
 use crate::devfile::Topology;
 use crate::engine::{self, Container, Endpoint};
 use crate::exit::Code;
-use crate::message::Message;
-use crate::ports::{self, Kept, Taken};
-use crate::process::{Expected, Logger, OnEnd, Options, ProjectLock, Runner, Teardown, UpArgs, waiting_for_others};
+use crate::reporter::Logger;
+use crate::reporter::message::Message;
+use crate::session::{OnEnd, Options, ProjectLock, Runner, Teardown, waiting_for_others};
 use crate::settings::Settings;
+use crate::stack::expected::{Expected, UpArgs};
+use crate::stack::ports::{self, Kept, Taken};
 use crate::workspace::{BrokenMember, COMPOSE_FILE, DEV_DIR, Workspace};
 
 /// The grace after an interrupt in a CI job, in seconds. GitHub's runner sends SIGINT, SIGTERM 7.5 s later, and kills
@@ -47,8 +49,7 @@ pub struct DevOptions {
 /// # Errors
 /// Before anything is started: [`Code::NothingToRun`], [`Code::EngineUnavailable`].
 pub fn dev(options: &DevOptions, cx: &Context<'_>) -> anyhow::Result<Code> {
-    let workspace =
-        Workspace::discover(cx.executor.as_ref(), cx.cwd, &options.selection.manifest, BrokenMember::Refuse)?;
+    let workspace = Workspace::discover(&cx.commander, cx.cwd, &options.selection.manifest, BrokenMember::Refuse)?;
     cx.shell.detail("Workspace", &workspace.root().display().to_string());
     cx.shell.detail("Dev dir", DEV_DIR);
     cx.shell.detail("Compose file", COMPOSE_FILE);
@@ -58,7 +59,7 @@ pub fn dev(options: &DevOptions, cx: &Context<'_>) -> anyhow::Result<Code> {
         return dry_run(options, settings, cx, &workspace, &files);
     }
     files.write(cx, &workspace)?;
-    let executor = cx.executor.as_ref();
+    let executor = &cx.commander;
     // Neither question waits for the other's answer.
     let (stack, target) = thread::scope(|scope| {
         let target = scope.spawn(|| files.target(executor));
@@ -73,7 +74,7 @@ pub fn dev(options: &DevOptions, cx: &Context<'_>) -> anyhow::Result<Code> {
     let expected = Expected::new(&stack, traefik, &options.args);
     warn_of_moved_mounts(cx, &workspace, &stack);
     let compose = cx.compose(&workspace, stack.project.clone())?;
-    let runner = Runner::new(cx.executor.clone(), cx.shell, cx.hook, cx.arm);
+    let runner = Runner::new(cx.commander.clone(), cx.shell, cx.hook, cx.arm);
     // What is followed only is not built.
     if options.attach == Attach::Foreground && is_run_by_another(cx, &workspace, &stack)? {
         return follow(cx, &runner, &compose);
@@ -227,7 +228,7 @@ fn without_traefik(
     let is_there = before.iter().any(|container| container.service == TRAEFIK);
     let image = stack.services.get(TRAEFIK).map(|service| service.image(&stack.project, TRAEFIK).0);
     let names_any = !parsed.services.is_empty();
-    let lacks_image = || image.is_some_and(|image| engine::lacks_image(cx.executor.as_ref(), &image));
+    let lacks_image = || image.is_some_and(|image| engine::lacks_image(&cx.commander, &image));
     if names_any || others.is_empty() || is_needed || is_there || !lacks_image() {
         return (Traefik::Off, args.to_vec());
     }
@@ -257,14 +258,14 @@ fn dry_run(
         cx.shell.note(&format!("these commands are for {}", workspace.root().display()));
     }
     let expected = Expected::new(&stack, traefik, &options.args);
-    let target = files.target(cx.executor.as_ref())?;
+    let target = files.target(&cx.commander)?;
     let is_wanted = |service: &str| is_started(&stack, &expected, service);
     let mut commands = files.builds(cx, workspace, target.as_deref(), &is_wanted)?;
     if UpArgs::parse(&options.args).started(&stack).is_some_and(|started| !started.contains(TRAEFIK)) {
         traefik = Traefik::On;
     }
     commands.push(compose.up(options.attach, traefik, &options.args));
-    commands.push(compose.down(Reach::File, settings.timeout, Volumes::Keep, Images::Keep));
+    commands.push(compose.down(DownScope::File, settings.timeout, Volumes::Keep, Images::Keep));
     for command in commands {
         cx.shell.print_command(&command.line()).context("cannot write to stdout")?;
     }
@@ -279,7 +280,7 @@ fn warn_of_changed_volumes(cx: &Context<'_>, stack: &Stack, args: &[OsString]) {
         return;
     }
     // The start itself fails where the engine does not answer.
-    let there = engine::volume_configs(cx.executor.as_ref(), &stack.project).unwrap_or_default();
+    let there = engine::volume_configs(&cx.commander, &stack.project).unwrap_or_default();
     for (name, config) in &there {
         if stack.volumes.get(name).is_some_and(|wanted| wanted != config) {
             cx.shell.warn(&format!(
@@ -307,7 +308,7 @@ fn require_ports(
     if !expected.is_certain() || !expected.services().any(publishes) {
         return Ok(());
     }
-    if !Endpoint::current(cx.executor.as_ref()).is_local() {
+    if !Endpoint::current(&cx.commander).is_local() {
         cx.shell.detail("Skipping", "the look at the ports: they are another machine's");
         return Ok(());
     }
@@ -317,7 +318,7 @@ fn require_ports(
         // Compose removes it first, if it finds that the file has it nowhere.
         (false, false) => (!removes_orphans).then_some(Kept::Unknown),
     };
-    let taken = ports::taken(cx.executor.as_ref(), stack, expected.services(), before, &is_kept)?;
+    let taken = ports::taken(&cx.commander, stack, expected.services(), before, &is_kept)?;
     if taken.is_empty() {
         return Ok(());
     }

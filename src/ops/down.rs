@@ -5,7 +5,8 @@ use anyhow::Context as _;
 use super::{Context, Selection, Target, own_containers, settings_if_sound, take_lock, target};
 use crate::compose::{Images, Volumes};
 use crate::exit::Code;
-use crate::process::{Logger, Runner, Teardown};
+use crate::reporter::Logger;
+use crate::session::{Runner, Teardown};
 use crate::workspace::{BrokenMember, Workspace};
 
 /// What `dev down` is asked to do.
@@ -28,8 +29,7 @@ pub struct DownOptions {
 /// # Errors
 /// Before anything is touched: [`Code::NothingToRun`], [`Code::EngineUnavailable`].
 pub fn down(options: &DownOptions, cx: &Context<'_>) -> anyhow::Result<Code> {
-    let workspace =
-        Workspace::discover(cx.executor.as_ref(), cx.cwd, &options.selection.manifest, BrokenMember::Tolerate)?;
+    let workspace = Workspace::discover(&cx.commander, cx.cwd, &options.selection.manifest, BrokenMember::Tolerate)?;
     cx.shell.detail("Workspace", &workspace.root().display().to_string());
     let timeout = options.timeout.or(settings_if_sound(cx, &workspace).timeout);
     let Target { project, reach, .. } = target(cx, &workspace, &options.selection)?;
@@ -44,6 +44,6 @@ pub fn down(options: &DownOptions, cx: &Context<'_>) -> anyhow::Result<Code> {
     let before = own_containers(cx, &workspace, compose.project())?;
     let (volumes, images) = (options.volumes, options.images);
     let teardown = Teardown { timeout, interrupt_timeout: None, volumes, images, verbosity: cx.shell.verbosity() };
-    let runner = Runner::new(cx.executor.clone(), cx.shell, cx.hook, cx.arm);
+    let runner = Runner::new(cx.commander.clone(), cx.shell, cx.hook, cx.arm);
     Ok(runner.take_down(&compose, reach, teardown, before, lock)?.code())
 }

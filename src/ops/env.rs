@@ -10,9 +10,9 @@ use super::{Context, Selection, resolve};
 use crate::compose::Stack;
 use crate::engine::{Endpoint, Inspected, Published};
 use crate::exit::Code;
-use crate::message::Message;
-use crate::process::Logger;
-use crate::shell::MessageFormat;
+use crate::reporter::Logger;
+use crate::reporter::MessageFormat;
+use crate::reporter::message::Message;
 use crate::workspace::{BrokenMember, Workspace};
 
 /// What `dev env` is asked for.
@@ -35,11 +35,10 @@ struct Variable {
 /// # Errors
 /// [`Code::NothingToRun`] if nothing has been started, or two services make the same name; [`Code::EngineUnavailable`].
 pub fn env(options: &EnvOptions, cx: &Context<'_>) -> anyhow::Result<Code> {
-    let workspace =
-        Workspace::discover(cx.executor.as_ref(), cx.cwd, &options.selection.manifest, BrokenMember::Tolerate)?;
+    let workspace = Workspace::discover(&cx.commander, cx.cwd, &options.selection.manifest, BrokenMember::Tolerate)?;
     let stack = resolve(cx, &workspace, &options.selection)?;
     let containers = containers(cx, &workspace, &stack)?;
-    let endpoint = Endpoint::current(cx.executor.as_ref());
+    let endpoint = Endpoint::current(&cx.commander);
     for (service, port) in unreachable(&endpoint, &containers) {
         cx.shell.warn(&format!("{service} publishes {port} on the loopback address of another machine only"));
     }

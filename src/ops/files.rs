@@ -9,12 +9,13 @@ use anyhow::{Context as _, anyhow};
 
 use super::{Context, Selection};
 use crate::cargo;
+use crate::command::{Answer, Executor, Interrupt, Invocation, output_until_interrupt};
 use crate::compose::Stack;
 use crate::devfile::{self, Change, Crate, Kind, Topology};
 use crate::engine;
 use crate::exit::Code;
-use crate::message::Message;
-use crate::process::{Answer, Executor, Interrupt, Invocation, Logger, output_until_interrupt};
+use crate::reporter::Logger;
+use crate::reporter::message::Message;
 use crate::settings::Settings;
 use crate::workspace::{BrokenMember, DEV_DIR, Workspace};
 
@@ -33,8 +34,7 @@ pub struct FilesOptions {
 /// [`Code::NothingToRun`] if the manifests cannot be understood, say nothing of a stack, or somebody else's file is in the
 /// way.
 pub fn files(options: &FilesOptions, cx: &Context<'_>) -> anyhow::Result<Code> {
-    let workspace =
-        Workspace::discover(cx.executor.as_ref(), cx.cwd, &options.selection.manifest, BrokenMember::Refuse)?;
+    let workspace = Workspace::discover(&cx.commander, cx.cwd, &options.selection.manifest, BrokenMember::Refuse)?;
     Settings::of(&workspace)?;
     let files = DevFiles::of(&workspace)?;
     if files.topology.is_none() && files.changes.is_empty() {
@@ -182,7 +182,7 @@ impl DevFiles {
         let crates = self.crates(is_wanted);
         let mut binaries = BTreeMap::new();
         for build in self.builds(cx, workspace, target, is_wanted)? {
-            let answer = output_until_interrupt(cx.executor.as_ref(), cx.hook, &build);
+            let answer = output_until_interrupt(&cx.commander, cx.hook, &build);
             let (status, printed) = match answer.context("cannot run cargo").map_err(|e| Code::Failed.because(e))? {
                 Answer::Ended(status, printed) => (status, printed),
                 Answer::Interrupted(interrupt) => return Ok(Err(interrupt)),

@@ -1,18 +1,18 @@
 //! The hidden verb: what our own binary does when it was started to guard a run.
 
-use std::sync::Arc;
-
+use crate::command::{Commander, SendInterrupt};
 use crate::exit::Code;
-use crate::process::{Charge, Executor, Guard, Logger, ProjectLock, Runner, SendInterrupt, listen};
+use crate::reporter::Logger;
+use crate::session::{Guard, GuardTask, ProjectLock, Runner, listen};
 
 /// Waits for the end of the run that it guards and does what that left undone.
 ///
 /// # Errors
 /// If there is nothing to guard, or docker cannot be asked; nobody waits for the exit code.
-pub fn guard(executor: Arc<dyn Executor>, logger: &dyn Logger) -> anyhow::Result<Code> {
+pub fn guard(commander: Commander, logger: &dyn Logger) -> anyhow::Result<Code> {
     let Some((orphaned, lock)) = listen()? else { return Ok(Code::Success) };
     // It has no terminal that could interrupt it, and nobody guards the guard.
     let hook = |_: SendInterrupt| Ok(());
-    let arm = |_: &Charge, _: &ProjectLock| Ok(Guard::none());
-    Ok(Runner::new(executor, logger, &hook, &arm).take_over(orphaned, lock)?.code())
+    let arm = |_: &GuardTask, _: &ProjectLock| Ok(Guard::none());
+    Ok(Runner::new(commander, logger, &hook, &arm).take_over(orphaned, lock)?.code())
 }

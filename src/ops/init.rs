@@ -12,9 +12,9 @@ use super::files::DevFiles;
 use super::{Context, Selection};
 use crate::devfile::{NewTable, Reached, add_table, diff};
 use crate::exit::{Code, Failure};
-use crate::process::Logger;
-use crate::read;
-use crate::replace::{Mode, Staged};
+use crate::files::read;
+use crate::files::replace::{Mode, Staged};
+use crate::reporter::Logger;
 use crate::suggest::suggestion;
 use crate::workspace::{BrokenMember, COMPOSE_FILE, Package, Workspace};
 
@@ -46,8 +46,7 @@ pub struct NewService {
 /// [`Code::NothingToRun`] if there is no such binary, it is a service already, or the stack is described by a compose file;
 /// nothing has been written then.
 pub fn init(options: &InitOptions, cx: &Context<'_>) -> anyhow::Result<Code> {
-    let workspace =
-        Workspace::discover(cx.executor.as_ref(), cx.cwd, &options.selection.manifest, BrokenMember::Refuse)?;
+    let workspace = Workspace::discover(&cx.commander, cx.cwd, &options.selection.manifest, BrokenMember::Refuse)?;
     show(cx, &workspace);
     if options.services.is_empty() {
         cx.shell.help("name those that are to be services: `cargo stagecraft init --service api:8080`");

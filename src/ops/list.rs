@@ -8,11 +8,13 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, anyhow};
 
 use super::{Context, take_lock};
-use crate::compose::{Images, ProjectName, Reach, Volumes};
+use crate::command::Executor;
+use crate::compose::{DownScope, Images, ProjectName, Volumes};
 use crate::engine::{self, Container};
 use crate::exit::{Code, Failure};
-use crate::message::Message;
-use crate::process::{Executor, Logger, ProjectLock, Runner, Teardown};
+use crate::reporter::Logger;
+use crate::reporter::message::Message;
+use crate::session::{ProjectLock, Runner, Teardown};
 use crate::workspace::{DEV_DIR, Workspace, checkout_name, checkout_of};
 
 /// What `dev list` is asked for.
@@ -38,9 +40,9 @@ pub(super) struct Listed {
 /// # Errors
 /// [`Code::EngineUnavailable`]; [`Code::NothingToRun`] if stacks are to be pruned on an engine of another machine.
 pub fn list(options: &ListOptions, cx: &Context<'_>) -> anyhow::Result<Code> {
-    let stacks = stacks(engine::compose_containers(cx.executor.as_ref())?);
+    let stacks = stacks(engine::compose_containers(&cx.commander)?);
     // Whether a folder is gone can be seen on the machine alone where it was.
-    let is_here = stacks.is_empty() || engine::is_on_this_host(cx.executor.as_ref())?;
+    let is_here = stacks.is_empty() || engine::is_on_this_host(&cx.commander)?;
     if options.prune {
         if !is_here {
             let error = anyhow!("whether a workspace is gone cannot be seen from here: the engine is on another host");
@@ -118,7 +120,7 @@ fn prune(options: &ListOptions, stacks: &[Listed], cx: &Context<'_>) -> anyhow::
     if gone.is_empty() {
         cx.shell.note("every stack on this engine has its workspace");
     }
-    let runner = Runner::new(cx.executor.clone(), cx.shell, cx.hook, cx.arm);
+    let runner = Runner::new(cx.commander.clone(), cx.shell, cx.hook, cx.arm);
     let mut worst = Code::Success;
     for stack in gone {
         // A name that Compose would not accept is none of its projects.
@@ -126,8 +128,8 @@ fn prune(options: &ListOptions, stacks: &[Listed], cx: &Context<'_>) -> anyhow::
         let compose = cx.compose(&Workspace::at(checkout_of(&stack.dev_dir)), project)?;
         let lock = if options.dry_run { ProjectLock::none() } else { take_lock(cx, compose.project()) };
         // Asked anew: while the lock was waited for, a workspace may have come back, or a stack of the same name been started.
-        let containers = engine::containers(cx.executor.as_ref(), compose.project())?;
-        let in_the_way = in_the_way(cx.executor.as_ref(), &containers)?;
+        let containers = engine::containers(&cx.commander, compose.project())?;
+        let in_the_way = in_the_way(&cx.commander, &containers)?;
         if !in_the_way.is_empty() {
             let lines: String = in_the_way.iter().map(|line| format!("\n  {line}")).collect();
             cx.shell.error(&format!(
@@ -139,12 +141,12 @@ fn prune(options: &ListOptions, stacks: &[Listed], cx: &Context<'_>) -> anyhow::
             continue;
         }
         if options.dry_run {
-            let down = compose.down(Reach::ByName, options.timeout, Volumes::Keep, Images::Keep);
+            let down = compose.down(DownScope::ByName, options.timeout, Volumes::Keep, Images::Keep);
             cx.shell.print_command(&down.line()).context("cannot write to stdout")?;
             continue;
         }
         let teardown = Teardown { timeout: options.timeout, verbosity: cx.shell.verbosity(), ..Teardown::default() };
-        let code = runner.take_down(&compose, Reach::ByName, teardown, containers, lock)?.code();
+        let code = runner.take_down(&compose, DownScope::ByName, teardown, containers, lock)?.code();
         worst = worse(worst, code);
         if matches!(code, Code::Interrupted(_)) {
             break;

@@ -5,6 +5,7 @@ use std::ffi::OsStr;
 use anyhow::{Context as _, anyhow};
 
 use super::{Context, Selection, own_containers, target};
+use crate::command::Executor as _;
 use crate::compose::Logs;
 use crate::engine;
 use crate::exit::Code;
@@ -27,8 +28,7 @@ pub struct LogsOptions {
 /// [`Code::NothingToRun`] if nothing has been started; [`Code::Usage`] if the stack has no such service;
 /// [`Code::EngineUnavailable`].
 pub fn logs(options: &LogsOptions, cx: &Context<'_>) -> anyhow::Result<Code> {
-    let workspace =
-        Workspace::discover(cx.executor.as_ref(), cx.cwd, &options.selection.manifest, BrokenMember::Tolerate)?;
+    let workspace = Workspace::discover(&cx.commander, cx.cwd, &options.selection.manifest, BrokenMember::Tolerate)?;
     let target = target(cx, &workspace, &options.selection)?;
     let containers = own_containers(cx, &workspace, &target.project)?;
     if containers.is_empty() {
@@ -50,10 +50,10 @@ pub fn logs(options: &LogsOptions, cx: &Context<'_>) -> anyhow::Result<Code> {
     let compose = cx.compose(&workspace, target.project)?;
     let logs = compose.logs(target.reach, &options.logs);
     let Some((before, behind)) = cx.shell.around_foreign_output() else {
-        return Err(engine::no_docker(cx.executor.become_it(&logs)).into());
+        return Err(engine::no_docker(cx.commander.exec(&logs)).into());
     };
     cx.shell.print(OsStr::new(&before)).context("cannot write to stdout")?;
-    let mut logs = cx.executor.spawn(&logs, Box::new(|| {})).map_err(engine::no_docker)?;
+    let mut logs = cx.commander.spawn(&logs, Box::new(|| {})).map_err(engine::no_docker)?;
     let ended = logs.wait().context("cannot wait for docker")?;
     cx.shell.print(OsStr::new(&behind)).context("cannot write to stdout")?;
     Ok(match ended.status.code() {

@@ -9,10 +9,11 @@ use std::time::Duration;
 use anyhow::Context as _;
 
 use super::Context;
+use crate::command::{Executor, Invocation, hook};
 use crate::exit::Code;
 use crate::os;
-use crate::process::{Executor, Invocation, Logger, hook};
-use crate::shell;
+use crate::reporter;
+use crate::reporter::Logger;
 
 /// What `man` is asked to do.
 #[derive(Clone, Debug)]
@@ -47,7 +48,7 @@ pub fn show(page: &str, executor: &dyn Executor) -> bool {
     let Some((_, text)) = PAGES.iter().find(|(name, _)| *name == page) else { return false };
     let (press, pressed) = mpsc::channel();
     // Ctrl+C means something to a pager, and we would leave it alone with the terminal.
-    if !shell::is_interactive() || hook(move |_| press.send(()).unwrap_or_default()).is_err() {
+    if !reporter::is_interactive() || hook(move |_| press.send(()).unwrap_or_default()).is_err() {
         return false;
     }
     let mut man = Command::new("man");

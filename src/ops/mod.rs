@@ -18,7 +18,6 @@ mod status;
 use std::io;
 use std::path::Path;
 use std::process::Output;
-use std::sync::Arc;
 use std::thread;
 
 use anyhow::anyhow;
@@ -37,19 +36,21 @@ pub use logs::{LogsOptions, logs};
 pub use man::{ManOptions, PAGES, man, show};
 pub use status::{StatusOptions, status};
 
-use crate::compose::{self, Compose, NameChoice, ProjectName, Reach, Stack};
+use crate::command::{Commander, Executor as _, Hook};
+use crate::compose::{self, Compose, DownScope, NameChoice, ProjectName, Stack};
 use crate::engine::{self, Container};
 use crate::exit::{Code, Failure};
-use crate::process::{Arm, Executor, Hook, Logger, ProjectLock, SETTLE, waiting_for_others};
+use crate::reporter::Logger;
+use crate::reporter::{Shell, one_line};
+use crate::session::{Arm, ProjectLock, SETTLE, waiting_for_others};
 use crate::settings::Settings;
-use crate::shell::{Shell, one_line};
 use crate::workspace::{ManifestOptions, Workspace, checkout_name};
 use model::{resolve, resolve_services, resolve_text};
 
 /// The tools that a verb works with.
 pub struct Context<'a> {
     /// Runs commands.
-    pub executor: Arc<dyn Executor>,
+    pub commander: Commander,
     /// The terminal.
     pub shell: &'a Shell,
     /// Makes interrupts arrive.
@@ -109,7 +110,7 @@ fn name_choice<'a>(
 /// The project that is meant, and how it is to be spoken of.
 struct Target {
     project: ProjectName,
-    reach: Reach,
+    reach: DownScope,
     /// None where the file cannot be read.
     stack: Option<Stack>,
 }
@@ -120,11 +121,11 @@ struct Target {
 /// [`Code::NothingToRun`] if this checkout has nothing on the engine in that case; [`Code::EngineUnavailable`].
 fn target(cx: &Context<'_>, workspace: &Workspace, selection: &Selection) -> anyhow::Result<Target> {
     match resolve(cx, workspace, selection) {
-        Ok(stack) => Ok(Target { project: stack.project.clone(), reach: Reach::File, stack: Some(stack) }),
+        Ok(stack) => Ok(Target { project: stack.project.clone(), reach: DownScope::File, stack: Some(stack) }),
         Err(error) => match project_without_file(cx, workspace, selection, &error)? {
             Some(project) => {
                 cx.shell.warn(&format!("{error:#}; going by the name, `{project}`"));
-                Ok(Target { project, reach: Reach::ByName, stack: None })
+                Ok(Target { project, reach: DownScope::ByName, stack: None })
             }
             None => Err(error),
         },
@@ -142,7 +143,7 @@ fn project_without_file(
     if error.downcast_ref::<Failure>().map(Failure::code) != Some(Code::NothingToRun) {
         return Ok(None);
     }
-    let mut projects = engine::projects_of(cx.executor.as_ref(), &workspace.dev_dir())?;
+    let mut projects = engine::projects_of(&cx.commander, &workspace.dev_dir())?;
     if let Some(name) = &selection.project_name {
         projects.retain(|project| project == name);
     }
@@ -160,7 +161,7 @@ const INSTALL_COMPOSE: &str =
 
 /// That Compose v2 or newer is installed. Asked only after something failed: a healthy run need not pay for it.
 fn require_compose(cx: &Context<'_>, workspace: &Workspace) -> anyhow::Result<()> {
-    let output = cx.executor.output(&compose::version(workspace)?).map_err(engine::no_docker)?;
+    let output = cx.commander.output(&compose::version(workspace)?).map_err(engine::no_docker)?;
     let error = match compose_version(&output) {
         Some((_, (2.., _))) => return Ok(()),
         Some((version, _)) => anyhow!("Docker Compose {version} is too old"),
@@ -211,7 +212,7 @@ fn take_lock(cx: &Context<'_>, project: &ProjectName) -> ProjectLock {
 /// not answer.
 fn own_containers(cx: &Context<'_>, workspace: &Workspace, project: &ProjectName) -> Result<Vec<Container>, Failure> {
     // One question for both.
-    let all = engine::compose_containers(cx.executor.as_ref())?;
+    let all = engine::compose_containers(&cx.commander)?;
     for other in engine::running_projects_of(&all, &workspace.dev_dir()) {
         if other != project.as_str() {
             let command = format!("cargo stagecraft dev down --project-name {other}");

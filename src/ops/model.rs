@@ -3,12 +3,13 @@
 use anyhow::anyhow;
 
 use super::{Context, Selection, default_name, name_choice, require_compose};
+use crate::command::{Executor as _, Invocation};
 use crate::compose::{self, Fault, NameChoice, Place, Stack};
 use crate::devfile::{self, Topology};
 use crate::engine;
 use crate::exit::Code;
-use crate::process::{Invocation, Logger as _};
-use crate::read;
+use crate::files::read;
+use crate::reporter::Logger as _;
 use crate::workspace::{COMPOSE_FILE, Workspace};
 
 /// The model, or why Compose rejects the file.
@@ -58,7 +59,7 @@ pub(super) fn resolve_text(
         (Some(_), None) => None,
         _ => Some(name_choice(workspace, selection, default.as_ref())?),
     };
-    let output = cx.executor.output(&compose::config_of(workspace, name, text)?).map_err(engine::no_docker)?;
+    let output = cx.commander.output(&compose::config_of(workspace, name, text)?).map_err(engine::no_docker)?;
     if !output.status.success() {
         require_compose(cx, workspace)?;
         return Err(Code::NothingToRun.because(rejected_of(Some(topology), text, &output.stderr, workspace)).into());
@@ -92,7 +93,7 @@ fn ask(
     services: &[&str],
     question: &Invocation,
 ) -> anyhow::Result<Answer> {
-    let output = |question: &Invocation| cx.executor.output(question).map_err(engine::no_docker);
+    let output = |question: &Invocation| cx.commander.output(question).map_err(engine::no_docker);
     let mut asked = output(question)?;
     if !asked.status.success() && compose::cannot_print_json(&compose::without_warnings(&asked.stderr)) {
         let yaml = output(&compose::config_in_yaml(workspace, name, services)?)?.stdout;

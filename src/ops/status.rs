@@ -9,15 +9,15 @@ use jiff::Timestamp;
 
 use super::{Context, Selection, own_containers, resolve, settings_if_sound};
 use crate::compose::{Stack, TRAEFIK};
-use crate::diagnosis::{Crashes, Finding};
 use crate::engine::{self, Endpoint, Inspected};
 use crate::exit::Code;
-use crate::listening::{Deaf, deaf_ports_seen};
-use crate::message::Message;
-use crate::process::Logger;
-use crate::readiness::{History, Ports, Role, Standing, role, standing};
-use crate::report;
+use crate::reporter::Logger;
+use crate::reporter::message::Message;
 use crate::settings::Settings;
+use crate::stack::diagnosis::{Crashes, Finding};
+use crate::stack::listening::{Deaf, deaf_ports_seen};
+use crate::stack::readiness::{History, Ports, Role, Standing, role, standing};
+use crate::stack::report;
 use crate::workspace::{BrokenMember, Workspace};
 
 /// What `dev status` is asked.
@@ -34,8 +34,7 @@ pub struct StatusOptions {
 /// # Errors
 /// [`Code::NothingToRun`] if nothing has been started, or there is no stack; [`Code::EngineUnavailable`].
 pub fn status(options: &StatusOptions, cx: &Context<'_>) -> anyhow::Result<Code> {
-    let workspace =
-        Workspace::discover(cx.executor.as_ref(), cx.cwd, &options.selection.manifest, BrokenMember::Tolerate)?;
+    let workspace = Workspace::discover(&cx.commander, cx.cwd, &options.selection.manifest, BrokenMember::Tolerate)?;
     cx.shell.detail("Workspace", &workspace.root().display().to_string());
     let mut stack = resolve(cx, &workspace, &options.selection)?;
     cx.shell.detail("Project", stack.project.as_str());
@@ -44,7 +43,7 @@ pub fn status(options: &StatusOptions, cx: &Context<'_>) -> anyhow::Result<Code>
     if !containers.iter().any(|container| container.service == TRAEFIK) {
         stack.leave_out(settings.traefik());
     }
-    let executor = cx.executor.as_ref();
+    let executor = &cx.commander;
     // Neither question waits for the other's answer.
     let (endpoint, now) = thread::scope(|scope| {
         let now = scope.spawn(|| engine::now(executor));
@@ -71,7 +70,7 @@ pub(super) fn containers(cx: &Context<'_>, workspace: &Workspace, stack: &Stack)
     // Whose they are is asked first: another checkout's stack is none of ours.
     let there = own_containers(cx, workspace, &stack.project)?;
     let there = there.into_iter().map(|container| container.id).collect();
-    let containers = engine::inspect(cx.executor.as_ref(), &stack.project, &there)?;
+    let containers = engine::inspect(&cx.commander, &stack.project, &there)?;
     if containers.is_empty() {
         let error = anyhow!("nothing of {} has been started", stack.project);
         return Err(Code::NothingToRun.because(error).help("start it with `cargo stagecraft dev`").into());

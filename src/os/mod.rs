@@ -10,14 +10,14 @@
 //! | `Tree` | a command with all that it has started; `kill` ends it, `let_go` leaves what is still there to itself |
 //! | `end_of` | a function that blocks until a child has ended; the child's number stays its own meanwhile |
 //! | `has_failed` | blocks until a child has ended, and says how |
-//! | `become_it` | lets a command take the place of this process |
+//! | `exec` | lets a command take the place of this process |
 //! | `find` | a process by its command line, its folder and a variable |
 //! | `start_of` | when a process was started, in a unit of the system's own |
 //! | `Orphan` | a process that somebody else has started: found with `of`, it can be waited for (`wait`) and ended (`kill`) |
 //! | `port_holder` | name and number of the process that listens at an address |
 //! | `first_free_port` | the lowest port that everybody may have |
 //! | `is_served` | whether somebody listens at a socket |
-//! | `converse` | says something to whoever listens at a socket, and hears the answer until that comes to its end, within a time if one is given |
+//! | `request` | says something to whoever listens at a socket, and hears the answer until that comes to its end, within a time if one is given |
 //! | `host_name` | what this host is called |
 //! | `Wire` | one end of what a guard and we tell each other: to be written to, and read from |
 //! | `guard_command`, `start_guard` | this very program as a guard |

@@ -43,7 +43,7 @@ pub fn is_served(socket: &Path) -> bool {
     UnixStream::connect(socket).is_ok()
 }
 
-pub fn converse(socket: &Path, question: &[u8], limit: Option<Duration>) -> io::Result<Vec<u8>> {
+pub fn request(socket: &Path, question: &[u8], limit: Option<Duration>) -> io::Result<Vec<u8>> {
     let began = Instant::now();
     let mut stream = UnixStream::connect(socket)?;
     stream.set_write_timeout(limit)?;
@@ -115,7 +115,7 @@ pub fn has_failed(child: &mut Child) -> bool {
     matches!(status, Ok(Some(status)) if status.exit_status() != Some(0))
 }
 
-pub fn become_it(command: &mut Command) -> io::Error {
+pub fn exec(command: &mut Command) -> io::Error {
     command.exec()
 }
 

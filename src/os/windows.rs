@@ -83,7 +83,7 @@ pub fn is_served(_: &Path) -> bool {
     false
 }
 
-pub fn converse(_: &Path, _: &[u8], _: Option<Duration>) -> io::Result<Vec<u8>> {
+pub fn request(_: &Path, _: &[u8], _: Option<Duration>) -> io::Result<Vec<u8>> {
     Err(io::ErrorKind::Unsupported.into())
 }
 
@@ -209,7 +209,7 @@ pub fn has_failed(child: &mut Child) -> bool {
 }
 
 /// There is no such thing, so it runs while we do nothing else, and its exit code becomes ours.
-pub fn become_it(command: &mut Command) -> io::Error {
+pub fn exec(command: &mut Command) -> io::Error {
     // SAFETY: the handler is a function and does nothing.
     unsafe { SetConsoleCtrlHandler(Some(leave_it_to_the_child), 1) };
     let ended = spawn_tree(command, Group::Ours).and_then(|(mut child, _tree)| child.wait());

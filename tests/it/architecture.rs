@@ -1,7 +1,7 @@
 //! The picture in `spec/architecture.md` shows the imports of the code, as they are.
 //!
-//! A room is a module of `src`; those of `process` are rooms of their own. `BLESS=1 cargo test --test it architecture`
-//! draws the arrows anew: read the diff before it is committed.
+//! A room is a module at the top of `src`. `BLESS=1 cargo test --test it architecture` redraws the arrows: read the diff before you
+//! commit it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -59,11 +59,7 @@ fn floors_of(picture: &str) -> BTreeMap<String, usize> {
             "" | "flowchart" | "end" => {}
             "subgraph" => floor += 1,
             _ => {
-                // Mermaid wants a plain word for what is called `process::exec`.
-                let quoted = line.split_once("[\"").map(|(id, rest)| (id, rest.trim_end_matches("\"]")));
-                let (id, name) = quoted.unwrap_or((line, line));
-                assert_eq!(id, name.replace("::", "_"));
-                assert!(floors.insert(name.to_string(), floor).is_none(), "{name} stands twice");
+                assert!(floors.insert(line.to_string(), floor).is_none(), "{line} stands twice");
             }
         }
     }
@@ -71,10 +67,9 @@ fn floors_of(picture: &str) -> BTreeMap<String, usize> {
 }
 
 fn arrows(imports: &Imports) -> String {
-    let id = |room: &String| room.replace("::", "_");
     let line = |(room, imported): (&String, &BTreeSet<String>)| {
-        let imported: Vec<String> = imported.iter().map(id).collect();
-        format!("    {} --> {}\n", id(room), imported.join(" & "))
+        let imported: Vec<&str> = imported.iter().map(String::as_str).collect();
+        format!("    {room} --> {}\n", imported.join(" & "))
     };
     imports.iter().filter(|(_, imported)| !imported.is_empty()).map(line).collect()
 }
@@ -102,80 +97,25 @@ fn without_detours(imports: &Imports) -> Imports {
 
 /// Every room of `src` and whom its code imports, its tests aside.
 fn imports() -> Imports {
-    let process = Process::read();
     let mut imports = Imports::new();
     for file in files(&root().join("src"), "rs") {
         let path = file.strip_prefix(root().join("src")).unwrap().with_extension("");
         let path: Vec<&str> = path.iter().map(|part| part.to_str().unwrap()).collect();
         let room = match path[..] {
-            ["main" | "lib"] | ["process", "mod"] | [.., "tests"] => continue,
-            ["process", room, ..] => format!("process::{room}"),
+            ["main" | "lib"] | [.., "tests"] | [] => continue,
             [room, ..] => room.to_string(),
-            [] => continue,
         };
         let text = fs::read_to_string(&file).unwrap();
         let program = text.split("#[cfg(test)]").next().unwrap();
         let lines = program.lines().filter(|line| !line.trim_start().starts_with("//"));
         let program = lines.collect::<Vec<_>>().join("\n");
         let imported = imports.entry(room.clone()).or_default();
-        for (name, items) in paths(&program, "crate::") {
-            match name {
-                "process" => imported.extend(items.iter().map(|item| process.room_of(item))),
-                name => imported.extend([name.to_string()]),
-            }
-        }
-        // One folder deeper `super` is the room itself.
-        if let ["process", _] = path[..] {
-            imported.extend(paths(&program, "super::").map(|(name, _)| process.room_of(name)));
-        }
+        imported.extend(program.split("crate::").skip(1).map(first_word));
         imported.remove(&room);
     }
     imports
 }
 
-/// Each path in a text that begins like this: the name that comes next, and the names right below it.
-fn paths<'a>(text: &'a str, beginning: &str) -> impl Iterator<Item = (&'a str, Vec<&'a str>)> {
-    let word = |text: &'a str| text.split(|c: char| !c.is_alphanumeric() && c != '_').next().unwrap_or_default();
-    text.split(beginning).skip(1).map(move |rest| {
-        let name = word(rest);
-        let below = rest[name.len()..].strip_prefix("::").unwrap_or_default();
-        let items = match below.strip_prefix('{') {
-            Some(list) => list.split('}').next().unwrap_or_default().split(',').map(|item| word(item.trim())).collect(),
-            None => vec![word(below)],
-        };
-        (name, items.into_iter().filter(|item| !item.is_empty()).collect())
-    })
-}
-
-/// What the rooms of `process` are called from outside.
-struct Process {
-    rooms: BTreeSet<String>,
-    /// The room that each re-exported item comes from.
-    items: BTreeMap<String, String>,
-}
-
-impl Process {
-    fn read() -> Process {
-        let text = read("src/process/mod.rs");
-        let rooms = text.lines().filter_map(|line| line.strip_prefix("mod ")?.strip_suffix(';')).map(str::to_string);
-        let rooms: BTreeSet<String> = rooms.collect();
-        let mut items = BTreeMap::new();
-        for (room, names) in paths(&text, "pub use ") {
-            let (room, names) = match room {
-                "crate" => paths(&text, "pub use crate::").next().expect("a path"),
-                _ => (room, names),
-            };
-            let room = if rooms.contains(room) { format!("process::{room}") } else { room.to_string() };
-            items.extend(names.iter().map(|name| (name.to_string(), room.clone())));
-        }
-        Process { rooms, items }
-    }
-
-    fn room_of(&self, name: &str) -> String {
-        match self.items.get(name) {
-            Some(room) => room.clone(),
-            None if self.rooms.contains(name) => format!("process::{name}"),
-            None => panic!("src/process/mod.rs has no `{name}`"),
-        }
-    }
+fn first_word(text: &str) -> String {
+    text.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect()
 }

@@ -9,8 +9,8 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use cargo_stagecraft::command::System;
 use cargo_stagecraft::devfile::{self, Topology};
-use cargo_stagecraft::process::System;
 use cargo_stagecraft::workspace::{BrokenMember, ManifestOptions, Workspace};
 use proptest::prelude::*;
 use proptest::test_runner::Config;

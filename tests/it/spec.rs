@@ -10,14 +10,14 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use cargo_stagecraft::cargo;
+use cargo_stagecraft::command::{Executor, Invocation, OnExit, OnLine, Request, Running};
 use cargo_stagecraft::compose::{
-    self, Attach, Compose, Images, Logs, NameChoice, ProjectName, Reach, Traefik, Volumes,
+    self, Attach, Compose, DownScope, Images, Logs, NameChoice, ProjectName, Traefik, Volumes,
 };
 use cargo_stagecraft::engine;
 use cargo_stagecraft::exit::Code;
-use cargo_stagecraft::process::{Executor, Invocation, OnExit, Running};
+use cargo_stagecraft::reporter::ColorChoice;
 use cargo_stagecraft::settings;
-use cargo_stagecraft::shell::ColorChoice;
 use cargo_stagecraft::workspace::Workspace;
 use serde::Deserialize;
 
@@ -149,6 +149,19 @@ impl Executor for Recorder {
         self.output(invocation)?;
         Err(io::ErrorKind::Unsupported.into())
     }
+
+    fn listen(&self, invocation: &Invocation, _: OnLine) -> io::Result<Box<dyn Running>> {
+        self.output(invocation)?;
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    fn request(&self, _: &Request) -> io::Result<Vec<u8>> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    fn exec(&self, _: &Invocation) -> io::Error {
+        io::ErrorKind::Unsupported.into()
+    }
 }
 
 #[test]
@@ -159,7 +172,7 @@ fn every_command_line_of_the_spec_is_what_the_program_builds() {
     let compose = Compose::new(&workspace, name.clone(), ColorChoice::Auto).unwrap();
     let file_logs = |follow, tail, services: &[&str]| {
         let services = services.iter().map(ToString::to_string).collect();
-        compose.logs(Reach::File, &Logs { follow, tail, services })
+        compose.logs(DownScope::File, &Logs { follow, tail, services })
     };
     let down = |reach, timeout| compose.down(reach, timeout, Volumes::Keep, Images::Keep);
     let mut built = vec![
@@ -172,18 +185,18 @@ fn every_command_line_of_the_spec_is_what_the_program_builds() {
         compose::config_without_ssh(&workspace, YAML, &[]).unwrap().unwrap(),
         compose::check(&workspace).unwrap(),
         compose::version(&workspace).unwrap(),
-        down(Reach::File, None),
-        down(Reach::File, Some(10)),
-        down(Reach::File, Some(0)),
-        compose.down(Reach::File, None, Volumes::Remove, Images::Keep),
-        compose.down(Reach::File, None, Volumes::Keep, Images::Remove),
-        down(Reach::Everything, None),
-        down(Reach::ByName, None),
+        down(DownScope::File, None),
+        down(DownScope::File, Some(10)),
+        down(DownScope::File, Some(0)),
+        compose.down(DownScope::File, None, Volumes::Remove, Images::Keep),
+        compose.down(DownScope::File, None, Volumes::Keep, Images::Remove),
+        down(DownScope::Everything, None),
+        down(DownScope::ByName, None),
         compose.stop(None),
         file_logs(true, Some(20), &[]),
         file_logs(false, None, &[]),
         file_logs(true, Some(20), &["web"]),
-        compose.logs(Reach::ByName, &Logs::default()),
+        compose.logs(DownScope::ByName, &Logs::default()),
     ];
     for attach in [Attach::Foreground, Attach::Detached] {
         for traefik in [Traefik::On, Traefik::Off] {
@@ -199,14 +212,14 @@ fn every_command_line_of_the_spec_is_what_the_program_builds() {
     let mounting =
         engine::Container { id: "0123456789ab".to_string(), volumes: vec![volume.clone()], ..Default::default() };
     engine::anonymous_volumes(&engine, &[mounting]);
-    engine::remove_anonymous(&engine, engine::Remains::default(), &BTreeSet::from([volume])).unwrap();
+    engine::remove_anonymous(&engine, engine::Leftovers::default(), &BTreeSet::from([volume])).unwrap();
     engine::unused_anonymous_volumes(&engine).unwrap();
     engine::volume_configs(&engine, &name).unwrap();
     engine::signals(&engine, &name, std::time::Instant::now()).unwrap();
     let networks = vec![engine::Network { name: "hello_default".to_string(), used_by: Vec::new() }];
-    engine::look_into_networks(&engine, engine::Remains { networks, ..Default::default() });
-    engine.output(&engine::happenings(&name, engine::Past::Told)).unwrap();
-    engine.output(&engine::happenings(&name, engine::Past::Untold)).unwrap();
+    engine::look_into_networks(&engine, engine::Leftovers { networks, ..Default::default() });
+    engine.output(&engine::container_events(&name, engine::Past::Told)).unwrap();
+    engine.output(&engine::container_events(&name, engine::Past::Untold)).unwrap();
     engine::inspect(&engine, &name, &BTreeSet::new()).unwrap();
     engine::last_words(&engine, "hello-web-1", 50);
     engine::last_words(&engine, "hello-web-1", 1);
@@ -323,17 +336,17 @@ fn each_outside_crate_appears_in_its_one_room() {
         ("clap", "src/cli.rs"),
         ("cargo_config2", "src/cargo.rs"),
         ("cargo_metadata", "src/workspace.rs"),
-        ("owo_colors", "src/shell/mod.rs"),
+        ("owo_colors", "src/reporter/mod.rs"),
         ("serde_saphyr", "src/devfile/render.rs"),
         ("strsim", "src/suggest.rs"),
-        ("unicode_width", "src/shell/table.rs"),
+        ("unicode_width", "src/reporter/table.rs"),
         ("toml_edit", "src/devfile/edit.rs"),
-        ("ctrlc", "src/process/interrupt.rs"),
+        ("ctrlc", "src/command/interrupt.rs"),
         ("signal_hook", "src/os/unix.rs"),
         ("rustix::stdio", "src/os/unix.rs"),
         ("rustix::termios", "src/os/unix.rs"),
         ("windows_sys", "src/os/windows.rs"),
-        ("shlex", "src/process/exec.rs"),
+        ("shlex", "src/command/invocation.rs"),
     ];
     for file in files(&root().join("src"), "rs") {
         let text = fs::read_to_string(&file).unwrap();

@@ -6,7 +6,7 @@ use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use cargo_stagecraft::process::{Charge, Guard, ProjectLock};
+use cargo_stagecraft::session::{GuardTask, Guard, ProjectLock};
 use rustix::process::Pid;
 
 use crate::engine::Engine;
@@ -285,7 +285,7 @@ fn arming() -> Arming {
     // Its fields are the library's own affair; this is how a guard gets to know them.
     let charge = r#"{"root": "/", "project": "measure", "expected": {"containers": {}, "perhaps_others": false},
         "start": null, "undo": "Nothing", "timeout": null, "volumes": "Keep"}"#;
-    let charge: Charge = serde_json::from_str(charge).expect("a charge");
+    let charge: GuardTask = serde_json::from_str(charge).expect("a charge");
     let [mut arm, mut disarm, mut any] = [const { Vec::new() }; 3];
     for _ in 0..ARMINGS {
         let guard = timed(&mut arm, || Guard::arm(&charge, &ProjectLock::none()).expect("a guard"));

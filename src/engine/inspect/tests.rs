@@ -4,7 +4,7 @@ use std::sync::Mutex;
 
 use super::super::fake::{Says, project};
 use super::*;
-use crate::process::{Invocation, OnExit, Running};
+use crate::command::Invocation;
 
 #[test]
 fn a_container_is_read_as_docker_describes_it() {
@@ -85,9 +85,7 @@ impl Executor for Asked {
         Says(0, self.answer, "").output(invocation)
     }
 
-    fn spawn(&self, _: &Invocation, _: OnExit) -> io::Result<Box<dyn Running>> {
-        Err(io::ErrorKind::Unsupported.into())
-    }
+    crate::command::refuse!(spawn, listen, request, exec);
 }
 
 #[test]

@@ -4,7 +4,7 @@ use anyhow::Context as _;
 
 use super::super::Context;
 use crate::exit::Failure;
-use crate::message::{CheckState, Message};
+use crate::reporter::message::{CheckState, Message};
 
 /// How one thing is, and what to do where that is not well.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::Command;
 
 use super::check::Check;
-use crate::process::{Executor, Invocation};
+use crate::command::{Executor, Invocation};
 
 const NAME: &str = "disk";
 const MIB: u64 = 1024 * 1024;

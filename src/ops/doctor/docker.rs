@@ -8,8 +8,8 @@ use serde::Deserialize;
 
 use super::super::{INSTALL_COMPOSE, compose_version, version_number};
 use super::check::Check;
+use crate::command::{Executor, Invocation};
 use crate::engine::{Address, Endpoint, Info, Server, Versions};
-use crate::process::{Executor, Invocation};
 
 /// The oldest that the tests run with.
 const OLDEST_COMPOSE: (u32, u32) = (2, 26);
@@ -207,7 +207,7 @@ pub(super) fn unreachable(words: &str, address: &Result<Address, String>, around
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::message::CheckState;
+    use crate::reporter::message::CheckState;
 
     fn at(host: &str) -> Result<Address, String> {
         Ok(Address { context: "default".to_string(), host: host.to_string() })

@@ -22,12 +22,12 @@ use anyhow::Context as _;
 
 use super::list::{stacks, without_workspace};
 use super::{Context, Selection, require_own};
+use crate::command::Executor;
 use crate::compose::{self, ProjectName, Stack};
 use crate::engine::{self, Address, Container, Endpoint, Info, Server, Versions};
 use crate::exit::Code;
-use crate::message::{CheckState, Message};
 use crate::os;
-use crate::process::Executor;
+use crate::reporter::message::{CheckState, Message};
 use crate::workspace::Workspace;
 
 use check::Check;
@@ -91,7 +91,7 @@ struct Answers {
 
 impl Answers {
     fn ask(options: &DoctorOptions, cx: &Context<'_>) -> Answers {
-        let executor = cx.executor.as_ref();
+        let executor = &cx.commander;
         let compose = || Ok(executor.output(&compose::version(&Workspace::at(cx.cwd))?)?);
         // Side by side: none of the answers depends on another, and each costs the start of a program.
         thread::scope(|scope| {
@@ -108,7 +108,7 @@ impl Answers {
 
 /// Everything that is found, in the order in which one thing depends on another.
 fn examine(options: &DoctorOptions, cx: &Context<'_>) -> Vec<Check> {
-    let executor = cx.executor.as_ref();
+    let executor = &cx.commander;
     let Answers { cargo, mut site, compose, address, versions } = Answers::ask(options, cx);
     let server = versions.as_ref().ok().and_then(|versions| versions.server.as_ref().ok());
     let (engine, stack, architecture) = thread::scope(|scope| {

@@ -110,7 +110,7 @@ fn is_excepted(no_proxy: &str, host: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::message::CheckState;
+    use crate::reporter::message::CheckState;
 
     fn environment(proxy: &str, no_proxy: &str) -> Environment {
         Environment { proxy: Some(proxy.to_string()), no_proxy: no_proxy.to_string() }

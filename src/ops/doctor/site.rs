@@ -9,10 +9,10 @@ use super::super::files::DevFiles;
 use super::super::{Context, Selection, resolve, resolve_text};
 use super::check::Check;
 use crate::cargo;
+use crate::command::{Executor, Invocation};
 use crate::compose::Stack;
 use crate::engine::Server;
 use crate::exit::{Code, Failure};
-use crate::process::{Executor, Invocation};
 use crate::settings::Settings;
 use crate::workspace::{BrokenMember, COMPOSE_FILE, DEV_DIR, Workspace, error_of};
 
@@ -49,8 +49,7 @@ pub(super) struct Site {
 
 impl Site {
     pub(super) fn look(cx: &Context<'_>, selection: &Selection) -> Site {
-        let discover =
-            |broken_member| Workspace::discover(cx.executor.as_ref(), cx.cwd, &selection.manifest, broken_member);
+        let discover = |broken_member| Workspace::discover(&cx.commander, cx.cwd, &selection.manifest, broken_member);
         match discover(BrokenMember::Refuse) {
             Ok(workspace) => Site::of(workspace),
             Err(failure) => {

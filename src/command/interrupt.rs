@@ -1,0 +1,89 @@
+//! Signals become values: INT, TERM and HUP are sent on, nothing else happens in a handler.
+//!
+//! ctrlc hears INT, on every system; the others are the system's own. A signal that was ignored when we were started stays
+//! ignored, and QUIT is nobody's: it ends us.
+
+use std::sync::{Mutex, PoisonError};
+
+use anyhow::Context;
+
+use crate::os;
+
+/// A request to end, by the signal that carried it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Interrupt {
+    /// SIGINT: Ctrl+C.
+    Int,
+    /// SIGTERM: a service manager or a CI runner.
+    Term,
+    /// SIGHUP: the terminal is gone.
+    Hup,
+}
+
+impl Interrupt {
+    /// Every kind.
+    pub const ALL: [Interrupt; 3] = [Interrupt::Int, Interrupt::Term, Interrupt::Hup];
+
+    /// The signal's number.
+    pub fn number(self) -> u8 {
+        match self {
+            Interrupt::Hup => 1,
+            Interrupt::Int => 2,
+            Interrupt::Term => 15,
+        }
+    }
+
+    /// The signal's name, as in `kill -l` with the usual prefix.
+    pub fn name(self) -> &'static str {
+        match self {
+            Interrupt::Int => "SIGINT",
+            Interrupt::Term => "SIGTERM",
+            Interrupt::Hup => "SIGHUP",
+        }
+    }
+}
+
+/// Passes an interrupt on.
+pub type SendInterrupt = Box<dyn Fn(Interrupt) + Send + Sync>;
+
+/// Makes interrupts arrive at the given function from now on. The real one is [`hook`].
+pub type Hook = dyn Fn(SendInterrupt) -> anyhow::Result<()> + Send + Sync;
+
+/// What is called for an interrupt.
+type Target = Box<dyn Fn(Interrupt) + Send>;
+
+/// None as long as nothing is hooked.
+static TARGET: Mutex<Option<Target>> = Mutex::new(None);
+
+/// Calls `send` for every interrupt from now on, from a thread of its own, and what was hooked before no more: when this
+/// returns, that has returned too.
+///
+/// # Errors
+/// If the system refuses the handlers.
+pub fn hook(send: impl Fn(Interrupt) + Send + 'static) -> anyhow::Result<()> {
+    let before = TARGET.lock().unwrap_or_else(PoisonError::into_inner).replace(Box::new(send));
+    if before.is_none() { listen() } else { Ok(()) }
+}
+
+/// Does what the signal would have done, had nobody hooked it: ends us by it.
+pub fn end_by(interrupt: Interrupt) {
+    os::end_by(interrupt.number());
+}
+
+fn pass_on(interrupt: Interrupt) {
+    if let Some(send) = &*TARGET.lock().unwrap_or_else(PoisonError::into_inner) {
+        send(interrupt);
+    }
+}
+
+fn listen() -> anyhow::Result<()> {
+    let is_heard = |interrupt: &Interrupt| !os::ignores(interrupt.number());
+    if is_heard(&Interrupt::Int) {
+        ctrlc::set_handler(|| pass_on(Interrupt::Int)).context("cannot listen for Ctrl+C")?;
+    }
+    // ctrlc cannot tell these apart and would overwrite a HUP that `nohup` ignores.
+    let others: Vec<Interrupt> = [Interrupt::Term, Interrupt::Hup].into_iter().filter(is_heard).collect();
+    let numbers: Vec<u8> = others.iter().map(|interrupt| interrupt.number()).collect();
+    let on_signal = move |number| others.iter().filter(|it| it.number() == number).for_each(|it| pass_on(*it));
+    os::hear(numbers, on_signal).context("cannot listen for signals")
+}

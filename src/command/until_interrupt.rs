@@ -1,0 +1,134 @@
+//! A command that is asked for its output, and that an interrupt ends: with all that it has started, whoever the signal was
+//! sent to.
+
+use std::process::ExitStatus;
+use std::sync::mpsc::{self, Sender};
+
+use super::interrupt::{Hook, Interrupt, end_by};
+use super::{Executor, Invocation};
+
+/// How it ended.
+#[derive(Debug)]
+pub enum Answer {
+    /// By itself; with what it printed on standard output.
+    Ended(ExitStatus, String),
+    /// By this.
+    Interrupted(Interrupt),
+}
+
+enum Heard {
+    Line(String),
+    End,
+    Interrupt(Interrupt),
+}
+
+/// Tells of each line, and of the end when it is dropped.
+struct Lines(Sender<Heard>);
+
+impl Drop for Lines {
+    fn drop(&mut self) {
+        let _ = self.0.send(Heard::End);
+    }
+}
+
+/// Asks a command for its output. Afterwards interrupts end us as if nobody had hooked them.
+///
+/// # Errors
+/// If interrupts cannot be hooked, or the command cannot be started.
+pub fn output_until_interrupt(executor: &dyn Executor, hook: &Hook, invocation: &Invocation) -> anyhow::Result<Answer> {
+    let (sender, heard) = mpsc::channel();
+    let interrupts = sender.clone();
+    hook(Box::new(move |interrupt| {
+        let _ = interrupts.send(Heard::Interrupt(interrupt));
+    }))?;
+    let lines = Lines(sender);
+    let on_line = move |line: &str| {
+        let _ = lines.0.send(Heard::Line(line.to_string()));
+    };
+    // In a process group of its own, which can be ended as a whole.
+    let mut command = executor.listen(&invocation.clone().shielded(), Box::new(on_line))?;
+    let mut printed = String::new();
+    let mut interrupt = None;
+    for heard in &heard {
+        match heard {
+            Heard::Line(line) => {
+                printed.push_str(&line);
+                printed.push('\n');
+            }
+            Heard::End => break,
+            Heard::Interrupt(which) => {
+                command.cut_off();
+                interrupt = Some(which);
+                break;
+            }
+        }
+    }
+    let ended = command.wait()?;
+    hook(Box::new(end_by))?;
+    let at_the_last_moment = || {
+        heard.try_iter().find_map(|heard| match heard {
+            Heard::Interrupt(interrupt) => Some(interrupt),
+            Heard::Line(_) | Heard::End => None,
+        })
+    };
+    Ok(match interrupt.or_else(at_the_last_moment) {
+        Some(interrupt) => Answer::Interrupted(interrupt),
+        None => Answer::Ended(ended.status, printed),
+    })
+}
+
+#[cfg(test)]
+#[cfg(unix)] // What runs in them is sh.
+mod tests {
+    use std::fs::File;
+    use std::io::{self, BufRead, BufReader};
+    use std::process::Command;
+    use std::sync::{Arc, Mutex};
+    use std::thread;
+
+    use xshell::{Shell, cmd};
+
+    use super::*;
+    use crate::command::{SendInterrupt, System};
+
+    fn sh(script: &str) -> Invocation {
+        let shell = Shell::new().unwrap();
+        Invocation::from(cmd!(shell, "sh -c {script}"))
+    }
+
+    #[test]
+    fn a_command_that_nobody_interrupts_gives_its_output() {
+        let hook = |_: SendInterrupt| Ok(());
+        let answer = output_until_interrupt(&System, &hook, &sh("echo a; echo b; exit 3")).unwrap();
+        let Answer::Ended(status, printed) = answer else { panic!("{answer:?}") };
+        assert_eq!((status.code(), printed.as_str()), (Some(3), "a\nb\n"));
+    }
+
+    #[test]
+    fn an_interrupt_ends_all_of_it() {
+        let temp = tempfile::tempdir().unwrap();
+        let fifo = temp.path().join("fifo");
+        assert!(Command::new("mkfifo").arg(&fifo).status().unwrap().success());
+        let script = format!("exec 3>{}; sleep 1000 & echo all is up >&3; wait", fifo.display());
+        let interrupter = Arc::new(Mutex::new(None));
+        let hooked = interrupter.clone();
+        let hook = move |send: SendInterrupt| {
+            let fifo = fifo.clone();
+            // The second is for what comes afterwards.
+            hooked.lock().unwrap().get_or_insert_with(|| {
+                thread::spawn(move || {
+                    let mut fifo = BufReader::new(File::open(fifo).unwrap());
+                    fifo.read_line(&mut String::new()).unwrap();
+                    send(Interrupt::Term);
+                    // Ends when nobody holds it open any more: neither the shell nor what that has started.
+                    io::read_to_string(fifo).unwrap()
+                })
+            });
+            Ok(())
+        };
+        let answer = output_until_interrupt(&System, &hook, &sh(&script)).unwrap();
+        assert!(matches!(answer, Answer::Interrupted(Interrupt::Term)), "{answer:?}");
+        let interrupter = interrupter.lock().unwrap().take().unwrap();
+        assert_eq!(interrupter.join().unwrap(), "");
+    }
+}

@@ -1,0 +1,4 @@
+//! Reads and replaces files safely.
+
+pub(crate) mod read;
+pub(crate) mod replace;

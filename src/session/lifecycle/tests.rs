@@ -1,0 +1,445 @@
+use std::collections::HashSet;
+
+use super::*;
+use Interrupt::{Hup, Int, Term};
+
+const FOREGROUND: Policy = Policy { leaves_running: false, waits: false, undo: Undo::Remove, found_running: false };
+const FOREGROUND_OF_A_RUNNING_STACK: Policy = Policy { found_running: true, ..FOREGROUND };
+const FOREGROUND_KEEP: Policy = Policy { undo: Undo::StopOnly, ..FOREGROUND };
+const DETACHED: Policy = Policy { leaves_running: true, ..FOREGROUND };
+const DETACHED_ALONE: Policy = Policy { undo: Undo::Nothing, ..DETACHED };
+const WAITING: Policy = Policy { waits: true, ..DETACHED };
+const WAITING_ALONE: Policy = Policy { waits: true, ..DETACHED_ALONE };
+const POLICIES: [Policy; 6] = [FOREGROUND, FOREGROUND_KEEP, DETACHED, DETACHED_ALONE, WAITING, WAITING_ALONE];
+
+/// Plays events and compares the action that each leads to; returns the last state.
+fn play(policy: Policy, from: State, story: &[(Event, Action)]) -> State {
+    story.iter().enumerate().fold(from, |state, (row, (event, expected))| {
+        let (state, action) = next(policy, state, *event);
+        assert_eq!(action, *expected, "row {row}: {event:?} led to {state:?}");
+        state
+    })
+}
+
+const GOOD: Event = Event::UpEnded { success: true };
+const BAD: Event = Event::UpEnded { success: false };
+const CLEAN: Event = Event::Checked { clean: true };
+const LEFT: Event = Event::Checked { clean: false };
+const WELL: Event = Event::Judged(Judgement::Well);
+const BADLY: Event = Event::Judged(Judgement::Badly);
+const STARTED: Event = Event::Looked { farewell: Some(UpShutdown::Cut) };
+const NOT_STARTED: Event = Event::Looked { farewell: None };
+
+/// The end of a start, and what it leads to.
+fn started(farewell: UpShutdown) -> (Event, Action) {
+    (Event::Started { farewell: Some(farewell) }, Action::Unlock)
+}
+
+fn int(kind: Interrupt) -> Event {
+    Event::Interrupt(kind)
+}
+
+#[test]
+fn an_interrupt_in_the_steady_state_ends_up_and_looks_once() {
+    let cut = [
+        (int(Int), Action::Lock),
+        (Event::Locked, Action::Look),
+        (STARTED, Action::CutUpAndUndo(DownScope::File)),
+        (BAD, Action::Idle),
+        (Event::UndoEnded, Action::Check),
+        (CLEAN, Action::Finish),
+    ];
+    let end = play(FOREGROUND, State::STARTING, &cut);
+    assert_eq!(end.cause, Some(Cause::Interrupted(Int)));
+    assert_eq!(end.phase, Phase::Ended(End::Clean));
+    let steady = play(FOREGROUND, State::STARTING, &[started(UpShutdown::Cut)]);
+    play(
+        FOREGROUND,
+        steady,
+        &[&cut[..1], &[(Event::Locked, Action::CutUpAndUndo(DownScope::File))], &cut[3..]].concat(),
+    );
+}
+
+#[test]
+fn an_attached_up_may_end_a_little_after_down_and_is_cut_off_if_it_does_not() {
+    let begin = [
+        started(UpShutdown::Attached),
+        (int(Term), Action::Lock),
+        (Event::Locked, Action::Undo(DownScope::File)),
+        (Event::UndoEnded, Action::Wait(DRAIN)),
+    ];
+    let draining = play(FOREGROUND, State::STARTING, &begin);
+    play(FOREGROUND, draining, &[(GOOD, Action::Check), (CLEAN, Action::Finish)]);
+    let story = [
+        (Event::TimeIsUp, Action::CutUp),
+        (BAD, Action::Check),
+        (LEFT, Action::Undo(DownScope::Everything)),
+        (Event::UndoEnded, Action::Check),
+        (CLEAN, Action::Wait(SETTLE)),
+        (Event::TimeIsUp, Action::Check),
+        (CLEAN, Action::Finish),
+    ];
+    play(FOREGROUND, draining, &story);
+}
+
+#[test]
+fn an_interrupted_start_is_cut_off_and_looked_at_twice() {
+    let story = [
+        (int(Int), Action::Lock),
+        (Event::Locked, Action::Look),
+        (NOT_STARTED, Action::CutUpAndUndo(DownScope::File)),
+        (BAD, Action::Idle),
+        (Event::UndoEnded, Action::Check),
+        (CLEAN, Action::Wait(SETTLE)),
+        (Event::TimeIsUp, Action::Check),
+        // The engine finished a request of the killed client: once more, and until it is quiet.
+        (LEFT, Action::Undo(DownScope::Everything)),
+        (Event::UndoEnded, Action::Check),
+        (CLEAN, Action::Wait(SETTLE)),
+        (Event::TimeIsUp, Action::Check),
+        (CLEAN, Action::Finish),
+    ];
+    for policy in [FOREGROUND, DETACHED] {
+        play(policy, State::STARTING, &story);
+    }
+}
+
+#[test]
+fn each_further_press_is_harder() {
+    let begin = |farewell| [started(farewell), (int(Int), Action::Lock)];
+    let cut = (Event::Locked, Action::CutUpAndUndo(DownScope::File));
+    let attached = (Event::Locked, Action::Undo(DownScope::File));
+    for (farewell, first) in [(UpShutdown::Cut, cut), (UpShutdown::Attached, attached)] {
+        let state = play(FOREGROUND, play(FOREGROUND, State::STARTING, &begin(farewell)), &[first]);
+        let story = [(int(Int), Action::Undo(DownScope::File)), (int(Term), Action::Finish)];
+        let end = play(FOREGROUND, state, &story);
+        assert_eq!(end.force, Force::AtOnce);
+        assert_eq!(end.phase, Phase::Ended(End::Abandoned));
+        assert_eq!(end.cause, Some(Cause::Interrupted(Int)), "the first interrupt gives the exit code");
+    }
+}
+
+#[test]
+fn a_press_while_the_engine_is_being_asked_counts() {
+    let story = [
+        (int(Int), Action::Lock),
+        (Event::Locked, Action::Look),
+        (int(Int), Action::CutUpAndUndo(DownScope::File)),
+        (STARTED, Action::Idle),
+    ];
+    assert_eq!(play(FOREGROUND, State::STARTING, &story).force, Force::AtOnce);
+    let story = [
+        (int(Int), Action::Lock),
+        (Event::Locked, Action::Look),
+        (GOOD, Action::Idle),
+        (int(Int), Action::Undo(DownScope::File)),
+        (Event::UndoEnded, Action::Check),
+        (CLEAN, Action::Finish),
+    ];
+    play(FOREGROUND, State::STARTING, &story);
+}
+
+#[test]
+fn the_lock_is_given_back_while_the_stack_just_runs_and_taken_again_for_the_end() {
+    let waiting = play(FOREGROUND, State::STARTING, &[started(UpShutdown::Cut), (int(Int), Action::Lock)]);
+    // It is known already how far the start is.
+    play(FOREGROUND, waiting, &[(Event::Locked, Action::CutUpAndUndo(DownScope::File))]);
+    let story = [(Event::Started { farewell: None }, Action::Unlock), (int(Int), Action::Lock)];
+    let unknown = play(FOREGROUND, State::STARTING, &story);
+    play(FOREGROUND, unknown, &[(Event::Locked, Action::Look), (STARTED, Action::CutUpAndUndo(DownScope::File))]);
+    // Another command has taken the stack down meanwhile.
+    play(FOREGROUND, waiting, &[(GOOD, Action::Idle), (Event::Locked, Action::Undo(DownScope::File))]);
+    let story = [(int(Int), Action::CutUpAndUndo(DownScope::File)), (Event::Locked, Action::Idle)];
+    play(FOREGROUND, waiting, &story);
+}
+
+#[test]
+fn a_teardown_waits_for_the_engine_and_is_done_again_when_it_is_back() {
+    let away = |patience| Event::Unanswered { patience };
+    let begin = [
+        (Event::UndoEnded, Action::Check),
+        (away(true), Action::Wait(RETRY)),
+        (Event::TimeIsUp, Action::Check),
+        (away(true), Action::Wait(RETRY)),
+    ];
+    let waiting = play(FOREGROUND, State::taking_down(DownScope::File), &begin);
+    let back = [
+        (Event::TimeIsUp, Action::Check),
+        (LEFT, Action::Undo(DownScope::File)),
+        (Event::UndoEnded, Action::Check),
+        (LEFT, Action::Undo(DownScope::Everything)),
+        (Event::UndoEnded, Action::Check),
+        (away(true), Action::Wait(RETRY)),
+        (Event::TimeIsUp, Action::Check),
+        (CLEAN, Action::Finish),
+    ];
+    assert_eq!(play(FOREGROUND, waiting, &back).phase, Phase::Ended(End::Clean));
+    let for_good = [(Event::TimeIsUp, Action::Check), (away(false), Action::Finish)];
+    assert_eq!(play(FOREGROUND, waiting, &for_good).phase, Phase::Ended(End::Incomplete));
+    assert_eq!(play(FOREGROUND, waiting, &[(int(Int), Action::Finish)]).phase, Phase::Ended(End::Incomplete));
+    let hurried = State { force: Force::AtOnce, ..State::taking_down(DownScope::File) };
+    play(FOREGROUND, hurried, &[(Event::UndoEnded, Action::Check), (away(true), Action::Finish)]);
+}
+
+#[test]
+fn a_stack_that_somebody_is_attached_to_is_stopped_before_it_is_removed() {
+    let story = [(Event::UndoEnded, Action::Undo(DownScope::File)), (Event::UndoEnded, Action::Check)];
+    play(FOREGROUND, State::stopping(), &story);
+}
+
+#[test]
+fn a_terminal_that_tells_twice_that_it_is_gone_is_no_second_wish() {
+    let story = [
+        (int(Hup), Action::Lock),
+        (Event::Locked, Action::Look),
+        (STARTED, Action::CutUpAndUndo(DownScope::File)),
+        (int(Hup), Action::Idle),
+    ];
+    let state = play(FOREGROUND, State::STARTING, &story);
+    assert_eq!(state.force, Force::Graceful);
+    play(FOREGROUND, state, &[(int(Int), Action::Undo(DownScope::File))]);
+}
+
+#[test]
+fn a_foreground_run_that_ends_by_itself_is_judged_and_taken_down() {
+    for (up, judged, cause) in
+        [(GOOD, WELL, Cause::Finished), (GOOD, BADLY, Cause::Failed), (BAD, BADLY, Cause::Failed)]
+    {
+        let begin = [
+            (up, Action::Judge),
+            (judged, Action::Lock),
+            (Event::Locked, Action::Undo(DownScope::File)),
+            (Event::UndoEnded, Action::Check),
+        ];
+        let state = play(FOREGROUND, State::STARTING, &begin);
+        assert_eq!(state.cause, Some(cause));
+    }
+}
+
+#[test]
+fn a_failed_start_is_looked_at_twice_since_it_may_have_been_broken_off() {
+    let story = [
+        (BAD, Action::Judge),
+        (BADLY, Action::Lock),
+        (Event::Locked, Action::Undo(DownScope::File)),
+        (Event::UndoEnded, Action::Check),
+        (CLEAN, Action::Wait(SETTLE)),
+        (Event::TimeIsUp, Action::Check),
+        (CLEAN, Action::Finish),
+    ];
+    play(DETACHED, State::STARTING, &story);
+}
+
+#[test]
+fn a_detached_start_leaves_a_good_stack_running_and_a_bad_one_only_if_it_must() {
+    for policy in [DETACHED, DETACHED_ALONE] {
+        play(policy, State::STARTING, &[(GOOD, Action::Judge), (WELL, Action::Finish)]);
+    }
+    play(DETACHED, State::STARTING, &[(GOOD, Action::Judge), (BADLY, Action::Lock)]);
+    play(DETACHED_ALONE, State::STARTING, &[(BAD, Action::Judge), (BADLY, Action::Finish)]);
+}
+
+#[test]
+fn a_start_that_waits_is_judged_when_all_is_ready_or_never_will_be() {
+    let ready = Event::Settled { success: true };
+    let not_ready = Event::Settled { success: false };
+    let waiting = play(WAITING, State::STARTING, &[(GOOD, Action::Idle)]);
+    play(WAITING, waiting, &[(ready, Action::Judge), (WELL, Action::Finish)]);
+    // The engine has the last word.
+    play(WAITING, waiting, &[(ready, Action::Judge), (BADLY, Action::Lock)]);
+    let late = [(not_ready, Action::Judge), (Event::Judged(Judgement::TooSlowly), Action::Lock)];
+    assert_eq!(play(WAITING, waiting, &late).cause, Some(Cause::Late));
+    play(WAITING_ALONE, waiting, &[(not_ready, Action::Judge), (BADLY, Action::Finish)]);
+    // What has crashed does not come back while `up` waits for something else.
+    let early = [
+        (not_ready, Action::CutUpAndJudge),
+        (BAD, Action::Idle),
+        (BADLY, Action::Lock),
+        (Event::Locked, Action::Undo(DownScope::File)),
+        (Event::UndoEnded, Action::Check),
+        (CLEAN, Action::Wait(SETTLE)),
+    ];
+    play(WAITING, State::STARTING, &early);
+    // Without a wait nobody asks.
+    play(DETACHED, State::STARTING, &[(BAD, Action::Judge)]);
+}
+
+#[test]
+fn an_interrupted_wait_undoes_what_may_be_undone() {
+    let waiting = play(WAITING, State::STARTING, &[(GOOD, Action::Idle)]);
+    let story = [(int(Int), Action::Lock), (Event::Locked, Action::Undo(DownScope::File))];
+    play(WAITING, waiting, &story);
+    play(WAITING_ALONE, waiting, &[(int(Int), Action::Finish)]);
+}
+
+#[test]
+fn an_interrupted_detached_start_that_may_undo_nothing_ends_up_and_itself() {
+    let story = [(int(Int), Action::CutUp), (int(Int), Action::Idle), (BAD, Action::Finish)];
+    let end = play(DETACHED_ALONE, State::STARTING, &story);
+    assert_eq!((end.phase, end.cause), (Phase::Ended(End::Clean), Some(Cause::Interrupted(Int))));
+    play(DETACHED_ALONE, State::STARTING, &[(GOOD, Action::Judge), (int(Int), Action::Finish)]);
+}
+
+#[test]
+fn what_is_left_is_taken_down_in_three_widening_steps() {
+    let story = [
+        (Event::UndoEnded, Action::Check),
+        (LEFT, Action::Undo(DownScope::Everything)),
+        (Event::UndoEnded, Action::Check),
+        (LEFT, Action::Undo(DownScope::ByName)),
+        (Event::UndoEnded, Action::Check),
+        (LEFT, Action::Finish),
+    ];
+    let end = play(FOREGROUND, State::taking_down(DownScope::File), &story);
+    assert_eq!(end.phase, Phase::Ended(End::Incomplete));
+}
+
+#[test]
+fn a_teardown_that_was_asked_for_is_hurried_by_the_first_press_and_left_by_the_second() {
+    let story = [(int(Int), Action::Undo(DownScope::File)), (Event::UndoEnded, Action::Check)];
+    let state = play(FOREGROUND, State::taking_down(DownScope::File), &story);
+    assert_eq!((state.force, state.cause), (Force::AtOnce, Some(Cause::Interrupted(Int))));
+    play(FOREGROUND, state, &[(int(Int), Action::Finish)]);
+}
+
+#[test]
+fn the_first_press_is_the_first_also_in_a_teardown_that_has_begun_by_itself() {
+    let begin = [
+        (BAD, Action::Judge),
+        (BADLY, Action::Lock),
+        (Event::Locked, Action::Undo(DownScope::File)),
+        (int(Int), Action::Idle),
+    ];
+    let state = play(FOREGROUND, State::STARTING, &begin);
+    assert_eq!((state.force, state.cause), (Force::Graceful, Some(Cause::Interrupted(Int))));
+    play(FOREGROUND, state, &[(int(Term), Action::Undo(DownScope::File)), (int(Int), Action::Finish)]);
+
+    // While the engine is away, too.
+    let away = Event::Unanswered { patience: true };
+    let begin = [(Event::UndoEnded, Action::Check), (away, Action::Wait(RETRY))];
+    let (phase, cause) = (Phase::Undoing(DownScope::File), Some(Cause::Failed));
+    let waiting = State { phase, cause, up: Up::CutOff, ..State::STARTING };
+    let waiting = play(FOREGROUND, waiting, &begin);
+    let waiting = play(FOREGROUND, waiting, &[(int(Int), Action::Idle), (Event::TimeIsUp, Action::Check)]);
+    play(FOREGROUND, waiting, &[(away, Action::Wait(RETRY)), (int(Int), Action::Finish)]);
+}
+
+#[test]
+fn a_start_that_fails_leaves_a_stack_alone_that_ran_before() {
+    let story = [(BAD, Action::Judge), (BADLY, Action::Finish)];
+    let end = play(FOREGROUND_OF_A_RUNNING_STACK, State::STARTING, &story);
+    assert_eq!((end.phase, end.cause), (Phase::Ended(End::Clean), Some(Cause::Failed)));
+    play(FOREGROUND, State::STARTING, &[(BAD, Action::Judge), (BADLY, Action::Lock)]);
+    // Stopped from elsewhere: that is no failure, and the rest is taken down.
+    let stopped = play(FOREGROUND_OF_A_RUNNING_STACK, State::STARTING, &[(BAD, Action::Judge), (WELL, Action::Lock)]);
+    assert!(!stopped.leaves_what_it_found(FOREGROUND_OF_A_RUNNING_STACK));
+    // It was started, and ends badly later; or somebody wants it to end.
+    let story = [started(UpShutdown::Cut), (BAD, Action::Judge), (BADLY, Action::Lock)];
+    play(FOREGROUND_OF_A_RUNNING_STACK, State::STARTING, &story);
+    play(FOREGROUND_OF_A_RUNNING_STACK, State::STARTING, &[(int(Int), Action::Lock)]);
+}
+
+#[test]
+fn keep_stops_on_an_interrupt_and_widens_nothing() {
+    let story = [
+        (int(Int), Action::Lock),
+        (Event::Locked, Action::Look),
+        (STARTED, Action::Undo(DownScope::File)),
+        (GOOD, Action::Idle),
+        (Event::UndoEnded, Action::Check),
+        (LEFT, Action::Finish),
+    ];
+    assert_eq!(play(FOREGROUND_KEEP, State::STARTING, &story).phase, Phase::Ended(End::Incomplete));
+    let story = [(GOOD, Action::Judge), (WELL, Action::Finish)];
+    play(FOREGROUND_KEEP, State::STARTING, &story);
+}
+
+#[test]
+fn a_run_stays_while_a_container_runs_to_which_up_was_not_attached() {
+    let begin = [(GOOD, Action::Judge), (Event::Judged(Judgement::StillUp), Action::Stay)];
+    let staying = play(FOREGROUND, State::STARTING, &begin);
+    let over = (Event::Over { known: true }, Action::Judge);
+    play(FOREGROUND, staying, &[over, (WELL, Action::Lock), (Event::Locked, Action::Undo(DownScope::File))]);
+    // Started again meanwhile.
+    play(FOREGROUND, staying, &[over, (Event::Judged(Judgement::StillUp), Action::Stay)]);
+    let blind = [(Event::Over { known: false }, Action::Lock)];
+    assert_eq!(play(FOREGROUND, staying, &blind).cause, Some(Cause::Failed));
+    let interrupt = [(int(Int), Action::Lock), (Event::Locked, Action::Undo(DownScope::File))];
+    play(FOREGROUND, staying, &interrupt);
+    play(FOREGROUND_KEEP, staying, &interrupt);
+}
+
+/// Every event in every state that can be reached.
+fn every_row(policy: Policy) -> Vec<(State, Event, State, Action)> {
+    let mut events = vec![Event::UndoEnded, Event::TimeIsUp, Event::Locked];
+    let judgements = [Judgement::Well, Judgement::Badly, Judgement::TooSlowly, Judgement::StillUp];
+    events.extend(judgements.map(Event::Judged));
+    events.extend(Interrupt::ALL.map(Event::Interrupt));
+    for yes in [true, false] {
+        events.extend([
+            Event::UpEnded { success: yes },
+            Event::Settled { success: yes },
+            Event::Over { known: yes },
+            Event::Started { farewell: yes.then_some(UpShutdown::Attached) },
+            Event::Started { farewell: yes.then_some(UpShutdown::Cut) },
+            Event::Looked { farewell: yes.then_some(UpShutdown::Attached) },
+            Event::Looked { farewell: yes.then_some(UpShutdown::Cut) },
+            Event::Checked { clean: yes },
+            Event::Unanswered { patience: yes },
+        ]);
+    }
+    let mut rows = Vec::new();
+    let mut seen = HashSet::new();
+    let mut open = vec![State::STARTING];
+    if policy == FOREGROUND {
+        open.extend([
+            State::taking_down(DownScope::File),
+            State::stopping(),
+            State::orphaned(Force::Graceful),
+            State::orphaned(Force::AtOnce),
+        ]);
+    }
+    while let Some(state) = open.pop() {
+        if !seen.insert(format!("{state:?}")) {
+            continue;
+        }
+        for event in &events {
+            let (after, action) = next(policy, state, *event);
+            rows.push((state, *event, after, action));
+            open.push(after);
+        }
+    }
+    rows
+}
+
+#[test]
+fn whatever_happens_the_law_holds() {
+    for policy in POLICIES {
+        for (state, event, after, action) in every_row(policy) {
+            let row = format!("{policy:?}: {state:?} + {event:?} = {after:?}, {action:?}");
+            let over = |state: State| matches!(state.phase, Phase::Ended(_));
+            assert_eq!(over(after) && !over(state), action == Action::Finish, "{row}");
+            assert!(!over(state) || after == state, "the end is the end: {row}");
+            assert!(state.force == Force::Graceful || after.force == Force::AtOnce, "never softer: {row}");
+            let undoes = matches!(action, Action::Undo(_) | Action::CutUpAndUndo(_));
+            assert!(!undoes || policy.undo != Undo::Nothing, "not ours to undo: {row}");
+            let may_stay =
+                policy.leaves_running && after.cause == Some(Cause::Finished) || after.leaves_what_it_found(policy);
+            if after.phase == Phase::Ended(End::Clean) && policy.undo == Undo::Remove && !may_stay {
+                let seen = matches!(event, Event::Checked { clean: true });
+                assert!(seen || over(state), "clean is seen, not assumed: {row}");
+            }
+        }
+    }
+}
+
+#[test]
+fn three_presses_end_a_run_in_every_state() {
+    for policy in POLICIES {
+        for (state, ..) in every_row(policy) {
+            let after = [Int, Term, Int].iter().fold(state, |state, press| next(policy, state, int(*press)).0);
+            let waits_for_a_killed_up = after.up == Up::CutOff && matches!(after.phase, Phase::Draining(_));
+            assert!(matches!(after.phase, Phase::Ended(_)) || waits_for_a_killed_up, "{state:?} is stuck in {after:?}");
+        }
+    }
+}

@@ -1,0 +1,391 @@
+//! Starts stacks and takes them down. `run` carries out what the lifecycle table says.
+
+use std::collections::BTreeSet;
+use std::ffi::OsString;
+use std::sync::mpsc::{Receiver, Sender};
+use std::time::{Duration, Instant};
+
+use self::latecomers::{Found, Latecomers};
+use self::ticker::Ticker;
+use super::guard::{Guard, GuardTask, Orphaned};
+use super::lifecycle::{Action, Policy, State, Undo, Up};
+use super::lock::{Change, ProjectLock};
+use crate::command::{self, Commander, Hook, Interrupt, Invocation, OnExit, Running, Show};
+use crate::compose::{Attach, Compose, DownScope, Images, Logs, PROJECT_NAME, ProjectName, Stack, Traefik, Volumes};
+use crate::engine::{self, Container, Endpoint, Kept, Leftovers, SortedOut};
+use crate::exit::{Code, Failure};
+use crate::os;
+use crate::reporter::{ColorChoice, Logger, Verbosity};
+use crate::stack::expected::Expected;
+use crate::stack::observer::{Observation, Observer, Settled};
+use crate::stack::readiness::Ports;
+use crate::stack::tracker::ServiceStanding;
+use crate::stack::verdict::{UpEnd, Verdict};
+use crate::workspace::Workspace;
+
+mod latecomers;
+mod run;
+mod silence;
+mod tell;
+#[cfg(test)]
+mod tests;
+mod ticker;
+mod unread;
+
+/// How many lines of each log come first when a stack is followed that runs already.
+const LAST_LINES: u32 = 20;
+
+/// What is said while somebody else changes the project.
+pub fn waiting_for_others(project: &ProjectName) -> String {
+    format!("waiting for another command on {project} to finish")
+}
+
+/// What the end of a run does with containers that nobody needs any more.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnEnd {
+    /// Remove them.
+    #[default]
+    TearDown,
+    /// Leave them there to be looked at.
+    Keep,
+}
+
+/// How to start.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Stay attached or return.
+    pub attach: Attach,
+    /// With or without the service `traefik`.
+    pub traefik: Traefik,
+    /// What a failed start or a finished foreground run does with what it leaves.
+    pub on_end: OnEnd,
+    /// What of the project was there before; a detached start that finds any of it up leaves it alone if it fails.
+    pub before: Vec<Container>,
+    /// How long to wait until everything is ready, if that is asked for.
+    pub wait: Option<Duration>,
+    /// Whether it is also for somebody to listen at the published ports.
+    pub ports: Ports,
+    /// The user's own arguments for `up`.
+    pub args: Vec<OsString>,
+    /// How to take down what has to be taken down.
+    pub teardown: Teardown,
+}
+
+/// How to take down.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Teardown {
+    /// Grace for containers in seconds; without it each service's own counts.
+    pub timeout: Option<u32>,
+    /// The grace after an interrupt, in seconds, where `timeout` gives none: a CI runner does not wait for long.
+    pub interrupt_timeout: Option<u32>,
+    /// Whether named volumes go too.
+    pub volumes: Volumes,
+    /// Whether images go too.
+    pub images: Images,
+    /// How much to show of what Compose prints meanwhile.
+    pub verbosity: Verbosity,
+}
+
+/// How a run ended. What there is to say about it has been said.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// As asked: started in the background, finished with success, or taken down.
+    Done,
+    /// The stack failed to start or to run; what had to be taken down is gone.
+    Failed,
+    /// The stack was not ready in time; what had to be taken down is gone.
+    Late,
+    /// Interrupted; what had to be taken down is gone.
+    Interrupted(Interrupt),
+    /// With the exit code of the service that the user's arguments name (`--exit-code-from`); what had to be taken down is gone.
+    Exited(i64),
+    /// Something is left on the engine, or nobody knows.
+    Incomplete,
+}
+
+impl Outcome {
+    /// The exit code.
+    pub fn code(self) -> Code {
+        match self {
+            Outcome::Done => Code::Success,
+            Outcome::Failed => Code::Failed,
+            Outcome::Late => Code::NotReady,
+            Outcome::Interrupted(interrupt) => Code::Interrupted(interrupt.number()),
+            // The engine's exit codes are bytes.
+            Outcome::Exited(code) => Code::OfService(u8::try_from(code).unwrap_or(u8::MAX)),
+            Outcome::Incomplete => Code::TeardownIncomplete,
+        }
+    }
+}
+
+/// Arms a guard for this charge, which shares the lock. The real one is [`Guard::arm`].
+pub type Arm = dyn Fn(&GuardTask, &ProjectLock) -> anyhow::Result<Guard> + Send + Sync;
+
+/// Starts stacks and takes them down.
+pub struct Runner<'a> {
+    commander: Commander,
+    logger: &'a dyn Logger,
+    hook: &'a Hook,
+    arm: &'a Arm,
+}
+
+impl<'a> Runner<'a> {
+    /// A runner on these tools.
+    pub fn new(commander: Commander, logger: &'a dyn Logger, hook: &'a Hook, arm: &'a Arm) -> Runner<'a> {
+        Runner { commander: commander.shielded(), logger, hook, arm }
+    }
+
+    /// Starts `stack` and stays until it is started ([`Attach::Detached`]) or over ([`Attach::Foreground`]); then, or
+    /// when an interrupt comes, takes down what has to be taken down and looks whether it is gone. `lock` is held; in the
+    /// foreground it is given back while the stack just runs.
+    ///
+    /// # Errors
+    /// [`Code::EngineUnavailable`] if docker could not be started at all; there is nothing to take down then.
+    pub fn run(
+        &self,
+        compose: &Compose,
+        stack: &Stack,
+        options: &Options,
+        lock: ProjectLock,
+    ) -> anyhow::Result<Outcome> {
+        let found_running = options.before.iter().any(Container::is_up);
+        let policy = Policy {
+            leaves_running: options.attach == Attach::Detached,
+            waits: options.attach == Attach::Detached && options.wait.is_some(),
+            undo: match (options.attach, options.on_end) {
+                (Attach::Foreground, OnEnd::TearDown) => Undo::Remove,
+                (Attach::Foreground, OnEnd::Keep) => Undo::StopOnly,
+                (Attach::Detached, OnEnd::TearDown) if !found_running => Undo::Remove,
+                (Attach::Detached, _) => Undo::Nothing,
+            },
+            found_running,
+        };
+        let show = match (options.attach, options.teardown.verbosity) {
+            (Attach::Detached, Verbosity::Quiet) => Show::IfItFails,
+            // On a terminal Compose draws, and who sees it has read what it says.
+            (Attach::Detached, _) if !self.logger.is_terminal() => Show::LiveAndKept,
+            _ => Show::Live,
+        };
+        let mut run = Run::new(self, compose, options.teardown, policy, State::STARTING, lock)?;
+        run.start = Some((stack, options));
+        run.expected = Expected::new(stack, options.traefik, &options.args);
+        // A wait leaves something at work even where there is nothing to undo: what listens to the engine.
+        if policy.undo != Undo::Nothing || policy.waits {
+            run.arm();
+        }
+        if policy.waits {
+            run.watch_what_becomes_ready();
+        }
+        let up = compose.up(options.attach, options.traefik, &options.args).show(show);
+        match options.attach {
+            Attach::Foreground => self
+                .logger
+                .status("Starting", &format!("{} (Ctrl+C {})", compose.project(), run.what_an_interrupt_does())),
+            Attach::Detached => self.logger.status("Starting", compose.project().as_str()),
+        }
+        run.up_line = up.to_string();
+        match run.spawn(&up, Arrival::UpExited) {
+            Ok(up) => {
+                run.guard.watch(up.id());
+                run.note(Change::Start, up.id());
+                if options.attach == Attach::Foreground {
+                    run.watch_the_start(up.id());
+                }
+                run.up = Some(up);
+            }
+            Err(error) => {
+                run.guard.disarm();
+                return Err(engine::no_docker(error).into());
+            }
+        }
+        Ok(run.drive())
+    }
+
+    /// Follows a stack that another run owns until that takes it down, or an interrupt comes; undoes nothing.
+    ///
+    /// # Errors
+    /// [`Code::EngineUnavailable`] if docker could not be started.
+    pub fn follow(&self, compose: &Compose, verbosity: Verbosity) -> anyhow::Result<Outcome> {
+        let policy = Policy { leaves_running: true, waits: false, undo: Undo::Nothing, found_running: true };
+        let teardown = Teardown { verbosity, ..Teardown::default() };
+        let mut run = Run::new(self, compose, teardown, policy, State::STARTING, ProjectLock::none())?;
+        let project = compose.project();
+        self.logger.status("Following", &format!("{project}, which another run owns (Ctrl+C only stops following)"));
+        let logs = Logs { follow: true, tail: Some(LAST_LINES), services: Vec::new() };
+        let logs = compose.logs(DownScope::File, &logs);
+        run.up_line = logs.to_string();
+        run.up = Some(run.spawn(&logs, Arrival::UpExited).map_err(engine::no_docker)?);
+        Ok(run.drive())
+    }
+
+    /// Takes the stack down, whoever started it, and looks whether it is gone; `reach` is how wide it begins, `before` what
+    /// of the project is there. `lock` is held.
+    ///
+    /// # Errors
+    /// If interrupts cannot be hooked; nothing was touched then.
+    pub fn take_down(
+        &self,
+        compose: &Compose,
+        reach: DownScope,
+        teardown: Teardown,
+        before: Vec<Container>,
+        lock: ProjectLock,
+    ) -> anyhow::Result<Outcome> {
+        let policy = Policy { leaves_running: false, waits: false, undo: Undo::Remove, found_running: false };
+        // For the sake of the `up` of whoever is attached: see `lifecycle`.
+        let (state, action) = match reach {
+            DownScope::File if lock.is_owned_by_another() => (State::stopping(), Action::Stop),
+            _ => (State::taking_down(reach), Action::Undo(reach)),
+        };
+        let mut run = Run::new(self, compose, teardown, policy, state, lock)?;
+        run.known = Some(before);
+        run.arm();
+        self.logger.status("Stopping", compose.project().as_str());
+        run.act(action);
+        Ok(run.drive())
+    }
+
+    /// Does what is left to do after the process that started `up` has died: what a guard is for.
+    ///
+    /// # Errors
+    /// If the workspace cannot be named, or interrupts cannot be hooked.
+    pub fn take_over(&self, orphaned: Orphaned, mut lock: ProjectLock) -> anyhow::Result<Outcome> {
+        let Orphaned { charge, up, listener, anonymous, force } = orphaned;
+        if let Some(mut listener) = listener.and_then(|pid| command::adopt(pid, Box::new(|| {}))) {
+            listener.cut_off();
+        }
+        if charge.undo == Undo::Nothing {
+            return Ok(Outcome::Done);
+        }
+        let project = charge.project.clone();
+        let compose = Compose::new(&Workspace::at(charge.root), charge.project, ColorChoice::Auto)?;
+        let teardown = Teardown {
+            timeout: charge.timeout,
+            interrupt_timeout: None,
+            volumes: charge.volumes,
+            images: charge.images,
+            // What Compose has to say goes through us: who read our stderr may be gone, and would take Compose along.
+            verbosity: Verbosity::Quiet,
+        };
+        let policy = Policy { leaves_running: false, waits: false, undo: charge.undo, found_running: false };
+        self.logger.status("Guarding", &format!("{}, whose `cargo stagecraft` is gone", compose.project()));
+        // Held already if it died in the middle of a change; else others may be at one. Without a lock it goes on all the
+        // same: a stack that stays is worse.
+        let _ = lock.take();
+        let mut run = Run::new(self, &compose, teardown, policy, State::orphaned(force), lock)?;
+        run.expected = charge.expected;
+        run.anonymous = anonymous;
+        let sender = run.sender.clone();
+        let on_exit: OnExit = Box::new(move || {
+            let _ = sender.send(Arrival::UpExited);
+        });
+        // It may have died between the start of `up` and the word that tells which process that is.
+        let up = up.or_else(|| os::find(charge.start.as_ref()?, &compose.root(), PROJECT_NAME, project.as_str()));
+        match up.and_then(|pid| command::adopt(pid, on_exit)) {
+            Some(up) => run.up = Some(up),
+            None => run.state.up = Up::CutOff,
+        }
+        run.act(Action::Look);
+        Ok(run.drive())
+    }
+}
+
+/// What arrives on the one channel.
+enum Arrival {
+    /// With the time at which it came: on a busy machine it may lie here for a while.
+    Interrupt(Interrupt, Instant),
+    Observation(Observation),
+    Locked(ProjectLock),
+    UpExited,
+    /// With the number of the command, since a `down` may have been replaced by a harder one.
+    UndoExited(u32),
+    /// Volumes that are anonymous unless the engine says later that a container was given one by name.
+    Probably(BTreeSet<String>),
+    /// Containers that were created after the list was made.
+    Late(Found),
+    /// Nobody reads the output of this teardown command.
+    Unread(u32),
+    /// The engine has not answered since this time, while this teardown command ran.
+    Silent(u32, Instant),
+    Listed(Listed),
+    Judged(Result<(Verdict, Endpoint), Failure>),
+    /// What has become ready in the foreground.
+    Ready(Result<(Verdict, Endpoint), Failure>),
+    Followed,
+    Looked(Result<Vec<Container>, Failure>),
+    Checked(Result<Leftovers, Failure>, Kept),
+}
+
+/// What there is of a project before a `down`.
+struct Listed {
+    containers: Vec<Container>,
+    volumes: SortedOut,
+    /// The number of the `down` that waits for this, unless it is running already.
+    then: Option<u32>,
+    /// How wide it reaches.
+    reach: DownScope,
+}
+
+struct Run<'a> {
+    runner: &'a Runner<'a>,
+    compose: &'a Compose,
+    start: Option<(&'a Stack, &'a Options)>,
+    expected: Expected,
+    guard: Guard,
+    /// None while a thread waits for it.
+    lock: Option<ProjectLock>,
+    teardown: Teardown,
+    policy: Policy,
+    state: State,
+    sender: Sender<Arrival>,
+    receiver: Receiver<Arrival>,
+    up: Option<Box<dyn Running>>,
+    watch: Option<Observer>,
+    /// What the wait has come to, once it has.
+    settled: Option<Settled>,
+    /// How the services stood when it was heard of them last.
+    standings: Vec<ServiceStanding>,
+    /// As it was when it was shown last.
+    shown: Vec<ServiceStanding>,
+    up_line: String,
+    /// How `up` failed, if it did.
+    up_failure: Option<String>,
+    /// What Compose said at its end, where that was kept.
+    up_words: Option<String>,
+    up_end: UpEnd,
+    up_code: Option<i32>,
+    /// The exit code that the user's arguments ask for (`--exit-code-from`), once it is known.
+    asked_code: Option<i64>,
+    undo: Option<Box<dyn Running>>,
+    undos: u32,
+    /// Detects that nobody reads the output of the teardown command.
+    unread: Option<Ticker>,
+    /// Detects that the engine does not answer while the teardown command runs.
+    silence: Option<Ticker>,
+    /// The teardown command that writes to our stderr, and how wide it reaches.
+    torn: Option<(Invocation, DownScope)>,
+    /// The containers of the project when the engine was asked for them last, if it was.
+    known: Option<Vec<Container>>,
+    /// Whether another checkout has made containers of this project since the start. Nothing of the project is stopped or removed then.
+    taken_over: bool,
+    /// Those that there were before each `down`.
+    removed: Vec<Container>,
+    /// Their anonymous volumes.
+    anonymous: BTreeSet<String>,
+    latecomers: Option<Latecomers>,
+    /// What stays on purpose.
+    kept: Kept,
+    deadline: Option<Instant>,
+    remains: Option<Result<Leftovers, Failure>>,
+    /// Networks that the engine has lost track of.
+    lost: Vec<String>,
+    /// When it was asked, and how long that took the last time.
+    asked: Instant,
+    answered_in: Duration,
+    /// Since when the engine has not answered.
+    away: Option<Instant>,
+    began: Instant,
+    last_interrupt: Option<(Interrupt, Instant)>,
+    /// That an attached `up` has started everything has been told.
+    has_told_start: bool,
+}
