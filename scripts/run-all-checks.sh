@@ -42,7 +42,7 @@ done
 shellcheck scripts/*.sh .ci/run completions/*.bash
 
 step "Documentation"
-RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps
+RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --document-private-items
 
 step "Unit and command-line tests"
 run_tests default

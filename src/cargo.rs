@@ -43,7 +43,7 @@ fn architecture(engines: &str) -> Option<(&'static str, &'static str)> {
 ///
 /// # Errors
 /// [`Code::NothingToRun`] if the toolchain has none, with the command that adds it.
-pub fn target(sysroot: &Path, asked_for: Option<&str>, engines: &str) -> Result<String, Failure> {
+pub(crate) fn target(sysroot: &Path, asked_for: Option<&str>, engines: &str) -> Result<String, Failure> {
     let candidates = match (asked_for, architecture(engines)) {
         (Some(target), _) => vec![target.to_string()],
         (None, Some((arch, abi))) => ["musl", "gnu"].map(|libc| format!("{arch}-unknown-linux-{libc}{abi}")).to_vec(),
@@ -86,7 +86,7 @@ pub fn sysroot(executor: &dyn Executor, variable: &Variable<'_>) -> Result<PathB
 }
 
 /// The value of a variable of the environment.
-pub type Variable<'a> = dyn Fn(&str) -> Option<OsString> + 'a;
+pub(crate) type Variable<'a> = dyn Fn(&str) -> Option<OsString> + 'a;
 
 /// The toolchain that rustup has chosen, where cargo, which has started us, is its cargo: both say so in variables, and `rustc` is
 /// the one beside it then. Source: <https://rust-lang.github.io/rustup/environment-variables.html>.
@@ -103,7 +103,7 @@ fn rustups_sysroot(variable: &Variable<'_>) -> Option<PathBuf> {
 ///
 /// # Errors
 /// [`Code::NothingToRun`] if cargo's configuration cannot be read; if our own working directory is gone.
-pub fn build(
+pub(crate) fn build(
     workspace: &Workspace,
     crates: &BTreeMap<&str, &Crate>,
     target: &str,
@@ -196,7 +196,11 @@ fn static_rustflags(
 }
 
 /// Where cargo has put the binary of each of these crates, by service, by what [`build`] has printed.
-pub fn binaries(workspace: &Workspace, crates: &BTreeMap<&str, &Crate>, printed: &str) -> BTreeMap<String, PathBuf> {
+pub(crate) fn binaries(
+    workspace: &Workspace,
+    crates: &BTreeMap<&str, &Crate>,
+    printed: &str,
+) -> BTreeMap<String, PathBuf> {
     #[derive(Deserialize)]
     struct Artifact {
         manifest_path: PathBuf,

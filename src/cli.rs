@@ -97,7 +97,7 @@ fn with_similar_verb(mut error: clap::Error) -> clap::Error {
 
 /// The manual page, by the name of its file, that shows what `help` was asked for. None for `--help`, which prints also where
 /// there is a manual: as cargo's two do.
-pub fn page(args: &[OsString], error: &clap::Error) -> Option<String> {
+pub(crate) fn page(args: &[OsString], error: &clap::Error) -> Option<String> {
     let is_short = |arg: &[u8]| arg.starts_with(b"-") && !arg.starts_with(b"--") && arg.contains(&b'h');
     let is_flag = |arg: &[u8]| arg == b"--help" || is_short(arg);
     if error.kind() != ErrorKind::DisplayHelp || args.iter().any(|arg| is_flag(arg.as_encoded_bytes())) {
@@ -111,7 +111,7 @@ pub fn page(args: &[OsString], error: &clap::Error) -> Option<String> {
 }
 
 /// The exit code of what clap has to say: success for help and version, else wrong usage.
-pub fn exit_code(error: &clap::Error) -> Code {
+pub(crate) fn exit_code(error: &clap::Error) -> Code {
     match error.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => Code::Success,
         _ => Code::Usage,
@@ -282,6 +282,8 @@ struct Init {
     #[arg(long = "service", value_name = "NAME[:PORT]", value_parser = new_service)]
     services: Vec<NewService>,
 
+    // Help is no Markdown.
+    #[allow(rustdoc::bare_urls)]
     /// Route by name through Traefik (http://api.localhost) instead of publishing the port
     #[arg(long)]
     route: bool,

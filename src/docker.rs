@@ -17,7 +17,7 @@ const SYSTEM: [&str; 4] = [
 ];
 
 /// Where the CLI's configuration is.
-pub fn config_folder() -> Option<PathBuf> {
+pub(crate) fn config_folder() -> Option<PathBuf> {
     match env::var_os("DOCKER_CONFIG").filter(|folder| !folder.is_empty()) {
         Some(folder) => Some(PathBuf::from(folder)),
         None => Some(env::home_dir()?.join(".docker")),
@@ -26,7 +26,7 @@ pub fn config_folder() -> Option<PathBuf> {
 
 /// Whether the first `docker` on PATH is a program, and no script, of which nobody knows what it does: it may ask another
 /// engine, or ask as somebody else.
-pub fn is_program_on_path() -> bool {
+pub(crate) fn is_program_on_path() -> bool {
     env::var_os("PATH").is_some_and(|path| is_program_in(&path))
 }
 
@@ -37,7 +37,7 @@ fn is_program_in(path: &OsStr) -> bool {
 }
 
 /// The Compose plugin that the CLI runs. None where it cannot be seen from here, or is a script, which may run another.
-pub fn compose_plugin() -> Option<PathBuf> {
+pub(crate) fn compose_plugin() -> Option<PathBuf> {
     compose_plugin_in(&config_folder()?, &SYSTEM)
 }
 

@@ -5,45 +5,50 @@
 //!
 //! | room | knows |
 //! |---|---|
-//! | [`cli`] | clap |
-//! | [`ops`] | what each verb does, in order |
-//! | [`session`] | how a stack is started, waited for and taken down |
-//! | [`stack`] | what is known of a stack: whether it is ready, and if not, why |
-//! | [`devfile`] | which stack Cargo.toml describes, and the files that are made from that |
-//! | [`cargo`] | how the binaries are built that are services |
-//! | [`command`] | how commands run and are shown; interrupts |
-//! | [`compose`] | which `docker compose` command does what, and what the answers mean |
+//! | `cli` | clap |
+//! | `ops` | what each verb does, in order |
+//! | `session` | how a stack is started, waited for and taken down |
+//! | `stack` | what is known of a stack: whether it is ready, and if not, why |
+//! | `devfile` | which stack Cargo.toml describes, and the files that are made from that |
+//! | `cargo` | how the binaries are built that are services |
+//! | `command` | how commands run and are shown; interrupts |
+//! | `compose` | which `docker compose` command does what, and what the answers mean |
 //! | `docker` | where the docker CLI and its plugins are installed |
-//! | [`engine`] | what of a project exists on the engine, how it is, and where that is |
-//! | [`settings`] | what options are where the command line does not say |
-//! | [`manifest`] | what a table of Cargo.toml may hold |
-//! | [`workspace`] | where the workspace and its compose file are |
-//! | [`suggest`] | what may have been meant |
-//! | [`reporter`] | what people, programs and CI services read |
+//! | `engine` | what of a project exists on the engine, how it is, and where that is |
+//! | `settings` | what options are where the command line does not say |
+//! | `manifest` | what a table of Cargo.toml may hold |
+//! | `workspace` | where the workspace and its compose file are |
+//! | `suggest` | what may have been meant |
+//! | `reporter` | what people, programs and CI services read |
 //! | `files` | how files are read and replaced safely |
 //! | `os` | which operating system this is |
-//! | [`exit`] | the exit codes |
+//! | `exit` | the exit codes |
 //!
-//! The library serves the program of the same name; its interface follows the program's needs.
+//! Everything but [`run`] is private. `internals` re-exports what the tests beside this crate look at.
 
-pub mod cargo;
-pub mod cli;
-pub mod command;
-pub mod compose;
-pub mod devfile;
+// Only `run` and what the tests look at is public.
+#![warn(unreachable_pub)]
+// The documentation is for those who change the program: it is built with `--document-private-items`.
+#![allow(rustdoc::private_intra_doc_links)]
+
+mod cargo;
+mod cli;
+mod command;
+mod compose;
+mod devfile;
 mod docker;
-pub mod engine;
-pub mod exit;
+mod engine;
+mod exit;
 mod files;
-pub mod manifest;
-pub mod ops;
+mod manifest;
+mod ops;
 mod os;
-pub mod reporter;
-pub mod session;
-pub mod settings;
-pub mod stack;
-pub mod suggest;
-pub mod workspace;
+mod reporter;
+mod session;
+mod settings;
+mod stack;
+mod suggest;
+mod workspace;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -58,6 +63,52 @@ use exit::{Code, Failure};
 use reporter::message::Message;
 use reporter::{Logger, MessageFormat, Shell, ShellOptions};
 use session::Guard;
+
+/// What the tests in `tests/` look at. Not an interface: it changes with the program.
+#[doc(hidden)]
+pub mod internals {
+    pub use crate::exit::Code;
+    pub use crate::reporter::ColorChoice;
+
+    pub mod cargo {
+        pub use crate::cargo::sysroot;
+    }
+    pub mod cli {
+        pub use crate::cli::{Verb, command, parse};
+    }
+    pub mod command {
+        pub use crate::command::{Executor, Invocation, OnExit, OnLine, Request, Running, System};
+    }
+    pub mod compose {
+        pub use crate::compose::{
+            Attach, Compose, DownScope, Images, Logs, NameChoice, ProjectName, Stack, Traefik, Volumes, check, config,
+            config_in_yaml, config_of, config_without_ssh, version,
+        };
+    }
+    pub mod devfile {
+        pub use crate::devfile::{Topology, diff, place, plan, render, service_keys};
+    }
+    pub mod engine {
+        pub use crate::engine::{
+            Container, Endpoint, Leftovers, Network, Past, address, anonymous_volumes, architecture, architectures,
+            compose_containers, container_events, containers, has_the_labels_of_its_image, host_name, info, inspect,
+            last_words, look_into_networks, missing_images, remains, remove_anonymous, remove_replaced_images,
+            running_containers, signals, unused_anonymous_volumes, unused_networks, versions, volume_configs,
+        };
+    }
+    pub mod ops {
+        pub use crate::ops::PAGES;
+    }
+    pub mod session {
+        pub use crate::session::{Guard, GuardTask, ProjectLock, is_guard};
+    }
+    pub mod settings {
+        pub use crate::settings::{KEYS, PREFIX, VARIABLES};
+    }
+    pub mod workspace {
+        pub use crate::workspace::{BrokenMember, COMPOSE_FILE, ManifestOptions, Workspace};
+    }
+}
 
 /// Runs the program with these arguments and returns its exit code. Whatever there is to say has been said then.
 pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {

@@ -118,7 +118,7 @@ impl Table {
 }
 
 /// The same value with each date as the string that stands in the manifest: cargo tells it as a table with this key.
-pub fn without_dates(value: &Value) -> Value {
+pub(crate) fn without_dates(value: &Value) -> Value {
     match value {
         Value::Object(table) => match table.get("$__toml_private_datetime") {
             Some(date) => date.clone(),

@@ -16,21 +16,21 @@ use crate::workspace::Workspace;
 /// What the names of all variables of ours begin with.
 pub const PREFIX: &str = "STAGECRAFT_";
 /// The variable for `--timeout`.
-pub const TIMEOUT: &str = "STAGECRAFT_TIMEOUT";
+pub(crate) const TIMEOUT: &str = "STAGECRAFT_TIMEOUT";
 /// The variable for `--traefik` and `--no-traefik`.
-pub const TRAEFIK: &str = "STAGECRAFT_TRAEFIK";
+pub(crate) const TRAEFIK: &str = "STAGECRAFT_TRAEFIK";
 /// The variable for `--wait` and `--no-wait`.
-pub const WAIT: &str = "STAGECRAFT_WAIT";
+pub(crate) const WAIT: &str = "STAGECRAFT_WAIT";
 /// The variable that says whether a wait is also for somebody to listen at the published ports.
-pub const WAIT_FOR_PORTS: &str = "STAGECRAFT_WAIT_FOR_PORTS";
+pub(crate) const WAIT_FOR_PORTS: &str = "STAGECRAFT_WAIT_FOR_PORTS";
 /// The variable for `--wait-timeout`.
-pub const WAIT_TIMEOUT: &str = "STAGECRAFT_WAIT_TIMEOUT";
+pub(crate) const WAIT_TIMEOUT: &str = "STAGECRAFT_WAIT_TIMEOUT";
 /// Every variable that begins like that.
 pub const VARIABLES: [&str; 5] = [TIMEOUT, TRAEFIK, WAIT, WAIT_FOR_PORTS, WAIT_TIMEOUT];
 /// Every key of [`TABLE`] that is a setting.
 pub const KEYS: [&str; 5] = ["timeout", "traefik", "wait", "wait-for-ports", "wait-timeout"];
 /// The table of the workspace's Cargo.toml.
-pub const TABLE: &str = "workspace.metadata.stagecraft";
+pub(crate) const TABLE: &str = "workspace.metadata.stagecraft";
 
 const PACKAGE: &str = "package.metadata.stagecraft";
 /// The table in there that describes the stack.
@@ -132,7 +132,7 @@ fn require_none(at: &Table, settings: &Value) -> Result<(), Failure> {
 ///
 /// # Errors
 /// What it is to be, for whoever names the variable.
-pub fn boolean(text: &str) -> Result<bool, String> {
+pub(crate) fn boolean(text: &str) -> Result<bool, String> {
     text.parse().map_err(|_| "expected `true` or `false`".to_string())
 }
 
@@ -140,7 +140,7 @@ pub fn boolean(text: &str) -> Result<bool, String> {
 ///
 /// # Errors
 /// What it is to be, for whoever names the variable.
-pub fn seconds(text: &str) -> Result<u32, String> {
+pub(crate) fn seconds(text: &str) -> Result<u32, String> {
     text.parse().map_err(|_| "expected a number of seconds".to_string())
 }
 

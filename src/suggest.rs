@@ -1,7 +1,7 @@
 //! Did you mean: the known name that an unknown one is most like. The only room that knows strsim.
 
 /// The known name that may have been meant, give or take a third of its letters; none if nothing is like it.
-pub fn similar<'k>(unknown: &str, known: impl IntoIterator<Item = &'k str>) -> Option<&'k str> {
+pub(crate) fn similar<'k>(unknown: &str, known: impl IntoIterator<Item = &'k str>) -> Option<&'k str> {
     let unknown = unknown.to_lowercase();
     let letters = unknown.chars().count();
     // Of one letter nothing is left to be like anything.
@@ -12,7 +12,7 @@ pub fn similar<'k>(unknown: &str, known: impl IntoIterator<Item = &'k str>) -> O
 }
 
 /// The same as a next step, in cargo's words.
-pub fn suggestion<'k>(kind: &str, unknown: &str, known: impl IntoIterator<Item = &'k str>) -> Option<String> {
+pub(crate) fn suggestion<'k>(kind: &str, unknown: &str, known: impl IntoIterator<Item = &'k str>) -> Option<String> {
     Some(format!("a {kind} with a similar name exists: `{}`", similar(unknown, known)?))
 }
 

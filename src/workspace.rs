@@ -20,11 +20,11 @@ use crate::files::read;
 use crate::reporter::one_line;
 
 /// The dev dir, relative to the workspace root.
-pub const DEV_DIR: &str = ".stagecraft/dev";
+pub(crate) const DEV_DIR: &str = ".stagecraft/dev";
 /// The compose file, relative to the workspace root: the single source of truth for the stack.
 pub const COMPOSE_FILE: &str = ".stagecraft/dev/compose.yaml";
 /// The file of variables that Compose reads for it, relative to the workspace root.
-pub const ENV_FILE: &str = ".stagecraft/dev/.env";
+pub(crate) const ENV_FILE: &str = ".stagecraft/dev/.env";
 
 /// A Cargo workspace on this machine.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -297,12 +297,12 @@ fn ours(metadata: &Value) -> (Value, Value) {
 }
 
 /// The checkout of a dev dir, as text for a message. The folder may come from a label, so control characters are escaped.
-pub fn checkout_name(folder: &Path) -> String {
+pub(crate) fn checkout_name(folder: &Path) -> String {
     one_line(&checkout_of(folder).to_string_lossy()).into_owned()
 }
 
 /// The checkout that a dev dir stands for; any other folder stands for itself.
-pub fn checkout_of(folder: &Path) -> &Path {
+pub(crate) fn checkout_of(folder: &Path) -> &Path {
     if folder.ends_with(DEV_DIR) { folder.ancestors().nth(2).unwrap_or(folder) } else { folder }
 }
 
@@ -317,7 +317,7 @@ fn ask_cargo(executor: &dyn Executor, invocation: &Invocation) -> anyhow::Result
 }
 
 /// The error that cargo or rustc has printed. With `RUST_BACKTRACE` set, rustup adds a backtrace of itself, which is left out.
-pub fn error_of(stderr: &[u8]) -> anyhow::Error {
+pub(crate) fn error_of(stderr: &[u8]) -> anyhow::Error {
     let words = String::from_utf8_lossy(stderr);
     let words = words.split_once("\nStack backtrace:").map_or(&*words, |(words, _)| words).trim();
     anyhow!("{}", words.strip_prefix("error: ").unwrap_or(words))

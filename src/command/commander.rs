@@ -13,7 +13,7 @@ use super::request::Request;
 use crate::reporter::Logger;
 
 /// How long to wait for an engine that does not answer: a restart takes about ten seconds.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 /// The limit for each further question until the engine has answered again.
 const LITTLE_PATIENCE: Duration = Duration::from_secs(2);
 /// How long no question is asked after one that was not answered. The same question to docker, and what else is asked in the same
@@ -24,7 +24,7 @@ const SAY_AFTER: Duration = Duration::from_secs(2);
 
 /// Runs commands through another executor and shows each of them. Copies share what is known about the engine's silence.
 #[derive(Clone)]
-pub struct Commander {
+pub(crate) struct Commander {
     executor: Arc<dyn Executor>,
     /// Without a logger, commands are not shown and questions have no limit.
     logger: Option<Arc<dyn Logger>>,
@@ -52,12 +52,12 @@ impl Silence {
 
 impl Commander {
     /// Shows to `logger` what `executor` is about to run, and gives up questions to the engine after [`PATIENCE`].
-    pub fn new(executor: Arc<dyn Executor>, logger: Arc<dyn Logger>) -> Commander {
+    pub(crate) fn new(executor: Arc<dyn Executor>, logger: Arc<dyn Logger>) -> Commander {
         Commander { logger: Some(logger), ..Commander::unlimited(executor) }
     }
 
     /// Shows nothing, and waits for the engine without a limit.
-    pub fn unlimited(executor: Arc<dyn Executor>) -> Commander {
+    pub(crate) fn unlimited(executor: Arc<dyn Executor>) -> Commander {
         Commander {
             executor,
             logger: None,
@@ -70,19 +70,19 @@ impl Commander {
 
     /// Sends the standard output of spawned commands to our standard error, because ours carries JSON messages.
     #[must_use]
-    pub fn stdout_to_stderr(self) -> Commander {
+    pub(crate) fn stdout_to_stderr(self) -> Commander {
         Commander { stdout_to_stderr: true, ..self }
     }
 
     /// Runs every command in a process group of its own, where a Ctrl+C in the terminal does not reach it.
     #[must_use]
-    pub fn shielded(self) -> Commander {
+    pub(crate) fn shielded(self) -> Commander {
         Commander { is_shielded: true, ..self }
     }
 
     /// Does not show requests over a socket, because the same ones were shown a moment ago.
     #[must_use]
-    pub fn repeating(self) -> Commander {
+    pub(crate) fn repeating(self) -> Commander {
         Commander { is_repeating: true, ..self }
     }
 

@@ -11,7 +11,7 @@ use crate::os;
 
 /// A request to end, by the signal that carried it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Interrupt {
+pub(crate) enum Interrupt {
     /// SIGINT: Ctrl+C.
     Int,
     /// SIGTERM: a service manager or a CI runner.
@@ -22,10 +22,11 @@ pub enum Interrupt {
 
 impl Interrupt {
     /// Every kind.
-    pub const ALL: [Interrupt; 3] = [Interrupt::Int, Interrupt::Term, Interrupt::Hup];
+    #[cfg(test)]
+    pub(crate) const ALL: [Interrupt; 3] = [Interrupt::Int, Interrupt::Term, Interrupt::Hup];
 
     /// The signal's number.
-    pub fn number(self) -> u8 {
+    pub(crate) fn number(self) -> u8 {
         match self {
             Interrupt::Hup => 1,
             Interrupt::Int => 2,
@@ -34,7 +35,7 @@ impl Interrupt {
     }
 
     /// The signal's name, as in `kill -l` with the usual prefix.
-    pub fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Interrupt::Int => "SIGINT",
             Interrupt::Term => "SIGTERM",
@@ -44,10 +45,10 @@ impl Interrupt {
 }
 
 /// Passes an interrupt on.
-pub type SendInterrupt = Box<dyn Fn(Interrupt) + Send + Sync>;
+pub(crate) type SendInterrupt = Box<dyn Fn(Interrupt) + Send + Sync>;
 
 /// Makes interrupts arrive at the given function from now on. The real one is [`hook`].
-pub type Hook = dyn Fn(SendInterrupt) -> anyhow::Result<()> + Send + Sync;
+pub(crate) type Hook = dyn Fn(SendInterrupt) -> anyhow::Result<()> + Send + Sync;
 
 /// What is called for an interrupt.
 type Target = Box<dyn Fn(Interrupt) + Send>;
@@ -60,13 +61,13 @@ static TARGET: Mutex<Option<Target>> = Mutex::new(None);
 ///
 /// # Errors
 /// If the system refuses the handlers.
-pub fn hook(send: impl Fn(Interrupt) + Send + 'static) -> anyhow::Result<()> {
+pub(crate) fn hook(send: impl Fn(Interrupt) + Send + 'static) -> anyhow::Result<()> {
     let before = TARGET.lock().unwrap_or_else(PoisonError::into_inner).replace(Box::new(send));
     if before.is_none() { listen() } else { Ok(()) }
 }
 
 /// Does what the signal would have done, had nobody hooked it: ends us by it.
-pub fn end_by(interrupt: Interrupt) {
+pub(super) fn end_by(interrupt: Interrupt) {
     os::end_by(interrupt.number());
 }
 

@@ -130,7 +130,7 @@ impl Invocation {
         self
     }
 
-    /// Ends the command with [`io::ErrorKind::TimedOut`] if its output takes longer, when it is asked for that.
+    /// Ends the command with [`std::io::ErrorKind::TimedOut`] if its output takes longer, when it is asked for that.
     #[must_use]
     pub(super) fn within(mut self, limit: Duration) -> Invocation {
         self.limit = Some(limit);

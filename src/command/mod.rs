@@ -12,14 +12,17 @@ mod system;
 mod until_interrupt;
 
 pub(crate) use commander::PAUSE_AFTER_SILENCE;
-pub use commander::{Commander, PATIENCE};
-pub use executor::{Ended, Executor, OnExit, OnLine, Running};
-pub use interrupt::{Hook, Interrupt, SendInterrupt, hook};
-pub use invocation::{Invocation, Show};
+pub(crate) use commander::{Commander, PATIENCE};
+#[cfg(test)]
+pub(crate) use executor::Ended;
+pub use executor::{Executor, OnExit, OnLine, Running};
+pub(crate) use interrupt::{Hook, Interrupt, SendInterrupt, hook};
+pub use invocation::Invocation;
+pub(crate) use invocation::Show;
 pub use request::Request;
 pub use system::System;
 pub(crate) use system::adopt;
-pub use until_interrupt::{Answer, output_until_interrupt};
+pub(crate) use until_interrupt::{Answer, output_until_interrupt};
 
 /// Implements these methods of [`Executor`] for a fake that never uses them.
 #[cfg(test)]

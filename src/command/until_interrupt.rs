@@ -9,7 +9,7 @@ use super::{Executor, Invocation};
 
 /// How it ended.
 #[derive(Debug)]
-pub enum Answer {
+pub(crate) enum Answer {
     /// By itself; with what it printed on standard output.
     Ended(ExitStatus, String),
     /// By this.
@@ -35,7 +35,11 @@ impl Drop for Lines {
 ///
 /// # Errors
 /// If interrupts cannot be hooked, or the command cannot be started.
-pub fn output_until_interrupt(executor: &dyn Executor, hook: &Hook, invocation: &Invocation) -> anyhow::Result<Answer> {
+pub(crate) fn output_until_interrupt(
+    executor: &dyn Executor,
+    hook: &Hook,
+    invocation: &Invocation,
+) -> anyhow::Result<Answer> {
     let (sender, heard) = mpsc::channel();
     let interrupts = sender.clone();
     hook(Box::new(move |interrupt| {

@@ -8,7 +8,7 @@ use crate::workspace::{COMPOSE_FILE, DEV_DIR, ENV_FILE, Workspace};
 
 /// What is at fault.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Fault {
+pub(crate) enum Fault {
     /// The compose file.
     ComposeFile,
     /// The `.env` of the dev dir.
@@ -23,7 +23,7 @@ pub enum Fault {
 
 impl Fault {
     /// What these words of Compose's are about.
-    pub fn of(error: &str, workspace: &Workspace) -> Fault {
+    pub(crate) fn of(error: &str, workspace: &Workspace) -> Fault {
         let env_file = read::text(&workspace.root().join(ENV_FILE)).unwrap_or_default();
         let compose_file = read::text(&workspace.root().join(COMPOSE_FILE)).unwrap_or_default();
         let assigned = assigned(&env_file);
@@ -63,7 +63,7 @@ impl Fault {
 
 impl Fault {
     /// As a sentence. The place is where the part of the compose file stands that the fault may be in.
-    pub fn sentence(&self, place: &str) -> String {
+    pub(crate) fn sentence(&self, place: &str) -> String {
         match self {
             Fault::ComposeFile => format!("{place} is not valid"),
             Fault::EnvFile => format!("{DEV_DIR}/.env is not valid"),
@@ -82,7 +82,7 @@ fn assigned(env_file: &str) -> Vec<(&str, &str)> {
 
 /// Compose's words about a file, with the names of variables in the place of their values, which may be secrets: those of `.env`, and
 /// those of the environment that the text of the file refers to.
-pub fn without_values(error: &str, text: &str, workspace: &Workspace) -> String {
+pub(crate) fn without_values(error: &str, text: &str, workspace: &Workspace) -> String {
     let env_file = read::text(&workspace.root().join(ENV_FILE)).unwrap_or_default();
     let is_used = |name: &str| text.contains(&format!("${name}")) || text.contains(&format!("${{{name}"));
     let ours = env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
@@ -114,7 +114,7 @@ fn hidden<'a>(error: &str, variables: impl Iterator<Item = (&'a str, &'a str)>) 
 const LONG: usize = 5;
 
 /// What Compose printed on its standard error, without the warnings that stand before the error.
-pub fn without_warnings(stderr: &[u8]) -> String {
+pub(crate) fn without_warnings(stderr: &[u8]) -> String {
     let text = String::from_utf8_lossy(stderr);
     let is_warning = |line: &&str| line.starts_with("time=") && line.contains(" level=warning ");
     let lines: Vec<&str> = text.lines().filter(|line| !is_warning(line)).collect();

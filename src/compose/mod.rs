@@ -22,17 +22,18 @@ mod model;
 mod remembered;
 mod ssh;
 
-pub use fault::{Fault, without_values, without_warnings};
-pub use model::{Dependency, Port, Service, Stack, VolumeConfig};
-pub use remembered::Place;
-pub use ssh::cannot_print_json;
+pub(crate) use fault::{Fault, without_values, without_warnings};
+pub use model::Stack;
+pub(crate) use model::{Service, VolumeConfig};
+pub(crate) use remembered::Place;
+pub(crate) use ssh::cannot_print_json;
 
 /// The service that `--no-traefik` leaves out.
-pub const TRAEFIK: &str = "traefik";
+pub(crate) const TRAEFIK: &str = "traefik";
 /// The label of a service that can be reached by name: its URL.
-pub const ROUTE_LABEL: &str = "dev.stagecraft.route";
+pub(crate) const ROUTE_LABEL: &str = "dev.stagecraft.route";
 /// The variable that names the project.
-pub const PROJECT_NAME: &str = "COMPOSE_PROJECT_NAME";
+pub(crate) const PROJECT_NAME: &str = "COMPOSE_PROJECT_NAME";
 
 /// The name of a Compose project: lower-case ASCII letters, digits, `-` and `_`, beginning with a letter or a digit.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -209,7 +210,7 @@ pub fn check(workspace: &Workspace) -> anyhow::Result<Invocation> {
 
 /// Whether the default name, which comes in as a file of its own, may have hidden a fault of the real one: that it is empty, or
 /// has a `name` without a value.
-pub fn may_hide_a_fault(workspace: &Workspace, default: &ProjectName, stack: &Stack) -> bool {
+pub(crate) fn may_hide_a_fault(workspace: &Workspace, default: &ProjectName, stack: &Stack) -> bool {
     let has_word = || {
         let text = read::bytes(&workspace.root().join(COMPOSE_FILE)).unwrap_or_default();
         remembered::words(&String::from_utf8_lossy(&text)).any(|word| word == "name")

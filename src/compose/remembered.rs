@@ -28,7 +28,7 @@ const CACHE_TAG: &str = "Signature: 8a477f597d28d172789f06886806bc55\n";
 
 /// The place of the answer to one question, as long as nothing changes that the answer depends on.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Place {
+pub(crate) struct Place {
     target_dir: PathBuf,
     hash: u64,
 }
@@ -36,7 +36,7 @@ pub struct Place {
 impl Place {
     /// Where the answer to this question about the workspace's compose file is kept. None where something could change the
     /// answer unseen.
-    pub fn of(question: &Invocation, workspace: &Workspace) -> Option<Place> {
+    pub(crate) fn of(question: &Invocation, workspace: &Workspace) -> Option<Place> {
         if workspace.target_dir.as_os_str().is_empty() || !docker::is_program_on_path() {
             return None;
         }
@@ -57,12 +57,12 @@ impl Place {
     }
 
     /// The answer, if it is known.
-    pub fn read(&self) -> Option<Stack> {
+    pub(crate) fn read(&self) -> Option<Stack> {
         serde_json::from_slice(&fs::read(self.file()).ok()?).ok()
     }
 
     /// Keeps the answer. Where that is not possible, the question will be asked again.
-    pub fn write(&self, stack: &Stack) {
+    pub(crate) fn write(&self, stack: &Stack) {
         let _ = self.try_write(stack);
     }
 

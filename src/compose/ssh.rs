@@ -5,7 +5,7 @@
 use super::ProjectName;
 
 /// Whether this error of Compose's is that fault: Go's words where a value cannot be written as JSON.
-pub fn cannot_print_json(error: &str) -> bool {
+pub(crate) fn cannot_print_json(error: &str) -> bool {
     error.starts_with("json: ")
 }
 

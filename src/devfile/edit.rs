@@ -5,7 +5,7 @@ use toml_edit::{Array, DocumentMut, InlineTable, Item, Table, Value};
 
 /// The keys of a new `[package.metadata.stagecraft.dev]`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct NewTable {
+pub(crate) struct NewTable {
     /// The service's name, where it is not that of the package.
     pub service: Option<String>,
     /// The binary, where the package has others.
@@ -27,7 +27,7 @@ pub enum Reached {
 ///
 /// # Errors
 /// If it cannot be added without changing what is there.
-pub fn add(manifest: &str, new: &NewTable) -> anyhow::Result<String> {
+pub(crate) fn add(manifest: &str, new: &NewTable) -> anyhow::Result<String> {
     let (mark, toml) = manifest.strip_prefix(BYTE_ORDER_MARK).map_or(("", manifest), |rest| (BYTE_ORDER_MARK, rest));
     let mut document: DocumentMut = toml.parse().context("is no TOML")?;
     let mut table = Table::new();

@@ -11,10 +11,15 @@ mod plan;
 mod render;
 mod write;
 
-pub use edit::{NewTable, Reached, add as add_table, diff};
-pub use plan::{Base, Crate, Route, Topology, Traefik, plan};
-pub use render::{contexts, render};
-pub use write::{Change, Kind, changes, is_generated, place, write};
+pub use edit::diff;
+pub(crate) use edit::{NewTable, Reached, add as add_table};
+#[cfg(test)]
+pub(crate) use plan::Base;
+pub(crate) use plan::Crate;
+pub use plan::{Topology, plan};
+pub use render::render;
+pub use write::place;
+pub(crate) use write::{Change, Kind, changes, is_generated, write};
 
 /// Every key that a service may have by the Compose specification, sorted.
 pub fn service_keys() -> &'static [&'static str] {

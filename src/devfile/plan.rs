@@ -14,7 +14,7 @@ use crate::suggest::suggestion;
 use crate::workspace::{Package, Workspace};
 
 /// The keys of a Compose table, sorted.
-pub type Keys = BTreeMap<String, Value>;
+pub(super) type Keys = BTreeMap<String, Value>;
 
 /// A dev stack as Cargo.toml describes it.
 #[derive(Clone, Debug, Default, PartialEq)]

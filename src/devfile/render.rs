@@ -142,7 +142,7 @@ fn dockerfile(keys: &Keys, krate: &Crate) -> String {
 }
 
 /// Whether each crate's build context needs an empty folder, by service.
-pub fn contexts(topology: &Topology) -> BTreeMap<&str, bool> {
+pub(crate) fn contexts(topology: &Topology) -> BTreeMap<&str, bool> {
     let needs_empty = |name: &String, krate: &Crate| {
         krate.base == Base::Scratch && topology.services.get(name).is_some_and(|keys| writable(keys).next().is_some())
     };

@@ -21,7 +21,7 @@ const OURS: [&str; 5] =
 
 /// Something that is to be done in the dev dir.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Change {
+pub(crate) struct Change {
     /// What it is about, by its path in the dev dir.
     pub path: String,
     /// What is to be done.
@@ -30,7 +30,7 @@ pub struct Change {
 
 /// What is to be done with a dev file.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub(crate) enum Kind {
     /// It is to have this text.
     Write(String),
     /// It is to go, since the manifests do not speak of it any more.
@@ -41,7 +41,7 @@ pub enum Kind {
 ///
 /// # Errors
 /// [`Code::NothingToRun`] if somebody else's file is in the way; [`Code::Failed`] if something cannot be read.
-pub fn changes(workspace: &Workspace, files: &BTreeMap<String, String>) -> Result<Vec<Change>, Failure> {
+pub(crate) fn changes(workspace: &Workspace, files: &BTreeMap<String, String>) -> Result<Vec<Change>, Failure> {
     let dev_dir = workspace.dev_dir();
     let mut changes = Vec::new();
     if !files.is_empty() {
@@ -102,7 +102,7 @@ fn read(path: &Path) -> Result<Option<Vec<u8>>, Failure> {
 }
 
 /// Whether the compose file is one of ours, which Cargo.toml describes.
-pub fn is_generated(workspace: &Workspace) -> bool {
+pub(crate) fn is_generated(workspace: &Workspace) -> bool {
     let text = read(&workspace.dev_dir().join("compose.yaml"));
     text.is_ok_and(|text| text.is_some_and(|text| text.starts_with(HEADER.as_bytes())))
 }
@@ -111,7 +111,7 @@ pub fn is_generated(workspace: &Workspace) -> bool {
 ///
 /// # Errors
 /// If the disk does not let us.
-pub fn write(workspace: &Workspace, changes: &[Change]) -> anyhow::Result<()> {
+pub(crate) fn write(workspace: &Workspace, changes: &[Change]) -> anyhow::Result<()> {
     let dev_dir = workspace.dev_dir();
     for Change { path, kind } in changes {
         let file = dev_dir.join(path);

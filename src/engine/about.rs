@@ -111,7 +111,7 @@ impl Info {
 /// The proxies that the docker CLI gives to containers and builds, by its configuration.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
-pub struct ContainerProxies {
+pub(crate) struct ContainerProxies {
     /// For http.
     pub http_proxy: String,
     /// For https.
@@ -205,7 +205,7 @@ pub fn unused_networks(executor: &dyn Executor) -> Result<BTreeMap<String, Vec<S
 ///
 /// # Errors
 /// If it is no configuration; docker says so once and then goes on without it.
-pub fn container_proxies(host: &str) -> Result<ContainerProxies, (PathBuf, String)> {
+pub(crate) fn container_proxies(host: &str) -> Result<ContainerProxies, (PathBuf, String)> {
     match config_folder() {
         Some(folder) => proxies_of(&folder.join("config.json"), host),
         None => Ok(ContainerProxies::default()),

@@ -14,44 +14,44 @@ use crate::command::{Executor, Invocation, Request};
 use crate::exit::Failure;
 
 /// The question what the engine is.
-pub const VERSION: &str = "/version";
+pub(super) const VERSION: &str = "/version";
 
 /// The question how the engine is, its time among that.
-pub const INFO: &str = "/info";
+pub(super) const INFO: &str = "/info";
 
 /// The question for containers with all of these labels (`label=…`, as docker is given them); for those that run, or for all.
-pub fn containers(all: bool, labels: &[&str]) -> String {
+pub(super) fn containers(all: bool, labels: &[&str]) -> String {
     let parameters: Vec<String> = all.then(|| "all=true".to_string()).into_iter().chain(filters(labels)).collect();
     with("/containers/json", &parameters)
 }
 
 /// The question for containers, running or not, that mount one of these volumes.
-pub fn containers_with(volumes: &BTreeSet<String>) -> String {
+pub(super) fn containers_with(volumes: &BTreeSet<String>) -> String {
     with("/containers/json", &["all=true".to_string(), encoded(&json!({ "volume": volumes }))])
 }
 
 /// The question for all about a container, by id.
-pub fn container(id: &str) -> String {
+pub(super) fn container(id: &str) -> String {
     format!("/containers/{id}/json")
 }
 
 /// The question for images of this name.
-pub fn images(name: &str) -> String {
+pub(super) fn images(name: &str) -> String {
     with("/images/json", &[encoded(&json!({ "reference": [name] }))])
 }
 
 /// The question for networks with all of these labels.
-pub fn networks(labels: &[&str]) -> String {
+pub(super) fn networks(labels: &[&str]) -> String {
     with("/networks", &Vec::from_iter(filters(labels)))
 }
 
 /// The question for volumes with this label.
-pub fn volumes_of(label: &str) -> String {
+pub(super) fn volumes_of(label: &str) -> String {
     with("/volumes", &Vec::from_iter(filters(&[label])))
 }
 
 /// The question for volumes with these names; for all of them, or for those that no container uses.
-pub fn volumes(names: &BTreeSet<String>, unused: bool) -> String {
+pub(super) fn volumes(names: &BTreeSet<String>, unused: bool) -> String {
     let filters = if unused { json!({ "dangling": ["true"], "name": names }) } else { json!({ "name": names }) };
     with("/volumes", &[encoded(&filters)])
 }
@@ -82,7 +82,7 @@ fn encoded(value: &Value) -> String {
 ///
 /// # Errors
 /// [`crate::exit::Code::EngineUnavailable`] if docker does not get an answer either.
-pub fn ask_or<T: DeserializeOwned>(
+pub(super) fn ask_or<T: DeserializeOwned>(
     executor: &dyn Executor,
     questions: &[String],
     command: &Invocation,
@@ -94,7 +94,7 @@ pub fn ask_or<T: DeserializeOwned>(
 }
 
 /// What the engine answers to each of these. None where docker would have to be asked.
-pub fn ask_directly<T: DeserializeOwned>(executor: &dyn Executor, questions: &[String]) -> Option<Vec<T>> {
+pub(super) fn ask_directly<T: DeserializeOwned>(executor: &dyn Executor, questions: &[String]) -> Option<Vec<T>> {
     answers(executor, questions).and_then(|answers| understood(answers).ok())
 }
 

@@ -104,7 +104,7 @@ fn is_this_machine(host: &str) -> bool {
 ///
 /// # Errors
 /// [`crate::exit::Code::EngineUnavailable`] if the engine does not answer.
-pub fn is_on_this_host(executor: &dyn Executor) -> Result<bool, Failure> {
+pub(crate) fn is_on_this_host(executor: &dyn Executor) -> Result<bool, Failure> {
     if !Endpoint::current(executor).is_local() {
         return Ok(false);
     }
@@ -112,7 +112,7 @@ pub fn is_on_this_host(executor: &dyn Executor) -> Result<bool, Failure> {
 }
 
 /// Whether this is what the host that we run on is called.
-pub fn is_our_host(name: &str) -> bool {
+pub(crate) fn is_our_host(name: &str) -> bool {
     name == os::host_name()
 }
 
@@ -127,7 +127,7 @@ pub fn host_name(executor: &dyn Executor) -> Result<String, Failure> {
 
 /// What the lock of a project on the current engine is called: two projects of one name on two engines have nothing to do with each
 /// other. On the usual engine it is the project's name. One engine under two addresses has two names.
-pub fn lock_name(project: &ProjectName) -> String {
+pub(crate) fn lock_name(project: &ProjectName) -> String {
     lock_name_of(project, Choice::current())
 }
 

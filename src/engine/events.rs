@@ -57,7 +57,7 @@ impl Default for Signal {
 /// Something that has happened to a container.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default)]
-pub struct ContainerEvent {
+pub(crate) struct ContainerEvent {
     /// The engine's word: `create`, `start`, `die`, `health_status: healthy` …
     pub action: String,
     /// The container's id.
@@ -74,12 +74,12 @@ pub struct ContainerEvent {
 
 impl ContainerEvent {
     /// Reads a line of what [`container_events`] answers. None if it is none.
-    pub fn parse(line: &str) -> Option<ContainerEvent> {
+    pub(crate) fn parse(line: &str) -> Option<ContainerEvent> {
         serde_json::from_slice(line.as_bytes()).ok()
     }
 
     /// Whether it was before this time of the engine's.
-    pub fn is_before(&self, time: Timestamp) -> bool {
+    pub(crate) fn is_before(&self, time: Timestamp) -> bool {
         self.time < time.as_nanosecond()
     }
 }
@@ -121,7 +121,7 @@ pub fn container_events(project: &ProjectName, past: Past) -> Invocation {
 ///
 /// # Errors
 /// [`Code::EngineUnavailable`] if the engine does not tell.
-pub fn now(executor: &dyn Executor) -> Result<Timestamp, Failure> {
+pub(crate) fn now(executor: &dyn Executor) -> Result<Timestamp, Failure> {
     #[derive(Deserialize)]
     #[serde(rename_all = "PascalCase")]
     struct Info {

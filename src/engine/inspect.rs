@@ -284,7 +284,7 @@ pub fn inspect(
 }
 
 /// What the engine knows of one container. None if it is gone, or the engine does not tell.
-pub fn inspect_one(executor: &dyn Executor, id: &str) -> Option<Inspected> {
+pub(crate) fn inspect_one(executor: &dyn Executor, id: &str) -> Option<Inspected> {
     inspect_ids(executor, &BTreeSet::from([id.to_string()])).ok()?.pop()
 }
 
@@ -324,7 +324,7 @@ fn shortened(line: &[u8]) -> Cow<'_, [u8]> {
 
 /// The images that were built for a project and have no name any more, since a newer one has it. None where the engine does not
 /// tell.
-pub fn replaced_images(executor: &dyn Executor, project: &ProjectName) -> Vec<String> {
+pub(crate) fn replaced_images(executor: &dyn Executor, project: &ProjectName) -> Vec<String> {
     let dangling = ["image", "ls", "--quiet", "--no-trunc", "--filter", "dangling=true", "--filter"];
     let answer = executor.output(&docker(&[&dangling[..], &[&of_project(project)]].concat()));
     let images = answer.map(|answer| String::from_utf8_lossy(&answer.stdout).into_owned()).unwrap_or_default();
@@ -332,7 +332,7 @@ pub fn replaced_images(executor: &dyn Executor, project: &ProjectName) -> Vec<St
 }
 
 /// The ids of the images that have these names. None of those that the engine lacks or does not tell.
-pub fn image_ids(executor: &dyn Executor, names: &[String]) -> BTreeSet<String> {
+pub(crate) fn image_ids(executor: &dyn Executor, names: &[String]) -> BTreeSet<String> {
     #[derive(Deserialize)]
     #[serde(rename_all = "PascalCase")]
     struct Image {
@@ -385,7 +385,7 @@ pub fn missing_images(executor: &dyn Executor, images: &BTreeSet<String>) -> Res
 }
 
 /// Whether the engine lacks this image. False where it does not tell.
-pub fn lacks_image(executor: &dyn Executor, image: &str) -> bool {
+pub(crate) fn lacks_image(executor: &dyn Executor, image: &str) -> bool {
     let known: Option<Vec<IgnoredAny>> = api::ask_directly(executor, &[api::images(image)]);
     // Another spelling of the name may be known.
     known.is_none_or(|images| images.is_empty())

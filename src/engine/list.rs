@@ -191,7 +191,7 @@ pub fn containers(executor: &dyn Executor, project: &ProjectName) -> Result<Vec<
 }
 
 /// Every container of a project, if the engine can be asked without docker.
-pub fn containers_directly(executor: &dyn Executor, project: &ProjectName) -> Option<Vec<Container>> {
+pub(crate) fn containers_directly(executor: &dyn Executor, project: &ProjectName) -> Option<Vec<Container>> {
     api::ask_directly(executor, &[api::containers(true, &[&of_project(project)])])
 }
 

@@ -26,22 +26,24 @@ mod leftovers;
 mod list;
 mod volumes;
 
-pub use about::{
-    Address, ContainerProxies, Info, Plugin, Server, Versions, address, container_proxies, info, unused_networks,
-    versions,
-};
-pub use endpoint::{Endpoint, host_name, is_on_this_host, is_our_host, lock_name};
-pub use events::{ContainerEvent, Past, Signal, container_events, now, signals};
+pub(crate) use about::{Address, ContainerProxies, Info, Server, Versions, container_proxies};
+pub use about::{address, info, unused_networks, versions};
+pub use endpoint::{Endpoint, host_name};
+pub(crate) use endpoint::{is_on_this_host, is_our_host, lock_name};
+pub(crate) use events::{ContainerEvent, Signal, now};
+pub use events::{Past, container_events, signals};
+pub(crate) use inspect::{Health, Inspected, Published, image_ids, inspect_one, lacks_image, replaced_images};
 pub use inspect::{
-    Health, Inspected, Published, architecture, architectures, has_the_labels_of_its_image, image_ids, inspect,
-    inspect_one, lacks_image, last_words, missing_images, remove_replaced_images, replaced_images,
+    architecture, architectures, has_the_labels_of_its_image, inspect, last_words, missing_images,
+    remove_replaced_images,
 };
 pub use leftovers::{Leftovers, Network, look_into_networks, remains};
-pub use list::{Container, compose_containers, containers, containers_directly, running_containers};
-pub use volumes::{
-    Kept, SortedOut, anonymous_volumes, containers_for_teardown, kept, probably_anonymous, removal, remove_anonymous,
-    remove_unused, sort_out_volumes, unused_anonymous_volumes, volume_configs,
+pub(crate) use list::containers_directly;
+pub use list::{Container, compose_containers, containers, running_containers};
+pub(crate) use volumes::{
+    Kept, SortedOut, containers_for_teardown, kept, probably_anonymous, removal, remove_unused, sort_out_volumes,
 };
+pub use volumes::{anonymous_volumes, remove_anonymous, unused_anonymous_volumes, volume_configs};
 
 const PROJECT_LABEL: &str = "label=com.docker.compose.project";
 /// Containers that the file asks for, as opposed to those of `docker compose run`.
@@ -51,7 +53,7 @@ const NOT_ONE_OFF: &str = "label=com.docker.compose.oneoff=False";
 ///
 /// # Errors
 /// [`Code::EngineUnavailable`] if the engine does not answer.
-pub fn projects_of(executor: &dyn Executor, dev_dir: &Path) -> Result<Vec<ProjectName>, Failure> {
+pub(crate) fn projects_of(executor: &dyn Executor, dev_dir: &Path) -> Result<Vec<ProjectName>, Failure> {
     let canonical = fs::canonicalize(dev_dir).ok();
     let containers = compose_containers(executor)?;
     let ours = containers.iter().filter(|container| {
@@ -69,7 +71,7 @@ pub fn projects_of(executor: &dyn Executor, dev_dir: &Path) -> Result<Vec<Projec
 ///
 /// Folders are compared through symlinks. One that is gone no longer counts, so that a moved workspace takes its stack
 /// over. Containers that do not say where they come from are not ours either.
-pub fn made_elsewhere<'a>(containers: &'a [Container], dev_dir: &Path) -> Option<&'a Container> {
+pub(crate) fn made_elsewhere<'a>(containers: &'a [Container], dev_dir: &Path) -> Option<&'a Container> {
     let ours = fs::canonicalize(dev_dir).ok();
     containers.iter().find(|container| {
         let theirs = Path::new(&container.working_dir);
@@ -85,13 +87,13 @@ pub fn made_elsewhere<'a>(containers: &'a [Container], dev_dir: &Path) -> Option
 
 /// Whether another checkout, which is still there, has made this container. Unlike [`made_elsewhere`], which refuses a start in doubt,
 /// this is false in doubt: a teardown must not leave its own containers behind.
-pub fn is_of_another_checkout(container: &Container, dev_dir: &Path) -> bool {
+pub(crate) fn is_of_another_checkout(container: &Container, dev_dir: &Path) -> bool {
     let folders = fs::canonicalize(dev_dir).and_then(|ours| Ok((ours, fs::canonicalize(&container.working_dir)?)));
     folders.is_ok_and(|(ours, theirs)| ours != theirs)
 }
 
 /// The projects with a container that runs and was made from the compose file in `dev_dir`, by name.
-pub fn running_projects_of(containers: &[Container], dev_dir: &Path) -> BTreeSet<String> {
+pub(crate) fn running_projects_of(containers: &[Container], dev_dir: &Path) -> BTreeSet<String> {
     let canonical = fs::canonicalize(dev_dir).ok();
     let is_ours = |container: &&Container| {
         let theirs = Path::new(&container.working_dir);
@@ -102,7 +104,7 @@ pub fn running_projects_of(containers: &[Container], dev_dir: &Path) -> BTreeSet
 }
 
 /// That docker could not be started, as a failure with its exit code.
-pub fn no_docker(error: io::Error) -> Failure {
+pub(crate) fn no_docker(error: io::Error) -> Failure {
     if error.kind() == io::ErrorKind::TimedOut {
         return no_answer(anyhow!(error));
     }
@@ -170,7 +172,7 @@ mod fake {
     use crate::os;
 
     /// Answers every question with the same exit code and words.
-    pub struct Says(pub i32, pub &'static str, pub &'static str);
+    pub(super) struct Says(pub i32, pub &'static str, pub &'static str);
 
     impl Executor for Says {
         fn output(&self, _: &Invocation) -> io::Result<Output> {
@@ -180,11 +182,11 @@ mod fake {
         crate::command::refuse!(spawn, listen, request, exec);
     }
 
-    pub fn project() -> ProjectName {
+    pub(super) fn project() -> ProjectName {
         ProjectName::new("x").unwrap()
     }
 
-    pub fn container(name: &str, working_dir: &str) -> Container {
+    pub(super) fn container(name: &str, working_dir: &str) -> Container {
         let words = [name, "running", working_dir].map(str::to_string);
         let [name, state, working_dir] = words;
         Container { service: name.clone(), name, state, working_dir, ..Container::default() }

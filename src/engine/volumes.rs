@@ -140,7 +140,7 @@ impl Mounting {
 
 /// The anonymous volumes of these containers of a stack, as far as the list of containers and the file tell: those that look so and
 /// that the file does not name. For when a container is gone before the engine has said more about it, or the engine is too busy.
-pub fn probably_anonymous(containers: &[Container], stack: &Stack) -> BTreeSet<String> {
+pub(crate) fn probably_anonymous(containers: &[Container], stack: &Stack) -> BTreeSet<String> {
     let of_the_file = containers.iter().filter(|it| !it.is_one_off && stack.has(&it.service));
     let names = of_the_file.flat_map(|container| &container.volumes).filter(|name| looks_anonymous(name));
     let is_named = |name: &String| stack.volumes.contains_key(name) || stack.external_volumes.contains(name);
@@ -154,7 +154,7 @@ pub fn anonymous_volumes(executor: &dyn Executor, containers: &[Container]) -> B
 
 /// Volumes whose names look made up.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct SortedOut {
+pub(crate) struct SortedOut {
     /// Those that nobody has asked for by name.
     pub anonymous: BTreeSet<String>,
     /// Those that are somebody's, by what the engine has told of the containers.
@@ -163,7 +163,7 @@ pub struct SortedOut {
 
 /// Which of the volumes of these containers are anonymous, and which only look so. Those of which the engine does not tell are
 /// neither.
-pub fn sort_out_volumes(executor: &dyn Executor, containers: &[Container]) -> SortedOut {
+pub(crate) fn sort_out_volumes(executor: &dyn Executor, containers: &[Container]) -> SortedOut {
     let candidates = || containers.iter().filter(|container| container.volumes.iter().any(|it| looks_anonymous(it)));
     let ids: Vec<&str> = candidates().map(|container| container.id.as_str()).collect();
     if ids.is_empty() {
@@ -191,7 +191,7 @@ pub fn sort_out_volumes(executor: &dyn Executor, containers: &[Container]) -> So
 
 /// The containers that a project has right now, if the engine can be asked without docker; else the `known` ones, if any
 /// question has told of them before.
-pub fn containers_for_teardown(
+pub(crate) fn containers_for_teardown(
     executor: &dyn Executor,
     project: &ProjectName,
     known: Option<Vec<Container>>,
@@ -231,7 +231,7 @@ pub fn remove_anonymous(
 ///
 /// # Errors
 /// [`crate::exit::Code::EngineUnavailable`] if the engine does not answer.
-pub fn remove_unused(
+pub(crate) fn remove_unused(
     executor: &dyn Executor,
     names: &BTreeSet<String>,
 ) -> Result<(BTreeSet<String>, BTreeSet<String>), Failure> {
@@ -300,7 +300,7 @@ pub fn volume_configs(
 }
 
 /// The commands that remove these things, by kind, as one line for a POSIX shell.
-pub fn removal(things: &[(&str, &Vec<String>)]) -> String {
+pub(crate) fn removal(things: &[(&str, &Vec<String>)]) -> String {
     let things = things.iter().filter(|(_, names)| !names.is_empty());
     let command = |(kind, names): &(&str, &Vec<String>)| {
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
@@ -311,7 +311,7 @@ pub fn removal(things: &[(&str, &Vec<String>)]) -> String {
 
 /// What of a project stays on purpose when its containers are gone.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Kept {
+pub(crate) struct Kept {
     /// Its named volumes.
     pub volumes: Vec<String>,
     /// The images that were built for it.
@@ -320,7 +320,7 @@ pub struct Kept {
 
 /// What stays when these containers of a project are gone, as far as it costs no start of docker to know; where one of them had
 /// a named volume it may cost one.
-pub fn kept(
+pub(crate) fn kept(
     executor: &dyn Executor,
     project: &ProjectName,
     containers: &[Container],

@@ -6,14 +6,14 @@ use std::io::{self, Read as _};
 use std::path::Path;
 
 /// The longest file that is read, in bytes.
-pub const LIMIT: u64 = 16 << 20;
+pub(crate) const LIMIT: u64 = 16 << 20;
 
 /// What the file holds.
 ///
 /// # Errors
 /// If it cannot be read, is no regular file ([`io::ErrorKind::InvalidInput`]) or is longer than [`LIMIT`]
 /// ([`io::ErrorKind::FileTooLarge`]).
-pub fn bytes(path: &Path) -> io::Result<Vec<u8>> {
+pub(crate) fn bytes(path: &Path) -> io::Result<Vec<u8>> {
     require_regular(path)?;
     let mut bytes = Vec::new();
     File::open(path)?.take(LIMIT + 1).read_to_end(&mut bytes)?;
@@ -28,7 +28,7 @@ pub fn bytes(path: &Path) -> io::Result<Vec<u8>> {
 ///
 /// # Errors
 /// As those of [`bytes`]; [`io::ErrorKind::InvalidData`] if it is not UTF-8.
-pub fn text(path: &Path) -> io::Result<String> {
+pub(crate) fn text(path: &Path) -> io::Result<String> {
     String::from_utf8(bytes(path)?).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error.utf8_error()))
 }
 
@@ -36,7 +36,7 @@ pub fn text(path: &Path) -> io::Result<String> {
 ///
 /// # Errors
 /// If it cannot be looked at; [`io::ErrorKind::IsADirectory`]; [`io::ErrorKind::InvalidInput`] for a pipe, a socket or a device.
-pub fn require_regular(path: &Path) -> io::Result<()> {
+pub(crate) fn require_regular(path: &Path) -> io::Result<()> {
     let metadata = fs::metadata(path)?;
     if metadata.is_dir() {
         return Err(io::ErrorKind::IsADirectory.into());

@@ -10,7 +10,7 @@ use crate::os;
 
 /// The permissions of a new file.
 #[derive(Clone, Debug)]
-pub enum Mode {
+pub(crate) enum Mode {
     /// As the umask says.
     Umask,
     /// Readable by everybody, whatever the umask: a container reads it as another user.
@@ -22,7 +22,7 @@ pub enum Mode {
 }
 
 /// A file that is written and not in its place yet. Dropped, it is removed.
-pub struct Staged {
+pub(crate) struct Staged {
     file: NamedTempFile,
     place: PathBuf,
 }
@@ -32,7 +32,11 @@ impl Staged {
     ///
     /// # Errors
     /// If the disk does not let us; there is no new file then.
-    pub fn new(place: &Path, mode: &Mode, write: impl FnOnce(&mut File) -> io::Result<()>) -> io::Result<Staged> {
+    pub(crate) fn new(
+        place: &Path,
+        mode: &Mode,
+        write: impl FnOnce(&mut File) -> io::Result<()>,
+    ) -> io::Result<Staged> {
         let folder = place.parent().unwrap_or(Path::new("."));
         let name = place.file_name().unwrap_or_default().to_string_lossy();
         let prefix = format!(".{name}.");
@@ -51,7 +55,7 @@ impl Staged {
     ///
     /// # Errors
     /// If the disk does not let us; what was there is there still.
-    pub fn commit(self) -> io::Result<()> {
+    pub(crate) fn commit(self) -> io::Result<()> {
         self.file.persist(&self.place).map(drop).map_err(|error| error.error)
     }
 }
@@ -70,7 +74,7 @@ fn set_mode(file: &File, mode: &Mode) -> io::Result<()> {
 ///
 /// # Errors
 /// If the disk does not let us.
-pub fn make_folder(folder: &Path) -> io::Result<()> {
+pub(crate) fn make_folder(folder: &Path) -> io::Result<()> {
     let missing: Vec<&Path> = folder.ancestors().take_while(|folder| !folder.exists()).collect();
     for folder in missing.into_iter().rev() {
         match fs::create_dir(folder) {

@@ -55,7 +55,7 @@ pub enum Names {
 const FILES: &str = ":files";
 
 /// Prints what begins as the current word does, one a line, each with a tab and what it means; or `:files`.
-pub fn complete(options: &CompleteOptions, cx: &Context<'_>) -> Code {
+pub(crate) fn complete(options: &CompleteOptions, cx: &Context<'_>) -> Code {
     let CompleteOptions { selection, current, offer } = options;
     let names = offer.names.and_then(|names| match names {
         Names::Services => services(selection, cx),

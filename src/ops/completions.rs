@@ -38,7 +38,7 @@ impl Interpreter {
 ///
 /// # Errors
 /// [`Code::Failed`] if stdout cannot be written to.
-pub fn completions(interpreter: Interpreter, cx: &Context<'_>) -> anyhow::Result<Code> {
+pub(crate) fn completions(interpreter: Interpreter, cx: &Context<'_>) -> anyhow::Result<Code> {
     cx.shell.print(OsStr::new(interpreter.script().trim_end())).context("cannot write to stdout")?;
     Ok(Code::Success)
 }

@@ -48,7 +48,7 @@ pub struct DevOptions {
 ///
 /// # Errors
 /// Before anything is started: [`Code::NothingToRun`], [`Code::EngineUnavailable`].
-pub fn dev(options: &DevOptions, cx: &Context<'_>) -> anyhow::Result<Code> {
+pub(crate) fn dev(options: &DevOptions, cx: &Context<'_>) -> anyhow::Result<Code> {
     let workspace = Workspace::discover(&cx.commander, cx.cwd, &options.selection.manifest, BrokenMember::Refuse)?;
     cx.shell.detail("Workspace", &workspace.root().display().to_string());
     cx.shell.detail("Dev dir", DEV_DIR);

@@ -28,7 +28,7 @@ pub struct DownOptions {
 ///
 /// # Errors
 /// Before anything is touched: [`Code::NothingToRun`], [`Code::EngineUnavailable`].
-pub fn down(options: &DownOptions, cx: &Context<'_>) -> anyhow::Result<Code> {
+pub(crate) fn down(options: &DownOptions, cx: &Context<'_>) -> anyhow::Result<Code> {
     let workspace = Workspace::discover(&cx.commander, cx.cwd, &options.selection.manifest, BrokenMember::Tolerate)?;
     cx.shell.detail("Workspace", &workspace.root().display().to_string());
     let timeout = options.timeout.or(settings_if_sound(cx, &workspace).timeout);

@@ -34,7 +34,7 @@ struct Variable {
 ///
 /// # Errors
 /// [`Code::NothingToRun`] if nothing has been started, or two services make the same name; [`Code::EngineUnavailable`].
-pub fn env(options: &EnvOptions, cx: &Context<'_>) -> anyhow::Result<Code> {
+pub(crate) fn env(options: &EnvOptions, cx: &Context<'_>) -> anyhow::Result<Code> {
     let workspace = Workspace::discover(&cx.commander, cx.cwd, &options.selection.manifest, BrokenMember::Tolerate)?;
     let stack = resolve(cx, &workspace, &options.selection)?;
     let containers = containers(cx, &workspace, &stack)?;

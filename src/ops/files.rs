@@ -33,7 +33,7 @@ pub struct FilesOptions {
 /// # Errors
 /// [`Code::NothingToRun`] if the manifests cannot be understood, say nothing of a stack, or somebody else's file is in the
 /// way.
-pub fn files(options: &FilesOptions, cx: &Context<'_>) -> anyhow::Result<Code> {
+pub(crate) fn files(options: &FilesOptions, cx: &Context<'_>) -> anyhow::Result<Code> {
     let workspace = Workspace::discover(&cx.commander, cx.cwd, &options.selection.manifest, BrokenMember::Refuse)?;
     Settings::of(&workspace)?;
     let files = DevFiles::of(&workspace)?;

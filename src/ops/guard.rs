@@ -9,7 +9,7 @@ use crate::session::{Guard, GuardTask, ProjectLock, Runner, listen};
 ///
 /// # Errors
 /// If there is nothing to guard, or docker cannot be asked; nobody waits for the exit code.
-pub fn guard(commander: Commander, logger: &dyn Logger) -> anyhow::Result<Code> {
+pub(crate) fn guard(commander: Commander, logger: &dyn Logger) -> anyhow::Result<Code> {
     let Some((orphaned, lock)) = listen()? else { return Ok(Code::Success) };
     // It has no terminal that could interrupt it, and nobody guards the guard.
     let hook = |_: SendInterrupt| Ok(());

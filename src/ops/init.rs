@@ -45,7 +45,7 @@ pub struct NewService {
 /// # Errors
 /// [`Code::NothingToRun`] if there is no such binary, it is a service already, or the stack is described by a compose file;
 /// nothing has been written then.
-pub fn init(options: &InitOptions, cx: &Context<'_>) -> anyhow::Result<Code> {
+pub(crate) fn init(options: &InitOptions, cx: &Context<'_>) -> anyhow::Result<Code> {
     let workspace = Workspace::discover(&cx.commander, cx.cwd, &options.selection.manifest, BrokenMember::Refuse)?;
     show(cx, &workspace);
     if options.services.is_empty() {

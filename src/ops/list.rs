@@ -39,7 +39,7 @@ pub(super) struct Listed {
 ///
 /// # Errors
 /// [`Code::EngineUnavailable`]; [`Code::NothingToRun`] if stacks are to be pruned on an engine of another machine.
-pub fn list(options: &ListOptions, cx: &Context<'_>) -> anyhow::Result<Code> {
+pub(crate) fn list(options: &ListOptions, cx: &Context<'_>) -> anyhow::Result<Code> {
     let stacks = stacks(engine::compose_containers(&cx.commander)?);
     // Whether a folder is gone can be seen on the machine alone where it was.
     let is_here = stacks.is_empty() || engine::is_on_this_host(&cx.commander)?;

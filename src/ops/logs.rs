@@ -27,7 +27,7 @@ pub struct LogsOptions {
 /// # Errors
 /// [`Code::NothingToRun`] if nothing has been started; [`Code::Usage`] if the stack has no such service;
 /// [`Code::EngineUnavailable`].
-pub fn logs(options: &LogsOptions, cx: &Context<'_>) -> anyhow::Result<Code> {
+pub(crate) fn logs(options: &LogsOptions, cx: &Context<'_>) -> anyhow::Result<Code> {
     let workspace = Workspace::discover(&cx.commander, cx.cwd, &options.selection.manifest, BrokenMember::Tolerate)?;
     let target = target(cx, &workspace, &options.selection)?;
     let containers = own_containers(cx, &workspace, &target.project)?;

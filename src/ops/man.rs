@@ -44,7 +44,7 @@ pub const PAGES: &[(&str, &str)] = pages![
 
 /// Shows a page by man, and returns when its reader is done with it. False if it has not been shown: there is no such page,
 /// no man that shows it, or no terminal.
-pub fn show(page: &str, executor: &dyn Executor) -> bool {
+pub(crate) fn show(page: &str, executor: &dyn Executor) -> bool {
     let Some((_, text)) = PAGES.iter().find(|(name, _)| *name == page) else { return false };
     let (press, pressed) = mpsc::channel();
     // Ctrl+C means something to a pager, and we would leave it alone with the terminal.
@@ -64,7 +64,7 @@ pub fn show(page: &str, executor: &dyn Executor) -> bool {
 ///
 /// # Errors
 /// [`Code::Failed`] if one cannot be written.
-pub fn man(options: &ManOptions, cx: &Context<'_>) -> anyhow::Result<Code> {
+pub(crate) fn man(options: &ManOptions, cx: &Context<'_>) -> anyhow::Result<Code> {
     let dir = cx.cwd.join(&options.dir);
     fs::create_dir_all(&dir).with_context(|| format!("cannot make the folder {}", dir.display()))?;
     for (name, page) in PAGES {

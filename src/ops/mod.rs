@@ -22,19 +22,20 @@ use std::thread;
 
 use anyhow::anyhow;
 
-pub use complete::{Candidate, CompleteOptions, Names, Offer, complete};
-pub use completions::{Interpreter, completions};
-pub use dev::{DevOptions, dev};
-pub use doctor::{DoctorOptions, doctor};
-pub use down::{DownOptions, down};
-pub use env::{EnvOptions, env};
-pub use files::{FilesOptions, files};
-pub use guard::guard;
-pub use init::{InitOptions, NewService, init};
-pub use list::{ListOptions, list};
-pub use logs::{LogsOptions, logs};
-pub use man::{ManOptions, PAGES, man, show};
-pub use status::{StatusOptions, status};
+pub(crate) use complete::{Candidate, CompleteOptions, Names, Offer, complete};
+pub(crate) use completions::{Interpreter, completions};
+pub(crate) use dev::{DevOptions, dev};
+pub(crate) use doctor::{DoctorOptions, doctor};
+pub(crate) use down::{DownOptions, down};
+pub(crate) use env::{EnvOptions, env};
+pub(crate) use files::{FilesOptions, files};
+pub(crate) use guard::guard;
+pub(crate) use init::{InitOptions, NewService, init};
+pub(crate) use list::{ListOptions, list};
+pub(crate) use logs::{LogsOptions, logs};
+pub use man::PAGES;
+pub(crate) use man::{ManOptions, man, show};
+pub(crate) use status::{StatusOptions, status};
 
 use crate::command::{Commander, Executor as _, Hook};
 use crate::compose::{self, Compose, DownScope, NameChoice, ProjectName, Stack};
@@ -48,7 +49,7 @@ use crate::workspace::{ManifestOptions, Workspace, checkout_name};
 use model::{resolve, resolve_services, resolve_text};
 
 /// The tools that a verb works with.
-pub struct Context<'a> {
+pub(crate) struct Context<'a> {
     /// Runs commands.
     pub commander: Commander,
     /// The terminal.

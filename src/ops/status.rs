@@ -33,7 +33,7 @@ pub struct StatusOptions {
 ///
 /// # Errors
 /// [`Code::NothingToRun`] if nothing has been started, or there is no stack; [`Code::EngineUnavailable`].
-pub fn status(options: &StatusOptions, cx: &Context<'_>) -> anyhow::Result<Code> {
+pub(crate) fn status(options: &StatusOptions, cx: &Context<'_>) -> anyhow::Result<Code> {
     let workspace = Workspace::discover(&cx.commander, cx.cwd, &options.selection.manifest, BrokenMember::Tolerate)?;
     cx.shell.detail("Workspace", &workspace.root().display().to_string());
     let mut stack = resolve(cx, &workspace, &options.selection)?;

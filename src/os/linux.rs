@@ -37,32 +37,32 @@ pub(super) fn process_with(argv: &[Vec<u8>], cwd: &Path, set: &[u8]) -> Option<u
 }
 
 /// In the kernel's ticks since boot: see proc(5).
-pub fn start_of(pid: u32) -> Option<u64> {
+pub(crate) fn start_of(pid: u32) -> Option<u64> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     // The name before it is in parentheses and may hold anything.
     stat.rsplit_once(") ")?.1.split(' ').nth(19)?.parse().ok()
 }
 
 /// The descriptor stands for this very process, whoever gets its number later.
-pub struct Orphan {
+pub(crate) struct Orphan {
     pid: Pid,
     process: OwnedFd,
 }
 
 impl Orphan {
     /// None if it is over.
-    pub fn of(pid: u32) -> Option<Orphan> {
+    pub(crate) fn of(pid: u32) -> Option<Orphan> {
         let pid = Pid::from_raw(i32::try_from(pid).ok()?)?;
         Some(Orphan { pid, process: pidfd_open(pid, PidfdFlags::empty()).ok()? })
     }
 
     /// Blocks until it is over.
-    pub fn wait(&self) {
+    pub(crate) fn wait(&self) {
         while let Err(rustix::io::Errno::INTR) = poll(&mut [PollFd::new(&self.process, PollFlags::IN)], None) {}
     }
 
     /// Ends its whole group, if it is not over.
-    pub fn kill(&self) {
+    pub(crate) fn kill(&self) {
         let over = poll(&mut [PollFd::new(&self.process, PollFlags::IN)], Some(&Timespec::default()));
         if over == Ok(0) {
             let _ = kill_process_group(self.pid, Signal::KILL);
@@ -71,7 +71,7 @@ impl Orphan {
 }
 
 /// As far as this user may see.
-pub fn port_holder(_: Ask<'_>, protocol: &str, is_it: &dyn Fn(&SocketAddr) -> bool) -> Option<(String, i32)> {
+pub(crate) fn port_holder(_: Ask<'_>, protocol: &str, is_it: &dyn Fn(&SocketAddr) -> bool) -> Option<(String, i32)> {
     let tables = [format!("/proc/net/{protocol}"), format!("/proc/net/{protocol}6")];
     let tables = tables.iter().filter_map(|table| fs::read_to_string(table).ok());
     let sockets: Vec<Socket> = tables.flat_map(|table| table.lines().filter_map(socket).collect::<Vec<_>>()).collect();
@@ -94,7 +94,7 @@ pub fn port_holder(_: Ask<'_>, protocol: &str, is_it: &dyn Fn(&SocketAddr) -> bo
 
 /// The addresses at which the container with this id, whose first process this is, listens for TCP. None where the process is not
 /// seen here, or is another one: the engine may run in a virtual machine, or this program in a container.
-pub fn listeners_of(pid: u32, container: &str) -> Option<Vec<SocketAddr>> {
+pub(crate) fn listeners_of(pid: u32, container: &str) -> Option<Vec<SocketAddr>> {
     let process = PathBuf::from(format!("/proc/{pid}"));
     let is_it = || fs::read_to_string(process.join("cgroup")).is_ok_and(|groups| groups.contains(container));
     if pid == 0 || container.is_empty() || !is_it() {
@@ -133,12 +133,12 @@ fn socket(line: &str) -> Option<Socket> {
     })
 }
 
-pub fn first_free_port() -> u16 {
+pub(crate) fn first_free_port() -> u16 {
     let set = fs::read_to_string("/proc/sys/net/ipv4/ip_unprivileged_port_start").ok();
     set.and_then(|port| port.trim().parse().ok()).unwrap_or(1024)
 }
 
-pub fn host_name() -> String {
+pub(crate) fn host_name() -> String {
     fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default().trim().to_string()
 }
 

@@ -79,13 +79,13 @@ fn ask<T>(pid: libc::pid_t, what: libc::c_int) -> Option<T> {
 }
 
 /// In microseconds.
-pub fn start_of(pid: u32) -> Option<u64> {
+pub(crate) fn start_of(pid: u32) -> Option<u64> {
     let about: libc::proc_bsdinfo = ask(libc::pid_t::try_from(pid).ok()?, libc::PROC_PIDTBSDINFO)?;
     Some(about.pbi_start_tvsec * 1_000_000 + about.pbi_start_tvusec)
 }
 
 /// The queue tells of the end of the process that had this number then; for its identity stands when it was started.
-pub struct Orphan {
+pub(crate) struct Orphan {
     pid: u32,
     start: u64,
     queue: OwnedFd,
@@ -93,7 +93,7 @@ pub struct Orphan {
 
 impl Orphan {
     /// None if it is over.
-    pub fn of(pid: u32) -> Option<Orphan> {
+    pub(crate) fn of(pid: u32) -> Option<Orphan> {
         let start = start_of(pid)?;
         let queue = kqueue().ok()?;
         let filter = EventFilter::Proc { pid: number(pid)?, flags: ProcessEvents::EXIT };
@@ -106,14 +106,14 @@ impl Orphan {
     }
 
     /// Blocks until it is over.
-    pub fn wait(&self) {
+    pub(crate) fn wait(&self) {
         let mut event = [mem::MaybeUninit::<Event>::uninit()];
         // SAFETY: no descriptor is among the events.
         while let Err(rustix::io::Errno::INTR) = unsafe { kevent(&self.queue, &[], &mut event, None) } {}
     }
 
     /// Ends its whole group, if it is not over.
-    pub fn kill(&self) {
+    pub(crate) fn kill(&self) {
         if start_of(self.pid) == Some(self.start)
             && let Some(group) = number(self.pid)
         {
@@ -127,7 +127,7 @@ fn number(pid: u32) -> Option<Pid> {
 }
 
 /// As far as this user may see.
-pub fn port_holder(ask: Ask<'_>, protocol: &str, is_it: &dyn Fn(&SocketAddr) -> bool) -> Option<(String, i32)> {
+pub(crate) fn port_holder(ask: Ask<'_>, protocol: &str, is_it: &dyn Fn(&SocketAddr) -> bool) -> Option<(String, i32)> {
     let mut lsof = Command::new("lsof");
     // Numbers for hosts and ports, whole names, and a letter before each field.
     lsof.args(["-nP", "+c0", "-Fpcn"]);
@@ -140,11 +140,11 @@ pub fn port_holder(ask: Ask<'_>, protocol: &str, is_it: &dyn Fn(&SocketAddr) -> 
 }
 
 /// None needs rights, since 10.14.
-pub fn first_free_port() -> u16 {
+pub(crate) fn first_free_port() -> u16 {
     1
 }
 
-pub fn host_name() -> String {
+pub(crate) fn host_name() -> String {
     rustix::system::uname().nodename().to_string_lossy().into_owned()
 }
 
@@ -155,6 +155,6 @@ pub(super) fn lock_folder(_: u32, _: impl Fn(&Path) -> bool) -> io::Result<PathB
 }
 
 /// None: here the engine runs in a virtual machine.
-pub fn listeners_of(_: u32, _: &str) -> Option<Vec<SocketAddr>> {
+pub(crate) fn listeners_of(_: u32, _: &str) -> Option<Vec<SocketAddr>> {
     None
 }

@@ -51,11 +51,11 @@ mod unix;
 mod windows;
 
 #[cfg(target_os = "linux")]
-pub use linux::*;
+pub(crate) use linux::*;
 #[cfg(target_os = "macos")]
 pub use macos::*;
 #[cfg(unix)]
-pub use unix::*;
+pub(crate) use unix::*;
 #[cfg(windows)]
 pub use windows::*;
 
@@ -63,14 +63,14 @@ pub use windows::*;
 compile_error!("cargo-stagecraft is for Linux, macOS and Windows; on any other system add a file here");
 
 /// Runs a command to its end, for a system where only a command knows.
-pub type Ask<'a> = &'a dyn Fn(Command) -> io::Result<Output>;
+pub(crate) type Ask<'a> = &'a dyn Fn(Command) -> io::Result<Output>;
 
 /// What standard input is called where a program reads files only; on Windows by those that come from Unix.
-pub const STDIN: &str = "/dev/stdin";
+pub(crate) const STDIN: &str = "/dev/stdin";
 
 /// The process group that a command runs in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Group {
+pub(crate) enum Group {
     /// Ours: the terminal's Ctrl+C reaches it as it does us.
     Ours,
     /// One of its own.
@@ -84,7 +84,7 @@ pub enum Group {
 ///
 /// # Errors
 /// If it cannot be bound: [`io::ErrorKind::AddrInUse`] where it is in use.
-pub fn bind(address: SocketAddr, protocol: &str) -> io::Result<()> {
+pub(crate) fn bind(address: SocketAddr, protocol: &str) -> io::Result<()> {
     let kind = if protocol == "udp" { Type::DGRAM } else { Type::STREAM };
     let socket = Socket::new(Domain::for_address(address), kind, None)?;
     if address.is_ipv6() {
@@ -99,7 +99,7 @@ pub fn bind(address: SocketAddr, protocol: &str) -> io::Result<()> {
 }
 
 #[cfg(test)]
-pub fn exited(code: i32) -> std::process::ExitStatus {
+pub(crate) fn exited(code: i32) -> std::process::ExitStatus {
     #[cfg(unix)]
     return std::os::unix::process::ExitStatusExt::from_raw(code << 8);
     #[cfg(windows)]

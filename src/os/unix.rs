@@ -19,31 +19,31 @@ use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, wa
 
 use super::{Group, lock_folder, own_binary, process_with};
 
-pub type Wire = UnixStream;
+pub(crate) type Wire = UnixStream;
 
-pub fn text(bytes: Vec<u8>) -> OsString {
+pub(crate) fn text(bytes: Vec<u8>) -> OsString {
     OsString::from_vec(bytes)
 }
 
 /// Here it understands them.
-pub fn prepare_terminal() {}
+pub(crate) fn prepare_terminal() {}
 
-pub fn window_size(stream: impl AsFd) -> Option<(u16, u16)> {
+pub(crate) fn window_size(stream: impl AsFd) -> Option<(u16, u16)> {
     let size = rustix::termios::tcgetwinsize(stream).ok()?;
     Some((size.ws_col, size.ws_row))
 }
 
-pub fn takes_writes(stream: impl AsFd) -> bool {
+pub(crate) fn takes_writes(stream: impl AsFd) -> bool {
     let mut polled = [PollFd::new(&stream, PollFlags::OUT)];
     // An error, or a reader that is gone, makes a write fail, which does not block either.
     poll(&mut polled, Some(&Timespec::default())) != Ok(0)
 }
 
-pub fn is_served(socket: &Path) -> bool {
+pub(crate) fn is_served(socket: &Path) -> bool {
     UnixStream::connect(socket).is_ok()
 }
 
-pub fn request(socket: &Path, question: &[u8], limit: Option<Duration>) -> io::Result<Vec<u8>> {
+pub(crate) fn request(socket: &Path, question: &[u8], limit: Option<Duration>) -> io::Result<Vec<u8>> {
     let began = Instant::now();
     let mut stream = UnixStream::connect(socket)?;
     stream.set_write_timeout(limit)?;
@@ -71,7 +71,7 @@ fn timed_out(error: io::Error) -> io::Error {
     if error.kind() == io::ErrorKind::WouldBlock { io::ErrorKind::TimedOut.into() } else { error }
 }
 
-pub fn join(command: &mut Command, group: Group) {
+pub(crate) fn join(command: &mut Command, group: Group) {
     match group {
         Group::Ours => {}
         Group::Own => {
@@ -84,42 +84,42 @@ pub fn join(command: &mut Command, group: Group) {
     }
 }
 
-pub fn spawn(command: &mut Command, group: Group) -> io::Result<(Child, Option<Tree>)> {
+pub(crate) fn spawn(command: &mut Command, group: Group) -> io::Result<(Child, Option<Tree>)> {
     let child = command.spawn()?;
     let tree = (group == Group::Own).then(|| Tree(Pid::from_child(&child)));
     Ok((child, tree))
 }
 
 /// A process group of its own.
-pub struct Tree(Pid);
+pub(crate) struct Tree(Pid);
 
 impl Tree {
-    pub fn kill(&self) -> io::Result<()> {
+    pub(crate) fn kill(&self) -> io::Result<()> {
         Ok(kill_process_group(self.0, Signal::KILL)?)
     }
 
     /// It is nobody's as it is.
-    pub fn let_go(&self) {}
+    pub(crate) fn let_go(&self) {}
 }
 
 /// Waited for, but not reaped: until that is done, the pid cannot become somebody else's.
 const LOOK: WaitIdOptions = WaitIdOptions::EXITED.union(WaitIdOptions::NOWAIT);
 
-pub fn end_of(child: &Child) -> io::Result<impl FnOnce() + Send + 'static> {
+pub(crate) fn end_of(child: &Child) -> io::Result<impl FnOnce() + Send + 'static> {
     let pid = Pid::from_child(child);
     Ok(move || while let Err(rustix::io::Errno::INTR) = waitid(WaitId::Pid(pid), LOOK) {})
 }
 
-pub fn has_failed(child: &mut Child) -> bool {
+pub(crate) fn has_failed(child: &mut Child) -> bool {
     let status = waitid(WaitId::Pid(Pid::from_child(child)), LOOK);
     matches!(status, Ok(Some(status)) if status.exit_status() != Some(0))
 }
 
-pub fn exec(command: &mut Command) -> io::Error {
+pub(crate) fn exec(command: &mut Command) -> io::Error {
     command.exec()
 }
 
-pub fn find(argv: &[Vec<u8>], cwd: &Path, variable: &str, value: &str) -> Option<u32> {
+pub(crate) fn find(argv: &[Vec<u8>], cwd: &Path, variable: &str, value: &str) -> Option<u32> {
     let set = format!("{variable}={value}").into_bytes();
     let cwd = fs::canonicalize(cwd).ok()?;
     // It may not have come further than to its fork yet.
@@ -138,21 +138,21 @@ pub(super) fn leads(pid: i32) -> bool {
     rustix::process::getpgid(Pid::from_raw(pid)).is_ok_and(|group| group.as_raw_nonzero().get() == pid)
 }
 
-pub fn guard_command() -> io::Result<Command> {
+pub(crate) fn guard_command() -> io::Result<Command> {
     let mut command = Command::new(own_binary()?);
     command.arg0(env!("CARGO_PKG_NAME")).current_dir("/");
     Ok(command)
 }
 
 /// Its standard output is the open file of the lock, which so does not fall free when we are killed.
-pub fn start_guard(mut command: Command, lock: Option<File>) -> io::Result<(Child, Wire)> {
+pub(crate) fn start_guard(mut command: Command, lock: Option<File>) -> io::Result<(Child, Wire)> {
     let (ours, theirs) = UnixStream::pair()?;
     let child = command.stdin(OwnedFd::from(theirs)).stdout(lock.map_or_else(Stdio::null, Stdio::from)).spawn()?;
     Ok((child, ours))
 }
 
 /// The other end of the wire, and the lock.
-pub fn stand_guard() -> anyhow::Result<(Wire, Option<File>)> {
+pub(crate) fn stand_guard() -> anyhow::Result<(Wire, Option<File>)> {
     close_inherited();
     // With the session it leaves the terminal and the process group.
     rustix::process::setsid().context("cannot get a session of its own")?;
@@ -181,7 +181,7 @@ fn take_stdout() -> io::Result<OwnedFd> {
 }
 
 #[allow(unsafe_code)]
-pub fn ignores(signal: u8) -> bool {
+pub(crate) fn ignores(signal: u8) -> bool {
     // SAFETY: with a null second argument sigaction(2) changes nothing and only fills the third, which is ours; all
     // zeroes are a valid `struct sigaction`.
     unsafe {
@@ -191,37 +191,37 @@ pub fn ignores(signal: u8) -> bool {
     }
 }
 
-pub fn hear(signals: impl IntoIterator<Item = u8>, on_signal: impl Fn(u8) + Send + 'static) -> io::Result<()> {
+pub(crate) fn hear(signals: impl IntoIterator<Item = u8>, on_signal: impl Fn(u8) + Send + 'static) -> io::Result<()> {
     let mut signals = signal_hook::iterator::Signals::new(signals.into_iter().map(i32::from))?;
     thread::spawn(move || signals.forever().filter_map(|signal| u8::try_from(signal).ok()).for_each(on_signal));
     Ok(())
 }
 
-pub fn end_by(signal: u8) {
+pub(crate) fn end_by(signal: u8) {
     let _ = signal_hook::low_level::emulate_default_handler(signal.into());
 }
 
 #[allow(clippy::unnecessary_wraps)]
-pub fn with_mode(mode: u32) -> Option<Permissions> {
+pub(crate) fn with_mode(mode: u32) -> Option<Permissions> {
     Some(Permissions::from_mode(mode))
 }
 
-pub fn open_private(path: &Path) -> io::Result<File> {
+pub(crate) fn open_private(path: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();
     options.read(true).write(true).create(true).truncate(false).mode(0o600).custom_flags(libc::O_NOFOLLOW).open(path)
 }
 
-pub fn open_existing(path: &Path) -> io::Result<File> {
+pub(crate) fn open_existing(path: &Path) -> io::Result<File> {
     OpenOptions::new().read(true).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK).open(path)
 }
 
-pub fn is_at(file: &File, path: &Path) -> bool {
+pub(crate) fn is_at(file: &File, path: &Path) -> bool {
     let identity = |metadata: fs::Metadata| (metadata.dev(), metadata.ino());
     file.metadata().is_ok_and(|ours| fs::symlink_metadata(path).is_ok_and(|theirs| identity(ours) == identity(theirs)))
 }
 
 /// It must be the user's own, and nobody else's to write to.
-pub fn own_folder() -> io::Result<PathBuf> {
+pub(crate) fn own_folder() -> io::Result<PathBuf> {
     let user = rustix::process::geteuid().as_raw();
     let is_ours = |folder: &Path| fs::symlink_metadata(folder).is_ok_and(|it| it.is_dir() && it.uid() == user);
     let folder = lock_folder(user, is_ours)?;

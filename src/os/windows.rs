@@ -47,12 +47,12 @@ use windows_sys::core::BOOL;
 use super::{Ask, Group};
 
 /// Half of a character that has two halves is not kept.
-pub fn text(bytes: Vec<u8>) -> OsString {
+pub(crate) fn text(bytes: Vec<u8>) -> OsString {
     String::from_utf8_lossy(&bytes).into_owned().into()
 }
 
 /// An old console takes them for text unless it is told.
-pub fn prepare_terminal() {
+pub(crate) fn prepare_terminal() {
     for handle in [io::stdout().as_raw_handle(), io::stderr().as_raw_handle()] {
         let mut mode = 0;
         // SAFETY: whatever the handle is, at worst these fail.
@@ -65,11 +65,11 @@ pub fn prepare_terminal() {
 }
 
 /// It is not known here.
-pub fn takes_writes(_: impl AsHandle) -> bool {
+pub(crate) fn takes_writes(_: impl AsHandle) -> bool {
     true
 }
 
-pub fn window_size(stream: impl AsHandle) -> Option<(u16, u16)> {
+pub(crate) fn window_size(stream: impl AsHandle) -> Option<(u16, u16)> {
     let mut about = CONSOLE_SCREEN_BUFFER_INFO::default();
     // SAFETY: the handle is open, and the structure is ours.
     done(unsafe { GetConsoleScreenBufferInfo(stream.as_handle().as_raw_handle(), &raw mut about) }).ok()?;
@@ -79,11 +79,11 @@ pub fn window_size(stream: impl AsHandle) -> Option<(u16, u16)> {
 }
 
 /// Engines are behind named pipes here.
-pub fn is_served(_: &Path) -> bool {
+pub(crate) fn is_served(_: &Path) -> bool {
     false
 }
 
-pub fn request(_: &Path, _: &[u8], _: Option<Duration>) -> io::Result<Vec<u8>> {
+pub(crate) fn request(_: &Path, _: &[u8], _: Option<Duration>) -> io::Result<Vec<u8>> {
     Err(io::ErrorKind::Unsupported.into())
 }
 
@@ -95,11 +95,11 @@ fn flags(group: Group) -> u32 {
     }
 }
 
-pub fn join(command: &mut Command, group: Group) {
+pub(crate) fn join(command: &mut Command, group: Group) {
     command.creation_flags(flags(group));
 }
 
-pub fn spawn(command: &mut Command, group: Group) -> io::Result<(Child, Option<Tree>)> {
+pub(crate) fn spawn(command: &mut Command, group: Group) -> io::Result<(Child, Option<Tree>)> {
     match group {
         Group::Ours => Ok((command.spawn()?, None)),
         // Nothing but our end ends two of them at once, and the job sees to that.
@@ -121,7 +121,7 @@ fn spawn_tree(command: &mut Command, group: Group) -> io::Result<(Child, Tree)> 
 }
 
 /// A job object, which ends what is in it when its only handle is closed: by us or by our end.
-pub struct Tree(OwnedHandle);
+pub(crate) struct Tree(OwnedHandle);
 
 impl Tree {
     fn new() -> io::Result<Tree> {
@@ -148,12 +148,12 @@ impl Tree {
         done(unsafe { AssignProcessToJobObject(self.0.as_raw_handle(), child.as_raw_handle()) })
     }
 
-    pub fn kill(&self) -> io::Result<()> {
+    pub(crate) fn kill(&self) -> io::Result<()> {
         // SAFETY: the handle is open.
         done(unsafe { TerminateJobObject(self.0.as_raw_handle(), 1) })
     }
 
-    pub fn let_go(&self) {
+    pub(crate) fn let_go(&self) {
         // If it cannot be, what is left ends with us.
         let _ = self.limit(0);
     }
@@ -196,7 +196,7 @@ fn done(result: BOOL) -> io::Result<()> {
 }
 
 /// As long as a handle is open the number stays its own.
-pub fn end_of(child: &Child) -> io::Result<impl FnOnce() + Send + 'static> {
+pub(crate) fn end_of(child: &Child) -> io::Result<impl FnOnce() + Send + 'static> {
     let process = child.as_handle().try_clone_to_owned()?;
     Ok(move || {
         // SAFETY: the handle is open.
@@ -204,12 +204,12 @@ pub fn end_of(child: &Child) -> io::Result<impl FnOnce() + Send + 'static> {
     })
 }
 
-pub fn has_failed(child: &mut Child) -> bool {
+pub(crate) fn has_failed(child: &mut Child) -> bool {
     child.wait().is_ok_and(|status| !status.success())
 }
 
 /// There is no such thing, so it runs while we do nothing else, and its exit code becomes ours.
-pub fn exec(command: &mut Command) -> io::Error {
+pub(crate) fn exec(command: &mut Command) -> io::Error {
     // SAFETY: the handler is a function and does nothing.
     unsafe { SetConsoleCtrlHandler(Some(leave_it_to_the_child), 1) };
     let ended = spawn_tree(command, Group::Ours).and_then(|(mut child, _tree)| child.wait());
@@ -225,34 +225,34 @@ extern "system" fn leave_it_to_the_child(_: u32) -> BOOL {
 }
 
 /// It has ended with those who started it.
-pub fn find(_: &[Vec<u8>], _: &Path, _: &str, _: &str) -> Option<u32> {
+pub(crate) fn find(_: &[Vec<u8>], _: &Path, _: &str, _: &str) -> Option<u32> {
     None
 }
 
 /// Nobody has to know it again.
-pub fn start_of(_: u32) -> Option<u64> {
+pub(crate) fn start_of(_: u32) -> Option<u64> {
     None
 }
 
 /// There are none.
-pub enum Orphan {}
+pub(crate) enum Orphan {}
 
 impl Orphan {
-    pub fn of(_: u32) -> Option<Orphan> {
+    pub(crate) fn of(_: u32) -> Option<Orphan> {
         None
     }
 
-    pub fn wait(&self) {
+    pub(crate) fn wait(&self) {
         match *self {}
     }
 
-    pub fn kill(&self) {
+    pub(crate) fn kill(&self) {
         match *self {}
     }
 }
 
 /// As far as this user may see.
-pub fn port_holder(_: Ask<'_>, protocol: &str, is_it: &dyn Fn(&SocketAddr) -> bool) -> Option<(String, i32)> {
+pub(crate) fn port_holder(_: Ask<'_>, protocol: &str, is_it: &dyn Fn(&SocketAddr) -> bool) -> Option<(String, i32)> {
     let sockets = if protocol == "udp" { udp_sockets() } else { tcp_listeners() };
     let (_, pid) = sockets.into_iter().find(|(address, _)| is_it(address))?;
     Some((name_of(pid)?, pid.cast_signed()))
@@ -332,17 +332,17 @@ fn name_of(pid: u32) -> Option<String> {
 }
 
 /// None needs rights.
-pub fn first_free_port() -> u16 {
+pub(crate) fn first_free_port() -> u16 {
     1
 }
 
-pub fn host_name() -> String {
+pub(crate) fn host_name() -> String {
     std::env::var("COMPUTERNAME").unwrap_or_default()
 }
 
 /// Two pipes.
 #[derive(Debug)]
-pub struct Wire {
+pub(crate) struct Wire {
     from: PipeReader,
     to: PipeWriter,
 }
@@ -363,7 +363,7 @@ impl Write for Wire {
     }
 }
 
-pub fn guard_command() -> io::Result<Command> {
+pub(crate) fn guard_command() -> io::Result<Command> {
     let mut command = Command::new(std::env::current_exe()?);
     // No folder that somebody may want to remove.
     command.current_dir(std::env::temp_dir());
@@ -372,7 +372,7 @@ pub fn guard_command() -> io::Result<Command> {
 
 /// In a console of its own, which nobody sees, closes or presses Ctrl+C in. It opens the lock by itself: here a lock is its
 /// process's.
-pub fn start_guard(mut command: Command, _: Option<File>) -> io::Result<(Child, Wire)> {
+pub(crate) fn start_guard(mut command: Command, _: Option<File>) -> io::Result<(Child, Wire)> {
     let (theirs, to) = io::pipe()?;
     let (from, answers) = io::pipe()?;
     command.stdin(theirs).stdout(answers);
@@ -386,7 +386,7 @@ pub fn start_guard(mut command: Command, _: Option<File>) -> io::Result<(Child, 
 }
 
 /// The other end of the wire; no lock.
-pub fn stand_guard() -> anyhow::Result<(Wire, Option<File>)> {
+pub(crate) fn stand_guard() -> anyhow::Result<(Wire, Option<File>)> {
     let from = io::stdin().as_handle().try_clone_to_owned()?.into();
     let to = io::stdout().as_handle().try_clone_to_owned()?.into();
     let nowhere = OpenOptions::new().write(true).open("NUL")?;
@@ -395,35 +395,35 @@ pub fn stand_guard() -> anyhow::Result<(Wire, Option<File>)> {
     Ok((Wire { from, to }, None))
 }
 
-pub fn ignores(_: u8) -> bool {
+pub(crate) fn ignores(_: u8) -> bool {
     false
 }
 
 /// There are none. A console that is closed, and a session that ends, end us too: that is for the guard.
-pub fn hear(_: impl IntoIterator<Item = u8>, _: impl Fn(u8) + Send + 'static) -> io::Result<()> {
+pub(crate) fn hear(_: impl IntoIterator<Item = u8>, _: impl Fn(u8) + Send + 'static) -> io::Result<()> {
     Ok(())
 }
 
-pub fn end_by(_: u8) {
+pub(crate) fn end_by(_: u8) {
     // SAFETY: this is how a program ends at Ctrl+C.
     unsafe { ExitProcess(STATUS_CONTROL_C_EXIT.cast_unsigned()) }
 }
 
 /// Nobody is asked here for the mode of a file.
-pub fn with_mode(_: u32) -> Option<std::fs::Permissions> {
+pub(crate) fn with_mode(_: u32) -> Option<std::fs::Permissions> {
     None
 }
 
 /// The folder that it is in is the user's own.
-pub fn open_private(path: &Path) -> io::Result<File> {
+pub(crate) fn open_private(path: &Path) -> io::Result<File> {
     OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)
 }
 
-pub fn open_existing(path: &Path) -> io::Result<File> {
+pub(crate) fn open_existing(path: &Path) -> io::Result<File> {
     File::open(path)
 }
 
-pub fn is_at(file: &File, path: &Path) -> bool {
+pub(crate) fn is_at(file: &File, path: &Path) -> bool {
     let ours = identity(file);
     ours.is_some() && ours == File::open(path).ok().and_then(|theirs| identity(&theirs))
 }
@@ -435,7 +435,7 @@ fn identity(file: &File) -> Option<(u32, u32, u32)> {
     (told != 0).then_some((about.dwVolumeSerialNumber, about.nFileIndexHigh, about.nFileIndexLow))
 }
 
-pub fn own_folder() -> io::Result<PathBuf> {
+pub(crate) fn own_folder() -> io::Result<PathBuf> {
     let local = std::env::var_os("LOCALAPPDATA").map(PathBuf::from).filter(|folder| folder.is_absolute());
     let local = local.or_else(|| Some(std::env::home_dir()?.join("AppData").join("Local")));
     let folder = local.ok_or_else(|| io::Error::other("the home folder is not known"))?.join("cargo-stagecraft");
@@ -450,6 +450,6 @@ pub(super) fn ignore_closing_connections(_: &socket2::Socket) -> io::Result<()> 
 }
 
 /// None: here the engine runs in a virtual machine.
-pub fn listeners_of(_: u32, _: &str) -> Option<Vec<SocketAddr>> {
+pub(crate) fn listeners_of(_: u32, _: &str) -> Option<Vec<SocketAddr>> {
     None
 }

@@ -6,7 +6,7 @@ use serde::Serialize;
 /// Something that has happened, or was asked for.
 #[derive(Debug, Serialize)]
 #[serde(tag = "reason", rename_all = "kebab-case")]
-pub enum Message<'a> {
+pub(crate) enum Message<'a> {
     /// The stack has been started; in the background with all that is known of it.
     StackStarted {
         /// Its project.
@@ -184,7 +184,7 @@ pub enum Message<'a> {
 /// How something that a stack needs is; the worse, the greater.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum CheckState {
+pub(crate) enum CheckState {
     /// As it should be.
     Ok,
     /// Something that may be meant, or that only some stacks fail of.
@@ -195,7 +195,7 @@ pub enum CheckState {
 
 impl CheckState {
     /// Its name.
-    pub fn word(self) -> &'static str {
+    pub(crate) fn word(self) -> &'static str {
         match self {
             CheckState::Ok => "ok",
             CheckState::Warning => "warning",
@@ -206,7 +206,7 @@ impl CheckState {
 
 /// One container of the stack, or a service that has none.
 #[derive(Debug, Serialize)]
-pub struct Service {
+pub(crate) struct Service {
     /// The service.
     pub service: String,
     /// Whether the file has it, and not behind a profile that is not active.
@@ -236,6 +236,6 @@ pub struct Service {
 }
 
 /// The lines of a log, without what cannot be text.
-pub fn lines(log: &[u8]) -> Vec<String> {
+pub(crate) fn lines(log: &[u8]) -> Vec<String> {
     String::from_utf8_lossy(log).lines().map(str::to_string).collect()
 }

@@ -2,11 +2,13 @@
 //!
 //! The hazard: the terminal may be gone (SIGHUP, a closed pipe) while there are still containers to remove, and
 //! `eprintln!` panics then. Here a failed write is no error, and nobody waits for a reader that does not read (see `outlet`). Written
-//! over [`Write`], so that tests read it.
+//! over [`io::Write`], so that tests read it.
 
 use std::borrow::Cow;
 use std::ffi::OsStr;
-use std::io::{self, Write};
+use std::io;
+#[cfg(test)]
+use std::io::Write;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -15,7 +17,7 @@ use owo_colors::{OwoColorize, Style};
 use message::{CheckState, Message};
 
 mod github;
-pub mod message;
+pub(crate) mod message;
 mod outlet;
 mod progress;
 mod safe;
@@ -25,8 +27,8 @@ mod table;
 use github::Actions;
 use outlet::{Outlet, Patience};
 use progress::Progress;
-pub use safe::one_line;
-pub use screen::is_interactive;
+pub(crate) use safe::one_line;
+pub(crate) use screen::is_interactive;
 use screen::{Screen, Stream};
 
 /// What standard output is for.
@@ -77,7 +79,7 @@ pub struct ShellOptions {
 }
 
 /// What the working rooms need of a terminal.
-pub trait Logger: Send + Sync {
+pub(crate) trait Logger: Send + Sync {
     /// A step that is begun or done: a right-aligned green verb and what it is about.
     fn status(&self, verb: &str, message: &str);
     /// A step of which only `--verbose` speaks.
@@ -118,7 +120,7 @@ pub trait Logger: Send + Sync {
 const TABLE_INDENT: usize = 13;
 
 /// The real terminal, or a buffer that stands in for it.
-pub struct Shell {
+pub(crate) struct Shell {
     outlet: Arc<Outlet>,
     /// How long what happens on the way may wait for its reader.
     patience: Patience,
@@ -131,7 +133,7 @@ pub struct Shell {
 
 impl Shell {
     /// The process's own stdout and stderr.
-    pub fn stdio(options: &ShellOptions) -> Shell {
+    pub(crate) fn stdio(options: &ShellOptions) -> Shell {
         let err_screen = Screen::of(Stream::Stderr, options);
         let outlet = Arc::new(Outlet::new(Box::new(io::stderr()), Box::new(io::stdout())));
         Shell {
@@ -146,7 +148,8 @@ impl Shell {
     }
 
     /// A shell that writes what goes to stderr into `err` and what goes to stdout into `out`.
-    pub fn from_write(
+    #[cfg(test)]
+    pub(crate) fn from_write(
         err: Box<dyn Write + Send>,
         out: Box<dyn Write + Send>,
         verbosity: Verbosity,
@@ -165,37 +168,37 @@ impl Shell {
     }
 
     /// The process's own stdout and stderr for one that acts first and speaks afterwards: it waits for nobody to read.
-    pub fn afterwards(options: &ShellOptions) -> Shell {
+    pub(crate) fn afterwards(options: &ShellOptions) -> Shell {
         Shell { patience: Patience::Limited(Duration::ZERO), ..Shell::stdio(options) }
     }
 
     /// Whether everything that was said has been written.
-    pub fn is_idle(&self) -> bool {
+    pub(crate) fn is_idle(&self) -> bool {
         self.outlet.is_idle()
     }
 
     /// Waits until everything that was said is written: for as long as something of it still is within `limit`.
-    pub fn flush(&self, limit: Option<Duration>) {
+    pub(crate) fn flush(&self, limit: Option<Duration>) {
         self.outlet.flush(limit);
     }
 
     /// Ends a [`Shell::flush`], now or later.
-    pub fn give_up(&self) {
+    pub(crate) fn give_up(&self) {
         self.outlet.give_up();
     }
 
     /// How it speaks.
-    pub fn options(&self) -> &ShellOptions {
+    pub(crate) fn options(&self) -> &ShellOptions {
         &self.options
     }
 
     /// What standard output is for.
-    pub fn format(&self) -> MessageFormat {
+    pub(crate) fn format(&self) -> MessageFormat {
         self.options.format
     }
 
     /// How much this shell says.
-    pub fn verbosity(&self) -> Verbosity {
+    pub(crate) fn verbosity(&self) -> Verbosity {
         self.options.verbosity
     }
 
@@ -203,7 +206,7 @@ impl Shell {
     ///
     /// # Errors
     /// If stdout cannot be written to; output that was asked for and is lost must not look like success.
-    pub fn print(&self, line: &OsStr) -> io::Result<()> {
+    pub(crate) fn print(&self, line: &OsStr) -> io::Result<()> {
         self.print_within(line, Patience::Unlimited)
     }
 
@@ -234,7 +237,7 @@ impl Shell {
     ///
     /// # Errors
     /// If stdout cannot be written to.
-    pub fn print_message(&self, message: &Message<'_>) -> io::Result<()> {
+    pub(crate) fn print_message(&self, message: &Message<'_>) -> io::Result<()> {
         self.print_message_within(message, Patience::Unlimited)
     }
 
@@ -249,7 +252,7 @@ impl Shell {
     ///
     /// # Errors
     /// If stdout cannot be written to.
-    pub fn print_command(&self, line: &OsStr) -> io::Result<()> {
+    pub(crate) fn print_command(&self, line: &OsStr) -> io::Result<()> {
         match self.options.format {
             MessageFormat::Human => self.print(line),
             MessageFormat::Json => self.print_message(&Message::Command { line: line.to_string_lossy().into_owned() }),
@@ -260,7 +263,7 @@ impl Shell {
     ///
     /// # Errors
     /// If stdout cannot be written to.
-    pub fn print_table(&self, rows: &[Vec<String>]) -> io::Result<()> {
+    pub(crate) fn print_table(&self, rows: &[Vec<String>]) -> io::Result<()> {
         let rows = if self.options.format == MessageFormat::Human { rows } else { &[] };
         let lines = table::lines(&safe_cells(rows), self.out_screen.width(), self.out_screen.links);
         lines.iter().try_for_each(|line| self.print(OsStr::new(line)))
@@ -271,7 +274,7 @@ impl Shell {
     ///
     /// # Errors
     /// If stdout cannot be written to.
-    pub fn print_check(&self, state: CheckState, name: &str, found: &str, fix: Option<&str>) -> io::Result<()> {
+    pub(crate) fn print_check(&self, state: CheckState, name: &str, found: &str, fix: Option<&str>) -> io::Result<()> {
         const INDENT: usize = 28;
         let lines = |text: &str| safe::lines(text).lines().collect::<Vec<_>>().join(&format!("\n{:INDENT$}", ""));
         let mut text = format!("{name:<13}  {}", lines(found));
@@ -286,7 +289,7 @@ impl Shell {
     ///
     /// # Errors
     /// If stdout cannot be written to.
-    pub fn print_verdict(&self, state: CheckState, text: &str) -> io::Result<()> {
+    pub(crate) fn print_verdict(&self, state: CheckState, text: &str) -> io::Result<()> {
         self.print_state(state, "Finished", text)
     }
 
@@ -330,7 +333,7 @@ impl Shell {
 
     /// What has to stand before and behind what a program prints straight to our stdout, so that nothing in it is a command to
     /// the CI service. None elsewhere.
-    pub fn around_foreign_output(&self) -> Option<(String, String)> {
+    pub(crate) fn around_foreign_output(&self) -> Option<(String, String)> {
         self.github.as_ref().map(|_| github::brackets())
     }
 }

@@ -11,7 +11,7 @@ pub(super) fn lines(text: &str) -> Cow<'_, str> {
 }
 
 /// Text that has to stay one line.
-pub fn one_line(text: &str) -> Cow<'_, str> {
+pub(crate) fn one_line(text: &str) -> Cow<'_, str> {
     made_visible(text, |_| false)
 }
 

@@ -6,7 +6,7 @@ use super::{ColorChoice, ShellOptions};
 use crate::os;
 
 /// Whether somebody sits at standard input and standard output, at a terminal that can turn pages.
-pub fn is_interactive() -> bool {
+pub(crate) fn is_interactive() -> bool {
     io::stdin().is_terminal() && io::stdout().is_terminal() && !is_dumb()
 }
 
@@ -57,6 +57,7 @@ impl Screen {
     }
 
     /// A place that stands in for one.
+    #[cfg(test)]
     pub(super) fn stand_in(color: bool) -> Screen {
         Screen { color, ..Screen::default() }
     }

@@ -26,7 +26,7 @@ use crate::os::{self, Wire};
 use crate::stack::expected::Expected;
 
 /// The hidden subcommand that a guard is started with.
-pub const SUBCOMMAND: &str = "__guard";
+pub(super) const SUBCOMMAND: &str = "__guard";
 
 /// What a guard is responsible for.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -125,7 +125,7 @@ pub fn is_guard(args: &[impl AsRef<OsStr>]) -> bool {
 
 /// What a guard knows when the process that it guards has died.
 #[derive(Debug)]
-pub struct Orphaned {
+pub(crate) struct Orphaned {
     pub(super) charge: GuardTask,
     /// The process group of `up`, if it runs and we were told.
     pub(super) up: Option<u32>,
@@ -141,7 +141,7 @@ pub struct Orphaned {
 ///
 /// # Errors
 /// If it cannot get a session of its own, or if what it is told makes no sense.
-pub fn listen() -> anyhow::Result<Option<(Orphaned, ProjectLock)>> {
+pub(crate) fn listen() -> anyhow::Result<Option<(Orphaned, ProjectLock)>> {
     let (mut wire, lock) = os::stand_guard()?;
     // The word for `arm`: from now on nothing that is aimed at its group or its terminal reaches us.
     wire.write_all(b".")?;

@@ -9,19 +9,19 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::command::Interrupt;
-pub use crate::command::PATIENCE;
+pub(super) use crate::command::PATIENCE;
 use crate::compose::DownScope;
 
 /// How long `up` gets, after `down` is done, to print the last logs and end by itself.
-pub const DRAIN: Duration = Duration::from_secs(3);
+pub(super) const DRAIN: Duration = Duration::from_secs(3);
 /// How long after a cut-off `up` the engine may still be busy with a container that was asked for before.
-pub const SETTLE: Duration = Duration::from_secs(1);
+pub(crate) const SETTLE: Duration = Duration::from_secs(1);
 /// How often it asks meanwhile.
-pub const RETRY: Duration = Duration::from_millis(500);
+pub(super) const RETRY: Duration = Duration::from_millis(500);
 
 /// What a run has to undo when it ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Undo {
+pub(super) enum Undo {
     /// Stop and remove the whole stack.
     Remove,
     /// Stop it if it is interrupted, remove nothing (`--keep` in the foreground).
@@ -32,7 +32,7 @@ pub enum Undo {
 
 /// What a run is for, fixed before it starts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Policy {
+pub(super) struct Policy {
     /// Whether a stack that started well outlives the run.
     pub leaves_running: bool,
     /// Whether it has started well only when all of it is ready.
@@ -45,7 +45,7 @@ pub struct Policy {
 
 /// Why the run is ending.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Cause {
+pub(super) enum Cause {
     /// Somebody asked for a teardown.
     Requested,
     /// The first interrupt.
@@ -60,7 +60,7 @@ pub enum Cause {
 
 /// How the containers fared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Judgement {
+pub(super) enum Judgement {
     /// As they should.
     Well,
     /// Some failed.
@@ -73,7 +73,7 @@ pub enum Judgement {
 
 /// How much patience a teardown has with containers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Force {
+pub(super) enum Force {
     /// Each gets its grace to end on SIGTERM.
     Graceful,
     /// None at all.
@@ -82,7 +82,7 @@ pub enum Force {
 
 /// Where `up` is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Up {
+pub(super) enum Up {
     /// Running.
     Alive,
     /// Over by itself, after everything it had asked the engine for was answered.
@@ -93,7 +93,7 @@ pub enum Up {
 
 /// How an `up` whose containers have all been started is ended (`spec/dev/process-mgmt.md` has the measurements).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum UpShutdown {
+pub(super) enum UpShutdown {
     /// It is killed, which no container notices, and `down` runs: right with every version of Compose.
     Cut,
     /// `down` runs while it is attached, so that it shows the last logs and ends by itself: not with a version that may
@@ -103,7 +103,7 @@ pub enum UpShutdown {
 
 /// Where the run is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Phase {
+pub(super) enum Phase {
     /// `up` runs.
     Running,
     /// `up` has ended by itself, and what it has started becomes ready.
@@ -138,7 +138,7 @@ pub enum Phase {
 
 /// How the run ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum End {
+pub(super) enum End {
     /// As it should: torn down and checked, or left running as asked.
     Clean,
     /// With something left on the engine, or nobody knows.
@@ -149,7 +149,7 @@ pub enum End {
 
 /// The whole state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct State {
+pub(super) struct State {
     /// Where the run is.
     pub phase: Phase,
     /// Why it is ending, once it is.
@@ -164,7 +164,7 @@ pub struct State {
 
 /// What happened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Event {
+pub(super) enum Event {
     /// A signal came.
     Interrupt(Interrupt),
     /// `up` ended; whether with exit code 0.
@@ -214,7 +214,7 @@ pub enum Event {
 
 /// What to do next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Action {
+pub(super) enum Action {
     /// Nothing but wait for the next event.
     Idle,
     /// Ask how the containers fared.
@@ -247,21 +247,21 @@ pub enum Action {
 
 impl State {
     /// A run that begins with `up`.
-    pub const STARTING: State =
+    pub(super) const STARTING: State =
         State { phase: Phase::Running, cause: None, force: Force::Graceful, up: Up::Alive, farewell: None };
 
     /// A run that is nothing but a teardown; it begins with [`Action::Undo`].
-    pub fn taking_down(reach: DownScope) -> State {
+    pub(super) fn taking_down(reach: DownScope) -> State {
         State { phase: Phase::Undoing(reach), cause: Some(Cause::Requested), up: Up::Over, ..State::STARTING }
     }
 
     /// As [`State::taking_down`], of a stack that another run is attached to: it begins with [`Action::Stop`].
-    pub fn stopping() -> State {
+    pub(super) fn stopping() -> State {
         State { phase: Phase::Stopping, ..State::taking_down(DownScope::File) }
     }
 
     /// A run that goes on after the process that began it has died; it begins with [`Action::Look`].
-    pub fn orphaned(force: Force) -> State {
+    pub(super) fn orphaned(force: Force) -> State {
         State { phase: Phase::Looking, cause: Some(Cause::Requested), force, ..State::STARTING }
     }
 
@@ -312,7 +312,7 @@ impl State {
     }
 
     /// Whether a run whose `up` has failed leaves the stack alone: it ran before, and not everything had been started anew.
-    pub fn leaves_what_it_found(self, policy: Policy) -> bool {
+    pub(super) fn leaves_what_it_found(self, policy: Policy) -> bool {
         policy.found_running && self.up == Up::CutOff && self.farewell.is_none() && self.cause == Some(Cause::Failed)
     }
 
@@ -334,7 +334,7 @@ impl State {
 }
 
 /// The table.
-pub fn next(policy: Policy, mut state: State, event: Event) -> (State, Action) {
+pub(super) fn next(policy: Policy, mut state: State, event: Event) -> (State, Action) {
     use Phase::{
         Away, Checking, CheckingAgain, CheckingBack, Draining, Ended, Judging, Locking, Looking, Running, Settling,
         Staying, Stopping, Undoing, Waiting,

@@ -32,7 +32,8 @@ mod lifecycle;
 mod lock;
 mod runner;
 
-pub use guard::{Guard, GuardTask, Orphaned, is_guard, listen};
-pub use lifecycle::SETTLE;
+pub(crate) use guard::listen;
+pub use guard::{Guard, GuardTask, is_guard};
+pub(crate) use lifecycle::SETTLE;
 pub use lock::ProjectLock;
-pub use runner::{Arm, OnEnd, Options, Outcome, Runner, Teardown, waiting_for_others};
+pub(crate) use runner::{Arm, OnEnd, Options, Runner, Teardown, waiting_for_others};

@@ -9,7 +9,7 @@ use crate::stack::readiness::{History, LOOP, Standing, meaning, summary};
 
 /// Crashes in a row, with no steady run among them: a loop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Crashes {
+pub(crate) struct Crashes {
     /// How many.
     pub times: u32,
     /// From the first start to the last crash, where that was seen.
@@ -18,7 +18,7 @@ pub struct Crashes {
 
 impl Crashes {
     /// Those of a container, if they make a loop.
-    pub fn of(history: History) -> Option<Crashes> {
+    pub(crate) fn of(history: History) -> Option<Crashes> {
         (history.crashes >= LOOP).then_some(Crashes { times: history.crashes, within: None })
     }
 }
@@ -33,7 +33,7 @@ impl fmt::Display for Crashes {
 
 /// What is known of one container of the stack, or of a service that has none.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Finding {
+pub(crate) struct Finding {
     /// The service.
     pub service: String,
     /// Its container; none if it was not created.
@@ -52,19 +52,19 @@ pub struct Finding {
 
 impl Finding {
     /// A container that stands like this; why is what the engine says of its start, if anything.
-    pub fn of(container: Inspected, standing: Standing) -> Finding {
+    pub(crate) fn of(container: Inspected, standing: Standing) -> Finding {
         let service = container.service.clone();
         Finding { container: Some(container), standing, ..Finding::missing(&service, None) }
     }
 
     /// A container of which only the list is known; it is taken for what it should be.
-    pub fn listed(container: &Container) -> Finding {
+    pub(crate) fn listed(container: &Container) -> Finding {
         let Container { id, name, service, state, ports, .. } = container.clone();
         Finding::of(Inspected { id, name, service, state, ports, ..Inspected::default() }, Standing::Ready)
     }
 
     /// A service that has no container although one was wanted.
-    pub fn missing(service: &str, cause: Option<String>) -> Finding {
+    pub(crate) fn missing(service: &str, cause: Option<String>) -> Finding {
         let standing = if cause.is_some() { Standing::Failed } else { Standing::Pending };
         Finding {
             service: service.to_string(),
@@ -78,34 +78,34 @@ impl Finding {
     }
 
     /// The container's state in a few words.
-    pub fn state(&self) -> String {
+    pub(crate) fn state(&self) -> String {
         self.container.as_ref().map_or("not created".to_string(), summary)
     }
 
     /// What it has exited with, if it has ended.
-    pub fn exit_code(&self) -> Option<i64> {
+    pub(crate) fn exit_code(&self) -> Option<i64> {
         let container = self.container.as_ref()?;
         container.ended_with().or(self.last_exit.filter(|_| self.standing == Standing::Failed))
     }
 
     /// What its exit code stands for, where that is known and it has ended.
-    pub fn meaning(&self) -> Option<String> {
+    pub(crate) fn meaning(&self) -> Option<String> {
         meaning(self.exit_code()?, self.container.as_ref()?.out_of_memory)
     }
 
     /// What the last probe of its healthcheck printed, if that failed.
-    pub fn failed_probe(&self) -> Option<&str> {
+    pub(crate) fn failed_probe(&self) -> Option<&str> {
         let health = self.container.as_ref()?.health.as_ref()?;
         health.failure.as_deref().filter(|output| !output.is_empty())
     }
 
     /// The command of its healthcheck, where it cannot run since the image does not have it.
-    pub fn missing_probe(&self) -> Option<&str> {
+    pub(crate) fn missing_probe(&self) -> Option<&str> {
         missing_command(self.failed_probe()?)
     }
 
     /// What helps against [`Finding::missing_probe`].
-    pub fn help_for_missing_probe(&self) -> Option<String> {
+    pub(crate) fn help_for_missing_probe(&self) -> Option<String> {
         let command = self.missing_probe()?;
         let program = self.container.as_ref().map_or("", |container| container.program.as_str());
         let example = if program.starts_with('/') { program } else { "/program" };
@@ -117,7 +117,7 @@ impl Finding {
     }
 
     /// What there is to say beside the state: the cause or the meaning of the exit code, and restarts.
-    pub fn detail(&self) -> String {
+    pub(crate) fn detail(&self) -> String {
         let restarts = match self.container.as_ref().map_or(0, |container| container.restarts) {
             // The crashes tell as much.
             _ if self.crashes.is_some() => None,
@@ -134,7 +134,7 @@ impl Finding {
     }
 
     /// What it has to be blamed for, as a sentence about the service.
-    pub fn reason(&self) -> String {
+    pub(crate) fn reason(&self) -> String {
         let service = &self.service;
         let Some(container) = &self.container else {
             let cause = self.cause.as_ref().map(|cause| format!(": {cause}")).unwrap_or_default();
@@ -167,7 +167,7 @@ impl Finding {
 
 /// Why a container could not be started, by what the engine said.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Cause {
+pub(crate) enum Cause {
     /// This port of the host is taken.
     PortTaken(u16),
     /// Its program is for another architecture.
@@ -177,7 +177,7 @@ pub enum Cause {
 }
 
 /// Reads the engine's error of a container's start.
-pub fn cause_of(error: &str) -> Cause {
+pub(crate) fn cause_of(error: &str) -> Cause {
     let has = |text: &str| error.contains(text);
     let is_taken = has("address already in use") || has("port is already allocated");
     if let (true, Some(port)) = (is_taken, port_in(error)) {
@@ -215,7 +215,7 @@ fn missing_command(error: &str) -> Option<&str> {
 
 /// A `container_name` that another container has.
 #[derive(Debug, PartialEq, Eq)]
-pub struct NameConflict<'a> {
+pub(crate) struct NameConflict<'a> {
     /// The name.
     pub name: &'a str,
     /// The id of that container.
@@ -224,14 +224,14 @@ pub struct NameConflict<'a> {
 
 impl<'a> NameConflict<'a> {
     /// Reads what the engine says of it.
-    pub fn in_words(words: &'a str) -> Option<NameConflict<'a>> {
+    pub(crate) fn in_words(words: &'a str) -> Option<NameConflict<'a>> {
         let name = between(words, "The container name \"/", "\"")?;
         Some(NameConflict { name, holder: between(words, "is already in use by container \"", "\"")? })
     }
 }
 
 /// Why a container has ended, by the last lines that it has printed. None if they do not tell.
-pub fn cause_in_log(log: &[u8]) -> Option<Cause> {
+pub(crate) fn cause_in_log(log: &[u8]) -> Option<Cause> {
     let text = String::from_utf8_lossy(log);
     let mut last = text.lines().rev().map(str::trim).filter(|line| !line.is_empty()).take(LAST);
     last.find_map(|line| {

@@ -10,7 +10,7 @@ use crate::engine::Container;
 
 /// How many containers of each service a start asks for.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub struct Expected {
+pub(crate) struct Expected {
     containers: BTreeMap<String, u32>,
     /// The user's own arguments may name other services, or other numbers of containers.
     perhaps_others: bool,
@@ -42,7 +42,7 @@ const WITH_VALUE: [&str; 6] = ["--attach", "--no-attach", "--pull", "--timeout",
 
 /// What the user's own arguments for `docker compose up` say about the start.
 #[derive(Debug, PartialEq, Eq)]
-pub struct UpArgs<'a> {
+pub(crate) struct UpArgs<'a> {
     /// The services that they name; all services of the file if there are none.
     pub services: Vec<&'a str>,
     /// Whether what these depend on is started too.
@@ -59,7 +59,7 @@ pub struct UpArgs<'a> {
 
 impl<'a> UpArgs<'a> {
     /// Reads them. `docker compose` judges whether they are valid.
-    pub fn parse(args: &'a [OsString]) -> UpArgs<'a> {
+    pub(crate) fn parse(args: &'a [OsString]) -> UpArgs<'a> {
         let mut parsed = UpArgs {
             services: Vec::new(),
             with_dependencies: true,
@@ -91,7 +91,7 @@ impl<'a> UpArgs<'a> {
     }
 
     /// The services that they name, and what is started with them. None where they name none, or that is not certain.
-    pub fn started<'s>(&'s self, stack: &'s Stack) -> Option<BTreeSet<&'s str>> {
+    pub(crate) fn started<'s>(&'s self, stack: &'s Stack) -> Option<BTreeSet<&'s str>> {
         let is_certain = !self.has_unknown && self.services.iter().all(|service| stack.has(service));
         let named = self.services.iter().copied();
         (is_certain && !self.services.is_empty()).then(|| match self.with_dependencies {
@@ -102,7 +102,7 @@ impl<'a> UpArgs<'a> {
 
     /// The services to ask Compose about, since the stack lacks one that is named: it is behind a profile, which naming it
     /// activates. None where there is none, or it may be the value of an option.
-    pub fn services_to_resolve(&self, stack: &Stack) -> Option<&[&'a str]> {
+    pub(crate) fn services_to_resolve(&self, stack: &Stack) -> Option<&[&'a str]> {
         let lacks_one = self.services.iter().any(|service| !stack.has(service));
         (lacks_one && !self.has_unknown).then_some(&self.services)
     }
@@ -110,7 +110,7 @@ impl<'a> UpArgs<'a> {
 
 impl Expected {
     /// What a start of this stack with these arguments of the user's asks for.
-    pub fn new(stack: &Stack, traefik: Traefik, args: &[OsString]) -> Expected {
+    pub(crate) fn new(stack: &Stack, traefik: Traefik, args: &[OsString]) -> Expected {
         let args = UpArgs::parse(args);
         let perhaps_others = args.has_unknown || !args.services.iter().all(|service| stack.has(service));
         let all = || stack.services.keys().map(String::as_str).collect();
@@ -123,22 +123,22 @@ impl Expected {
     }
 
     /// Whether there is nothing to start: each service has no container, by its file.
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.containers.values().all(|wanted| *wanted == 0)
     }
 
     /// Whether this is more than a guess.
-    pub fn is_certain(&self) -> bool {
+    pub(crate) fn is_certain(&self) -> bool {
         !self.perhaps_others
     }
 
     /// The services that the start is about, with how many containers each is to have.
-    pub fn services(&self) -> impl Iterator<Item = (&str, u32)> {
+    pub(crate) fn services(&self) -> impl Iterator<Item = (&str, u32)> {
         self.containers.iter().map(|(name, wanted)| (name.as_str(), *wanted))
     }
 
     /// Whether the start is about this service.
-    pub fn has(&self, service: &str) -> bool {
+    pub(crate) fn has(&self, service: &str) -> bool {
         self.containers.contains_key(service)
     }
 

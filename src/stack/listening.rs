@@ -16,7 +16,7 @@ const PATIENCE: Duration = Duration::from_millis(500);
 
 /// A published port behind which nobody listens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Deaf {
+pub(crate) struct Deaf {
     /// The port in the container.
     pub port: u16,
     /// The container is known to listen there at its loopback address, which is reached from within only.
@@ -25,7 +25,7 @@ pub struct Deaf {
 
 impl Deaf {
     /// Why, in the words of somebody who has to mend it.
-    pub fn cause(&self) -> String {
+    pub(crate) fn cause(&self) -> String {
         let port = self.port;
         if self.at_loopback {
             format!("nothing listens on port {port} in the container but at 127.0.0.1: let the program bind 0.0.0.0")
@@ -36,7 +36,7 @@ impl Deaf {
 }
 
 /// The published TCP ports of a container that runs, behind which nobody listens; in order.
-pub fn deaf_ports(container: &Inspected) -> Vec<Deaf> {
+pub(crate) fn deaf_ports(container: &Inspected) -> Vec<Deaf> {
     deaf_ports_seen(container).unwrap_or_else(|| {
         let deaf = published(container).filter(|port| !answers(port));
         without_repetition(deaf.map(|port| Deaf { port: port.target, at_loopback: false }).collect())
@@ -44,7 +44,7 @@ pub fn deaf_ports(container: &Inspected) -> Vec<Deaf> {
 }
 
 /// As [`deaf_ports`], without a connection. None where that does not tell.
-pub fn deaf_ports_seen(container: &Inspected) -> Option<Vec<Deaf>> {
+pub(crate) fn deaf_ports_seen(container: &Inspected) -> Option<Vec<Deaf>> {
     let listeners = os::listeners_of(container.pid, &container.id)?;
     Some(without_repetition(published(container).filter_map(|port| deaf_by(port.target, &listeners)).collect()))
 }

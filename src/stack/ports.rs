@@ -28,7 +28,7 @@ struct Wanted {
 
 /// A published port that cannot be had.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Taken {
+pub(crate) struct Taken {
     /// The service that publishes it.
     pub service: String,
     /// The port, with the address and the protocol where these are special, as in `127.0.0.1:8080` or `53/udp`.
@@ -39,7 +39,7 @@ pub struct Taken {
 
 /// Who has a port.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Holder {
+pub(crate) enum Holder {
     /// Another service of the same stack wants it as well, or another container of the same service.
     Service(String),
     /// A container of this very stack that the start does not replace.
@@ -71,7 +71,7 @@ pub enum Holder {
 
 /// Why a start leaves a container of its own stack alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kept {
+pub(crate) enum Kept {
     /// It is one of `docker compose run`.
     OneOff,
     /// The start is about other services.
@@ -110,7 +110,7 @@ impl fmt::Display for Holder {
 
 impl Holder {
     /// The name of a container of this very stack.
-    pub fn own(&self) -> Option<&str> {
+    pub(crate) fn own(&self) -> Option<&str> {
         match self {
             Holder::Own { name, .. } => Some(name),
             _ => None,
@@ -141,7 +141,7 @@ fn meet(one: Option<IpAddr>, other: Option<IpAddr>) -> bool {
 ///
 /// # Errors
 /// [`crate::exit::Code::EngineUnavailable`] if the engine does not say what runs.
-pub fn taken<'a>(
+pub(crate) fn taken<'a>(
     executor: &dyn Executor,
     stack: &Stack,
     services: impl Iterator<Item = (&'a str, u32)>,
@@ -175,7 +175,7 @@ pub fn taken<'a>(
 }
 
 /// Who has this port of this machine's; what is to be said of the engine's refusal to publish it.
-pub fn holder(executor: &dyn Executor, project: &ProjectName, port: u16) -> Holder {
+pub(crate) fn holder(executor: &dyn Executor, project: &ProjectName, port: u16) -> Holder {
     let wanted = Wanted { service: String::new(), ip: None, ports: port..=port, protocol: "tcp".to_string() };
     let containers = running_containers(executor).unwrap_or_default();
     holder_of(executor, &wanted, &containers, project).unwrap_or(Holder::Unknown)

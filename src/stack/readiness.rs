@@ -11,14 +11,14 @@ use crate::compose::Stack;
 use crate::engine::Inspected;
 
 /// How long a container has to be up without a break before it is believed to be.
-pub const STEADY: Duration = Duration::from_secs(3);
+pub(crate) const STEADY: Duration = Duration::from_secs(3);
 
 /// After how many crashes in a row, with no run of [`STEADY`] among them, a container is in a loop that nothing ends.
-pub const LOOP: u32 = 3;
+pub(crate) const LOOP: u32 = 3;
 
 /// What a container has to come to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Role {
+pub(crate) enum Role {
     /// To run, and to be healthy if its image has a healthcheck; or to do its work and exit with 0.
     Service,
     /// As [`Role::Service`], and to listen at the ports that it publishes if nothing else tells that it works.
@@ -40,7 +40,7 @@ pub enum Ports {
 }
 
 /// What the containers of a service have to come to.
-pub fn role(stack: &Stack, service: &str, ports: Ports) -> Role {
+pub(crate) fn role(stack: &Stack, service: &str, ports: Ports) -> Role {
     match stack.services.get(service) {
         _ if stack.is_one_shot(service) => Role::OneShot,
         Some(service) if service.has_healthcheck() => Role::Checked,
@@ -53,7 +53,7 @@ pub fn role(stack: &Stack, service: &str, ports: Ports) -> Role {
 
 /// How a container stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Standing {
+pub(crate) enum Standing {
     /// It is what it should be.
     Ready,
     /// It may still become that.
@@ -64,7 +64,7 @@ pub enum Standing {
 
 impl Standing {
     /// The word for it: `ready`, `pending` or `failed`.
-    pub fn word(self) -> &'static str {
+    pub(crate) fn word(self) -> &'static str {
         match self {
             Standing::Ready => "ready",
             Standing::Pending => "pending",
@@ -75,7 +75,7 @@ impl Standing {
 
 /// What is known of a container beyond how it is at the moment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct History {
+pub(crate) struct History {
     /// Whether it has been up without a break for [`STEADY`], if it runs.
     pub is_steady: bool,
     /// How often it has crashed in a row, with no run of [`STEADY`] among them.
@@ -84,7 +84,7 @@ pub struct History {
 
 impl History {
     /// As far as the engine remembers it; `now` is its time.
-    pub fn of(container: &Inspected, now: Timestamp) -> History {
+    pub(crate) fn of(container: &Inspected, now: Timestamp) -> History {
         let is_steady = container.uptime(now).is_some_and(|time| time >= STEADY);
         let last_run_was_short = container.last_run().is_some_and(|time| time < STEADY);
         let crashes = if container.state == "restarting" && last_run_was_short { container.restarts } else { 0 };
@@ -95,7 +95,7 @@ impl History {
 /// How a container stands.
 ///
 /// As long as the engine will start it again, a crash is no failure: what it needs may not be there yet.
-pub fn standing(container: &Inspected, role: Role, history: History) -> Standing {
+pub(crate) fn standing(container: &Inspected, role: Role, history: History) -> Standing {
     let health = container.health.as_ref().map(|health| health.status.as_str());
     let may_end = match role {
         Role::Checked => !container.has_healthcheck,
@@ -116,7 +116,7 @@ pub fn standing(container: &Inspected, role: Role, history: History) -> Standing
 }
 
 /// A container in a few words: its state and, where they say more, exit code and health.
-pub fn summary(container: &Inspected) -> String {
+pub(crate) fn summary(container: &Inspected) -> String {
     let health = container.health.as_ref().map(|health| health.status.as_str());
     match (container.state.as_str(), health) {
         ("exited" | "dead" | "restarting", _) => format!("{} ({})", container.state, container.exit_code),
@@ -126,7 +126,7 @@ pub fn summary(container: &Inspected) -> String {
 }
 
 /// What an exit code stands for, where that is known. None for one that means what the program says.
-pub fn meaning(exit_code: i64, out_of_memory: bool) -> Option<String> {
+pub(crate) fn meaning(exit_code: i64, out_of_memory: bool) -> Option<String> {
     let words = match exit_code {
         137 if out_of_memory => "out of memory",
         101 => "a panic in Rust",

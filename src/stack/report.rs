@@ -10,7 +10,7 @@ use crate::reporter::message;
 use crate::stack::diagnosis::Finding;
 
 /// A table, its head first: each container's state and why it is like that.
-pub fn table(stack: &Stack, endpoint: &Endpoint, findings: &[Finding]) -> Vec<Vec<String>> {
+pub(crate) fn table(stack: &Stack, endpoint: &Endpoint, findings: &[Finding]) -> Vec<Vec<String>> {
     let head = ["SERVICE", "STATE", "DETAIL"].map(str::to_string).to_vec();
     let rows = findings.iter().map(|finding| {
         let detail = match detail(stack, finding) {
@@ -24,7 +24,7 @@ pub fn table(stack: &Stack, endpoint: &Endpoint, findings: &[Finding]) -> Vec<Ve
 
 /// A table, its head first: each container's state, since when it runs, where it can be reached, and what is wrong.
 /// `now` is the engine's time.
-pub fn status(stack: &Stack, endpoint: &Endpoint, findings: &[Finding], now: Timestamp) -> Vec<Vec<String>> {
+pub(crate) fn status(stack: &Stack, endpoint: &Endpoint, findings: &[Finding], now: Timestamp) -> Vec<Vec<String>> {
     let head = ["SERVICE", "STATE", "UPTIME", "ADDRESSES", "DETAIL"].map(str::to_string).to_vec();
     let rows = findings.iter().map(|finding| {
         let uptime = finding.container.as_ref().and_then(|it| it.uptime(now)).map(coarse).unwrap_or_default();
@@ -57,7 +57,7 @@ fn coarse(time: Duration) -> String {
 }
 
 /// Rows without a head: each container's state and where it can be reached.
-pub fn started(stack: &Stack, endpoint: &Endpoint, findings: &[Finding]) -> Vec<Vec<String>> {
+pub(crate) fn started(stack: &Stack, endpoint: &Endpoint, findings: &[Finding]) -> Vec<Vec<String>> {
     let row = |finding: &Finding| {
         let mut words = addresses(stack, endpoint, finding);
         words.extend((!stack.has(&finding.service)).then(|| UNKNOWN.to_string()));
@@ -77,7 +77,7 @@ fn label(finding: &Finding, all: &[Finding]) -> String {
 }
 
 /// Where a container can be reached: by its service's name, and where its published ports are, in order.
-pub fn addresses(stack: &Stack, endpoint: &Endpoint, finding: &Finding) -> Vec<String> {
+pub(crate) fn addresses(stack: &Stack, endpoint: &Endpoint, finding: &Finding) -> Vec<String> {
     let Some(container) = &finding.container else { return Vec::new() };
     let mut addresses: Vec<String> =
         container.ports.iter().filter_map(|port| endpoint.address(stack, &finding.service, port)).collect();
@@ -90,12 +90,12 @@ pub fn addresses(stack: &Stack, endpoint: &Endpoint, finding: &Finding) -> Vec<S
 }
 
 /// Every container, for a program.
-pub fn services(stack: &Stack, endpoint: &Endpoint, findings: &[Finding]) -> Vec<message::Service> {
+pub(crate) fn services(stack: &Stack, endpoint: &Endpoint, findings: &[Finding]) -> Vec<message::Service> {
     findings.iter().map(|finding| service(stack, endpoint, finding)).collect()
 }
 
 /// A container, for a program.
-pub fn service(stack: &Stack, endpoint: &Endpoint, finding: &Finding) -> message::Service {
+pub(crate) fn service(stack: &Stack, endpoint: &Endpoint, finding: &Finding) -> message::Service {
     let container = finding.container.as_ref();
     message::Service {
         service: finding.service.clone(),

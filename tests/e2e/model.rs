@@ -6,8 +6,8 @@ use std::net::TcpListener;
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
-use cargo_stagecraft::compose::{self, NameChoice, ProjectName, Stack};
-use cargo_stagecraft::workspace::{COMPOSE_FILE, Workspace};
+use cargo_stagecraft::internals::compose::{self, NameChoice, ProjectName, Stack};
+use cargo_stagecraft::internals::workspace::{COMPOSE_FILE, Workspace};
 use fastrand::Rng;
 
 use crate::run::Ended;

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::ffi::OsString;
 
-use cargo_stagecraft::cli::{self, Verb};
+use cargo_stagecraft::internals::cli::{self, Verb};
 use serde_json::json;
 
 use crate::support::{self, COMPOSE_FILE, Reply, Sandbox};

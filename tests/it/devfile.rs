@@ -9,9 +9,9 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use cargo_stagecraft::command::System;
-use cargo_stagecraft::devfile::{self, Topology};
-use cargo_stagecraft::workspace::{BrokenMember, ManifestOptions, Workspace};
+use cargo_stagecraft::internals::command::System;
+use cargo_stagecraft::internals::devfile::{self, Topology};
+use cargo_stagecraft::internals::workspace::{BrokenMember, ManifestOptions, Workspace};
 use proptest::prelude::*;
 use proptest::test_runner::Config;
 use serde_json::{Map, Value};

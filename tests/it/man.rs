@@ -6,8 +6,8 @@ use std::io;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
-use cargo_stagecraft::cli;
-use cargo_stagecraft::ops::PAGES;
+use cargo_stagecraft::internals::cli;
+use cargo_stagecraft::internals::ops::PAGES;
 use clap_mangen::Man;
 use clap_mangen::roff::{Roff, bold, roman};
 

@@ -9,16 +9,16 @@ use std::process::{ExitStatus, Output};
 use std::sync::Mutex;
 use std::time::Duration;
 
-use cargo_stagecraft::cargo;
-use cargo_stagecraft::command::{Executor, Invocation, OnExit, OnLine, Request, Running};
-use cargo_stagecraft::compose::{
+use cargo_stagecraft::internals::Code;
+use cargo_stagecraft::internals::ColorChoice;
+use cargo_stagecraft::internals::cargo;
+use cargo_stagecraft::internals::command::{Executor, Invocation, OnExit, OnLine, Request, Running};
+use cargo_stagecraft::internals::compose::{
     self, Attach, Compose, DownScope, Images, Logs, NameChoice, ProjectName, Traefik, Volumes,
 };
-use cargo_stagecraft::engine;
-use cargo_stagecraft::exit::Code;
-use cargo_stagecraft::reporter::ColorChoice;
-use cargo_stagecraft::settings;
-use cargo_stagecraft::workspace::Workspace;
+use cargo_stagecraft::internals::engine;
+use cargo_stagecraft::internals::settings;
+use cargo_stagecraft::internals::workspace::Workspace;
 use serde::Deserialize;
 
 pub fn root() -> &'static Path {
@@ -265,7 +265,7 @@ fn the_exit_codes_of_spec_and_readme_are_those_of_the_code() {
 
 #[test]
 fn the_options_of_spec_and_readme_are_those_of_the_command_line() {
-    let command = cargo_stagecraft::cli::command();
+    let command = cargo_stagecraft::internals::cli::command();
     let dev = command.find_subcommand("dev").unwrap();
     let longs = |command: &clap::Command| -> BTreeSet<String> {
         command.get_arguments().filter_map(|arg| arg.get_long()).map(|long| format!("--{long}")).collect()
@@ -303,7 +303,7 @@ fn the_settings_of_the_spec_are_those_of_the_code_and_of_help() {
     // Each option's marks, by what is set.
     let mut said: BTreeSet<(BTreeSet<String>, BTreeSet<String>)> = BTreeSet::new();
     let (mut variables, mut keys) = (BTreeSet::new(), BTreeSet::new());
-    let command = cargo_stagecraft::cli::command();
+    let command = cargo_stagecraft::internals::cli::command();
     let dev = command.find_subcommand("dev").unwrap();
     let arguments: Vec<&clap::Arg> = command.get_arguments().chain(dev.get_arguments()).collect();
     let help = |long: &str| -> String {
@@ -378,8 +378,10 @@ fn only_the_rooms_of_the_operating_systems_know_which_one_it_is() {
 fn every_operating_system_offers_the_same() {
     let offers = |files: &[&str]| -> BTreeSet<String> {
         let text: String = files.iter().map(|file| read(format!("src/os/{file}.rs"))).collect();
-        let kinds = ["pub fn ", "pub struct ", "pub enum ", "pub type ", "    pub fn "];
-        let items = text.lines().filter_map(|line| kinds.iter().find_map(|kind| line.strip_prefix(kind)));
+        let kinds = ["fn", "struct", "enum", "type"].map(|kind| format!("pub(crate) {kind} "));
+        let of_line =
+            |line: &'_ str| kinds.iter().find_map(|kind| Some(line.trim_start().strip_prefix(kind)?.to_string()));
+        let items = text.lines().filter_map(of_line);
         items.map(|item| item.split(|c: char| !c.is_alphanumeric() && c != '_').next().unwrap().to_string()).collect()
     };
     let linux = offers(&["unix", "linux"]);

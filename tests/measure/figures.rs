@@ -6,7 +6,7 @@ use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use cargo_stagecraft::session::{GuardTask, Guard, ProjectLock};
+use cargo_stagecraft::internals::session::{Guard, GuardTask, ProjectLock};
 use rustix::process::Pid;
 
 use crate::engine::Engine;

@@ -64,7 +64,7 @@ struct Request {
 fn main() -> ExitCode {
     let args: Vec<OsString> = std::env::args_os().collect();
     // The guard is our own binary once more, and here that is this program.
-    if cargo_stagecraft::session::is_guard(&args) {
+    if cargo_stagecraft::internals::session::is_guard(&args) {
         return cargo_stagecraft::run(args);
     }
     let args: Vec<String> = args.into_iter().skip(1).map(|arg| arg.to_string_lossy().into_owned()).collect();

@@ -51,7 +51,7 @@ pub struct DoctorOptions {
 ///
 /// # Errors
 /// If standard output cannot be written to.
-pub fn doctor(options: &DoctorOptions, cx: &Context<'_>) -> anyhow::Result<Code> {
+pub(crate) fn doctor(options: &DoctorOptions, cx: &Context<'_>) -> anyhow::Result<Code> {
     let checks = examine(options, cx);
     for check in &checks {
         check.print(cx)?;

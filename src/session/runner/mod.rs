@@ -36,7 +36,7 @@ mod unread;
 const LAST_LINES: u32 = 20;
 
 /// What is said while somebody else changes the project.
-pub fn waiting_for_others(project: &ProjectName) -> String {
+pub(crate) fn waiting_for_others(project: &ProjectName) -> String {
     format!("waiting for another command on {project} to finish")
 }
 
@@ -52,7 +52,7 @@ pub enum OnEnd {
 
 /// How to start.
 #[derive(Clone, Debug)]
-pub struct Options {
+pub(crate) struct Options {
     /// Stay attached or return.
     pub attach: Attach,
     /// With or without the service `traefik`.
@@ -73,7 +73,7 @@ pub struct Options {
 
 /// How to take down.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Teardown {
+pub(crate) struct Teardown {
     /// Grace for containers in seconds; without it each service's own counts.
     pub timeout: Option<u32>,
     /// The grace after an interrupt, in seconds, where `timeout` gives none: a CI runner does not wait for long.
@@ -88,7 +88,7 @@ pub struct Teardown {
 
 /// How a run ended. What there is to say about it has been said.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
+pub(crate) enum Outcome {
     /// As asked: started in the background, finished with success, or taken down.
     Done,
     /// The stack failed to start or to run; what had to be taken down is gone.
@@ -105,7 +105,7 @@ pub enum Outcome {
 
 impl Outcome {
     /// The exit code.
-    pub fn code(self) -> Code {
+    pub(crate) fn code(self) -> Code {
         match self {
             Outcome::Done => Code::Success,
             Outcome::Failed => Code::Failed,
@@ -119,10 +119,10 @@ impl Outcome {
 }
 
 /// Arms a guard for this charge, which shares the lock. The real one is [`Guard::arm`].
-pub type Arm = dyn Fn(&GuardTask, &ProjectLock) -> anyhow::Result<Guard> + Send + Sync;
+pub(crate) type Arm = dyn Fn(&GuardTask, &ProjectLock) -> anyhow::Result<Guard> + Send + Sync;
 
 /// Starts stacks and takes them down.
-pub struct Runner<'a> {
+pub(crate) struct Runner<'a> {
     commander: Commander,
     logger: &'a dyn Logger,
     hook: &'a Hook,
@@ -131,7 +131,7 @@ pub struct Runner<'a> {
 
 impl<'a> Runner<'a> {
     /// A runner on these tools.
-    pub fn new(commander: Commander, logger: &'a dyn Logger, hook: &'a Hook, arm: &'a Arm) -> Runner<'a> {
+    pub(crate) fn new(commander: Commander, logger: &'a dyn Logger, hook: &'a Hook, arm: &'a Arm) -> Runner<'a> {
         Runner { commander: commander.shielded(), logger, hook, arm }
     }
 
@@ -141,7 +141,7 @@ impl<'a> Runner<'a> {
     ///
     /// # Errors
     /// [`Code::EngineUnavailable`] if docker could not be started at all; there is nothing to take down then.
-    pub fn run(
+    pub(crate) fn run(
         &self,
         compose: &Compose,
         stack: &Stack,
@@ -205,7 +205,7 @@ impl<'a> Runner<'a> {
     ///
     /// # Errors
     /// [`Code::EngineUnavailable`] if docker could not be started.
-    pub fn follow(&self, compose: &Compose, verbosity: Verbosity) -> anyhow::Result<Outcome> {
+    pub(crate) fn follow(&self, compose: &Compose, verbosity: Verbosity) -> anyhow::Result<Outcome> {
         let policy = Policy { leaves_running: true, waits: false, undo: Undo::Nothing, found_running: true };
         let teardown = Teardown { verbosity, ..Teardown::default() };
         let mut run = Run::new(self, compose, teardown, policy, State::STARTING, ProjectLock::none())?;
@@ -223,7 +223,7 @@ impl<'a> Runner<'a> {
     ///
     /// # Errors
     /// If interrupts cannot be hooked; nothing was touched then.
-    pub fn take_down(
+    pub(crate) fn take_down(
         &self,
         compose: &Compose,
         reach: DownScope,
@@ -249,7 +249,7 @@ impl<'a> Runner<'a> {
     ///
     /// # Errors
     /// If the workspace cannot be named, or interrupts cannot be hooked.
-    pub fn take_over(&self, orphaned: Orphaned, mut lock: ProjectLock) -> anyhow::Result<Outcome> {
+    pub(crate) fn take_over(&self, orphaned: Orphaned, mut lock: ProjectLock) -> anyhow::Result<Outcome> {
         let Orphaned { charge, up, listener, anonymous, force } = orphaned;
         if let Some(mut listener) = listener.and_then(|pid| command::adopt(pid, Box::new(|| {}))) {
             listener.cut_off();

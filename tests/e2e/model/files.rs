@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use cargo_stagecraft::workspace::COMPOSE_FILE;
+use cargo_stagecraft::internals::workspace::COMPOSE_FILE;
 use fastrand::Rng;
 
 /// The compose files of this repository, and those that are made of its Cargo.toml files.
