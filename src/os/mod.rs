@@ -53,11 +53,11 @@ mod windows;
 #[cfg(target_os = "linux")]
 pub(crate) use linux::*;
 #[cfg(target_os = "macos")]
-pub use macos::*;
+pub(crate) use macos::*;
 #[cfg(unix)]
 pub(crate) use unix::*;
 #[cfg(windows)]
-pub use windows::*;
+pub(crate) use windows::*;
 
 #[cfg(not(any(target_os = "linux", target_os = "macos", windows)))]
 compile_error!("cargo-stagecraft is for Linux, macOS and Windows; on any other system add a file here");

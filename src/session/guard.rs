@@ -2,7 +2,7 @@
 //!
 //! No program survives its own SIGKILL, so before `up` is spawned our own binary is started once more, in a session of
 //! its own, reading a socket whose only other end is ours. What it has to know comes through this socket, a line each:
-//! the charge as JSON, `listener PID`, `up PID`, `up over`, `volume NAME`, `keep NAME`, `hurry`, `done`. If the socket ends without `done`, we died (SIGKILL, SIGQUIT,
+//! the task as JSON, `listener PID`, `up PID`, `up over`, `volume NAME`, `keep NAME`, `hurry`, `done`. If the socket ends without `done`, we died (SIGKILL, SIGQUIT,
 //! out of memory, a panic), and the guard takes the stack down and looks, as we would have. It keeps no file and polls
 //! nothing.
 //!
@@ -56,12 +56,12 @@ impl Guard {
     ///
     /// # Errors
     /// If our own binary cannot be started, or does not become a guard.
-    pub fn arm(charge: &GuardTask, lock: &ProjectLock) -> anyhow::Result<Guard> {
+    pub fn arm(task: &GuardTask, lock: &ProjectLock) -> anyhow::Result<Guard> {
         let mut command = os::guard_command()?;
         // GitHub's runner ends every process that carries this at the end of a job, the guard's work undone.
         command.arg(SUBCOMMAND).env_remove("RUNNER_TRACKING_ID");
         let (child, mut ours) = os::start_guard(command, lock.to_share()?).context("cannot start the guard")?;
-        serde_json::to_writer(&mut ours, charge)?;
+        serde_json::to_writer(&mut ours, task)?;
         ours.write_all(b"\n")?;
         ours.read_exact(&mut [0]).context("the guard did not become ready")?;
         Ok(Guard(Some((ours, child))))
@@ -126,7 +126,7 @@ pub fn is_guard(args: &[impl AsRef<OsStr>]) -> bool {
 /// What a guard knows when the process that it guards has died.
 #[derive(Debug)]
 pub(crate) struct Orphaned {
-    pub(super) charge: GuardTask,
+    pub(super) task: GuardTask,
     /// The process group of `up`, if it runs and we were told.
     pub(super) up: Option<u32>,
     /// That of what listens to the engine.
@@ -146,7 +146,7 @@ pub(crate) fn listen() -> anyhow::Result<Option<(Orphaned, ProjectLock)>> {
     // The word for `arm`: from now on nothing that is aimed at its group or its terminal reaches us.
     wire.write_all(b".")?;
     let Some(orphaned) = hear(io::BufReader::new(wire))? else { return Ok(None) };
-    let name = engine::lock_name(&orphaned.charge.project);
+    let name = engine::lock_name(&orphaned.task.project);
     let lock = lock.map_or_else(|| ProjectLock::open(&name), |lock| ProjectLock::inherited(&name, lock));
     Ok(Some((orphaned, lock.unwrap_or_else(|_| ProjectLock::none()))))
 }
@@ -154,16 +154,15 @@ pub(crate) fn listen() -> anyhow::Result<Option<(Orphaned, ProjectLock)>> {
 fn hear(told: impl BufRead) -> anyhow::Result<Option<Orphaned>> {
     let mut lines = told.lines();
     // It died before it could say what to guard, and so before it started anything.
-    let Some(charge) = lines.next().transpose()? else { return Ok(None) };
-    let Ok(charge) = serde_json::from_slice(charge.as_bytes()) else { return Ok(None) };
-    let mut orphaned =
-        Orphaned { charge, up: None, listener: None, anonymous: BTreeSet::new(), force: Force::Graceful };
+    let Some(task) = lines.next().transpose()? else { return Ok(None) };
+    let Ok(task) = serde_json::from_slice(task.as_bytes()) else { return Ok(None) };
+    let mut orphaned = Orphaned { task, up: None, listener: None, anonymous: BTreeSet::new(), force: Force::Graceful };
     for line in lines {
         match line?.as_str() {
             "done" => return Ok(None),
             "hurry" => orphaned.force = Force::AtOnce,
             // There is none any more, and none to look for.
-            "up over" => (orphaned.up, orphaned.charge.start) = (None, None),
+            "up over" => (orphaned.up, orphaned.task.start) = (None, None),
             line => match line.split_once(' ') {
                 Some(("listener", pid)) => orphaned.listener = pid.parse().ok(),
                 Some(("up", pid)) => orphaned.up = pid.parse().ok(),
@@ -182,8 +181,8 @@ fn hear(told: impl BufRead) -> anyhow::Result<Option<Orphaned>> {
 mod tests {
     use super::*;
 
-    fn charge() -> String {
-        let charge = GuardTask {
+    fn task() -> String {
+        let task = GuardTask {
             root: PathBuf::from("/a b"),
             project: ProjectName::new("x").unwrap(),
             expected: Expected::default(),
@@ -193,28 +192,28 @@ mod tests {
             volumes: Volumes::Keep,
             images: Images::Keep,
         };
-        serde_json::to_string(&charge).unwrap()
+        serde_json::to_string(&task).unwrap()
     }
 
     #[test]
     fn the_end_without_the_word_is_a_death() {
-        let told = format!("{}\nlistener 16\nup 17\nvolume b\nvolume c\nvolume a\nkeep c\nhurry\n", charge());
+        let told = format!("{}\nlistener 16\nup 17\nvolume b\nvolume c\nvolume a\nkeep c\nhurry\n", task());
         let orphaned = hear(told.as_bytes()).unwrap().unwrap();
         assert_eq!((orphaned.listener, orphaned.up, orphaned.force), (Some(16), Some(17), Force::AtOnce));
         assert_eq!(orphaned.anonymous, BTreeSet::from(["a", "b"].map(str::to_string)));
-        assert_eq!(orphaned.charge.root, PathBuf::from("/a b"));
-        assert_eq!((orphaned.charge.undo, orphaned.charge.timeout), (Undo::Remove, Some(3)));
+        assert_eq!(orphaned.task.root, PathBuf::from("/a b"));
+        assert_eq!((orphaned.task.undo, orphaned.task.timeout), (Undo::Remove, Some(3)));
         for over in ["", "up 17\nup over\n"] {
-            let orphaned = hear(format!("{}\n{over}", charge()).as_bytes()).unwrap().unwrap();
+            let orphaned = hear(format!("{}\n{over}", task()).as_bytes()).unwrap().unwrap();
             assert_eq!((orphaned.up, orphaned.force), (None, Force::Graceful));
-            assert_eq!(orphaned.charge.start.is_some(), over.is_empty(), "it may run although nobody said so");
+            assert_eq!(orphaned.task.start.is_some(), over.is_empty(), "it may run although nobody said so");
         }
     }
 
     #[test]
     fn the_word_and_a_death_before_there_was_a_charge_leave_nothing_to_do() {
-        assert!(hear(format!("{}\nup 17\ndone\n", charge()).as_bytes()).unwrap().is_none());
+        assert!(hear(format!("{}\nup 17\ndone\n", task()).as_bytes()).unwrap().is_none());
         assert!(hear("".as_bytes()).unwrap().is_none());
-        assert!(hear(&charge().as_bytes()[..20]).unwrap().is_none());
+        assert!(hear(&task().as_bytes()[..20]).unwrap().is_none());
     }
 }

@@ -45,7 +45,7 @@ pub(super) struct Policy {
 
 /// Why the run is ending.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Cause {
+pub(super) enum EndCause {
     /// Somebody asked for a teardown.
     Requested,
     /// The first interrupt.
@@ -153,13 +153,13 @@ pub(super) struct State {
     /// Where the run is.
     pub phase: Phase,
     /// Why it is ending, once it is.
-    pub cause: Option<Cause>,
+    pub cause: Option<EndCause>,
     /// How much patience is left.
     pub force: Force,
     /// Where `up` is.
     pub up: Up,
     /// What `up` is ended by, once every container of the stack is known to have been started.
-    pub farewell: Option<UpShutdown>,
+    pub shutdown: Option<UpShutdown>,
 }
 
 /// What happened.
@@ -187,14 +187,14 @@ pub(super) enum Event {
     /// The start is over.
     Started {
         /// What `up` is ended by from now on. None if it is only no longer to be seen whether everything has started.
-        farewell: Option<UpShutdown>,
+        shutdown: Option<UpShutdown>,
     },
     /// The project's lock is held, or cannot be had.
     Locked,
     /// The engine told whether the start is over.
     Looked {
         /// What `up` is ended by, if every container of the stack has started.
-        farewell: Option<UpShutdown>,
+        shutdown: Option<UpShutdown>,
     },
     /// `down` or `stop` ended, in whatever way.
     UndoEnded,
@@ -248,11 +248,11 @@ pub(super) enum Action {
 impl State {
     /// A run that begins with `up`.
     pub(super) const STARTING: State =
-        State { phase: Phase::Running, cause: None, force: Force::Graceful, up: Up::Alive, farewell: None };
+        State { phase: Phase::Running, cause: None, force: Force::Graceful, up: Up::Alive, shutdown: None };
 
     /// A run that is nothing but a teardown; it begins with [`Action::Undo`].
     pub(super) fn taking_down(reach: DownScope) -> State {
-        State { phase: Phase::Undoing(reach), cause: Some(Cause::Requested), up: Up::Over, ..State::STARTING }
+        State { phase: Phase::Undoing(reach), cause: Some(EndCause::Requested), up: Up::Over, ..State::STARTING }
     }
 
     /// As [`State::taking_down`], of a stack that another run is attached to: it begins with [`Action::Stop`].
@@ -262,7 +262,7 @@ impl State {
 
     /// A run that goes on after the process that began it has died; it begins with [`Action::Look`].
     pub(super) fn orphaned(force: Force) -> State {
-        State { phase: Phase::Looking, cause: Some(Cause::Requested), force, ..State::STARTING }
+        State { phase: Phase::Looking, cause: Some(EndCause::Requested), force, ..State::STARTING }
     }
 
     fn to(self, phase: Phase, action: Action) -> (State, Action) {
@@ -290,8 +290,8 @@ impl State {
     }
 
     /// With every container started: nothing that `up` has asked the engine for is open.
-    fn bid_farewell(mut self, policy: Policy) -> (State, Action) {
-        match self.farewell {
+    fn shut_down_up(mut self, policy: Policy) -> (State, Action) {
+        match self.shutdown {
             // Nothing is attached, or nothing is removed.
             _ if policy.undo == Undo::StopOnly || policy.leaves_running => self.undo(DownScope::File),
             Some(UpShutdown::Attached) => self.undo(DownScope::File),
@@ -313,15 +313,15 @@ impl State {
 
     /// Whether a run whose `up` has failed leaves the stack alone: it ran before, and not everything had been started anew.
     pub(super) fn leaves_what_it_found(self, policy: Policy) -> bool {
-        policy.found_running && self.up == Up::CutOff && self.farewell.is_none() && self.cause == Some(Cause::Failed)
+        policy.found_running && self.up == Up::CutOff && self.shutdown.is_none() && self.cause == Some(EndCause::Failed)
     }
 
     /// After `up` has ended by itself, and what became of it is known.
     fn over(mut self, policy: Policy, judgement: Judgement) -> (State, Action) {
         self.cause = Some(match judgement {
-            Judgement::Well => Cause::Finished,
-            Judgement::Badly => Cause::Failed,
-            Judgement::TooSlowly => Cause::Late,
+            Judgement::Well => EndCause::Finished,
+            Judgement::Badly => EndCause::Failed,
+            Judgement::TooSlowly => EndCause::Late,
             Judgement::StillUp => return self.to(Phase::Staying, Action::Stay),
         });
         match policy.undo {
@@ -346,8 +346,8 @@ pub(super) fn next(policy: Policy, mut state: State, event: Event) -> (State, Ac
         (_, Event::Interrupt(interrupt)) => interrupted(policy, state, interrupt),
 
         // A stack that just runs may be changed by others.
-        (Running, Event::Started { farewell }) => {
-            state.farewell = farewell;
+        (Running, Event::Started { shutdown }) => {
+            state.shutdown = shutdown;
             (state, Action::Unlock)
         }
 
@@ -376,14 +376,14 @@ pub(super) fn next(policy: Policy, mut state: State, event: Event) -> (State, Ac
         (Staying, Event::Over { known: false }) => state.over(policy, Judgement::Badly),
 
         (Locking, Event::Locked) => match state.up {
-            Up::Alive if state.farewell.is_some() => state.bid_farewell(policy),
+            Up::Alive if state.shutdown.is_some() => state.shut_down_up(policy),
             Up::Alive => state.to(Looking, Action::Look),
             Up::Over | Up::CutOff => state.undo(DownScope::File),
         },
         (Looking, Event::Looked { .. }) if state.up != Up::Alive => state.undo(DownScope::File),
-        (Looking, Event::Looked { farewell: Some(farewell) }) => {
-            state.farewell = Some(farewell);
-            state.bid_farewell(policy)
+        (Looking, Event::Looked { shutdown: Some(shutdown) }) => {
+            state.shutdown = Some(shutdown);
+            state.shut_down_up(policy)
         }
         (Looking, Event::Looked { .. }) => state.cut_up_and_undo(),
         (Stopping, Event::UndoEnded) => state.undo(DownScope::File),
@@ -426,12 +426,12 @@ pub(super) fn next(policy: Policy, mut state: State, event: Event) -> (State, Ac
 fn interrupted(policy: Policy, mut state: State, interrupt: Interrupt) -> (State, Action) {
     use Phase::{Away, Draining, Judging, Locking, Looking, Running, Staying, Stopping, Undoing, Waiting};
     let before = state.cause;
-    if before == Some(Cause::Interrupted(Interrupt::Hup)) && interrupt == Interrupt::Hup {
+    if before == Some(EndCause::Interrupted(Interrupt::Hup)) && interrupt == Interrupt::Hup {
         // A closing terminal is often told of twice, by the kernel and by the shell; that is no second wish.
         return (state, Action::Idle);
     }
-    if !matches!(before, Some(Cause::Interrupted(_))) {
-        state.cause = Some(Cause::Interrupted(interrupt));
+    if !matches!(before, Some(EndCause::Interrupted(_))) {
+        state.cause = Some(EndCause::Interrupted(interrupt));
     }
     match (state.phase, state.force) {
         (Running | Waiting | Judging | Staying, _) if policy.undo == Undo::Nothing => match state.up {
@@ -444,7 +444,9 @@ fn interrupted(policy: Policy, mut state: State, interrupt: Interrupt) -> (State
         (Running | Waiting | Judging | Staying, _) => state.to(Locking, Action::Lock),
         (_, Force::AtOnce) => state.end(End::Abandoned),
         // What has begun by itself goes on as it is: nobody has asked for more than an end yet.
-        _ if matches!(before, Some(Cause::Finished | Cause::Failed | Cause::Late)) && policy.undo != Undo::Nothing => {
+        _ if matches!(before, Some(EndCause::Finished | EndCause::Failed | EndCause::Late))
+            && policy.undo != Undo::Nothing =>
+        {
             (state, Action::Idle)
         }
         // One that was asked for is hurried up by the first interrupt already.

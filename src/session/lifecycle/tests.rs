@@ -27,12 +27,12 @@ const CLEAN: Event = Event::Checked { clean: true };
 const LEFT: Event = Event::Checked { clean: false };
 const WELL: Event = Event::Judged(Judgement::Well);
 const BADLY: Event = Event::Judged(Judgement::Badly);
-const STARTED: Event = Event::Looked { farewell: Some(UpShutdown::Cut) };
-const NOT_STARTED: Event = Event::Looked { farewell: None };
+const STARTED: Event = Event::Looked { shutdown: Some(UpShutdown::Cut) };
+const NOT_STARTED: Event = Event::Looked { shutdown: None };
 
 /// The end of a start, and what it leads to.
-fn started(farewell: UpShutdown) -> (Event, Action) {
-    (Event::Started { farewell: Some(farewell) }, Action::Unlock)
+fn started(shutdown: UpShutdown) -> (Event, Action) {
+    (Event::Started { shutdown: Some(shutdown) }, Action::Unlock)
 }
 
 fn int(kind: Interrupt) -> Event {
@@ -50,7 +50,7 @@ fn an_interrupt_in_the_steady_state_ends_up_and_looks_once() {
         (CLEAN, Action::Finish),
     ];
     let end = play(FOREGROUND, State::STARTING, &cut);
-    assert_eq!(end.cause, Some(Cause::Interrupted(Int)));
+    assert_eq!(end.cause, Some(EndCause::Interrupted(Int)));
     assert_eq!(end.phase, Phase::Ended(End::Clean));
     let steady = play(FOREGROUND, State::STARTING, &[started(UpShutdown::Cut)]);
     play(
@@ -106,16 +106,16 @@ fn an_interrupted_start_is_cut_off_and_looked_at_twice() {
 
 #[test]
 fn each_further_press_is_harder() {
-    let begin = |farewell| [started(farewell), (int(Int), Action::Lock)];
+    let begin = |shutdown| [started(shutdown), (int(Int), Action::Lock)];
     let cut = (Event::Locked, Action::CutUpAndUndo(DownScope::File));
     let attached = (Event::Locked, Action::Undo(DownScope::File));
-    for (farewell, first) in [(UpShutdown::Cut, cut), (UpShutdown::Attached, attached)] {
-        let state = play(FOREGROUND, play(FOREGROUND, State::STARTING, &begin(farewell)), &[first]);
+    for (shutdown, first) in [(UpShutdown::Cut, cut), (UpShutdown::Attached, attached)] {
+        let state = play(FOREGROUND, play(FOREGROUND, State::STARTING, &begin(shutdown)), &[first]);
         let story = [(int(Int), Action::Undo(DownScope::File)), (int(Term), Action::Finish)];
         let end = play(FOREGROUND, state, &story);
         assert_eq!(end.force, Force::AtOnce);
         assert_eq!(end.phase, Phase::Ended(End::Abandoned));
-        assert_eq!(end.cause, Some(Cause::Interrupted(Int)), "the first interrupt gives the exit code");
+        assert_eq!(end.cause, Some(EndCause::Interrupted(Int)), "the first interrupt gives the exit code");
     }
 }
 
@@ -144,7 +144,7 @@ fn the_lock_is_given_back_while_the_stack_just_runs_and_taken_again_for_the_end(
     let waiting = play(FOREGROUND, State::STARTING, &[started(UpShutdown::Cut), (int(Int), Action::Lock)]);
     // It is known already how far the start is.
     play(FOREGROUND, waiting, &[(Event::Locked, Action::CutUpAndUndo(DownScope::File))]);
-    let story = [(Event::Started { farewell: None }, Action::Unlock), (int(Int), Action::Lock)];
+    let story = [(Event::Started { shutdown: None }, Action::Unlock), (int(Int), Action::Lock)];
     let unknown = play(FOREGROUND, State::STARTING, &story);
     play(FOREGROUND, unknown, &[(Event::Locked, Action::Look), (STARTED, Action::CutUpAndUndo(DownScope::File))]);
     // Another command has taken the stack down meanwhile.
@@ -203,7 +203,7 @@ fn a_terminal_that_tells_twice_that_it_is_gone_is_no_second_wish() {
 #[test]
 fn a_foreground_run_that_ends_by_itself_is_judged_and_taken_down() {
     for (up, judged, cause) in
-        [(GOOD, WELL, Cause::Finished), (GOOD, BADLY, Cause::Failed), (BAD, BADLY, Cause::Failed)]
+        [(GOOD, WELL, EndCause::Finished), (GOOD, BADLY, EndCause::Failed), (BAD, BADLY, EndCause::Failed)]
     {
         let begin = [
             (up, Action::Judge),
@@ -248,7 +248,7 @@ fn a_start_that_waits_is_judged_when_all_is_ready_or_never_will_be() {
     // The engine has the last word.
     play(WAITING, waiting, &[(ready, Action::Judge), (BADLY, Action::Lock)]);
     let late = [(not_ready, Action::Judge), (Event::Judged(Judgement::TooSlowly), Action::Lock)];
-    assert_eq!(play(WAITING, waiting, &late).cause, Some(Cause::Late));
+    assert_eq!(play(WAITING, waiting, &late).cause, Some(EndCause::Late));
     play(WAITING_ALONE, waiting, &[(not_ready, Action::Judge), (BADLY, Action::Finish)]);
     // What has crashed does not come back while `up` waits for something else.
     let early = [
@@ -276,7 +276,7 @@ fn an_interrupted_wait_undoes_what_may_be_undone() {
 fn an_interrupted_detached_start_that_may_undo_nothing_ends_up_and_itself() {
     let story = [(int(Int), Action::CutUp), (int(Int), Action::Idle), (BAD, Action::Finish)];
     let end = play(DETACHED_ALONE, State::STARTING, &story);
-    assert_eq!((end.phase, end.cause), (Phase::Ended(End::Clean), Some(Cause::Interrupted(Int))));
+    assert_eq!((end.phase, end.cause), (Phase::Ended(End::Clean), Some(EndCause::Interrupted(Int))));
     play(DETACHED_ALONE, State::STARTING, &[(GOOD, Action::Judge), (int(Int), Action::Finish)]);
 }
 
@@ -298,7 +298,7 @@ fn what_is_left_is_taken_down_in_three_widening_steps() {
 fn a_teardown_that_was_asked_for_is_hurried_by_the_first_press_and_left_by_the_second() {
     let story = [(int(Int), Action::Undo(DownScope::File)), (Event::UndoEnded, Action::Check)];
     let state = play(FOREGROUND, State::taking_down(DownScope::File), &story);
-    assert_eq!((state.force, state.cause), (Force::AtOnce, Some(Cause::Interrupted(Int))));
+    assert_eq!((state.force, state.cause), (Force::AtOnce, Some(EndCause::Interrupted(Int))));
     play(FOREGROUND, state, &[(int(Int), Action::Finish)]);
 }
 
@@ -311,13 +311,13 @@ fn the_first_press_is_the_first_also_in_a_teardown_that_has_begun_by_itself() {
         (int(Int), Action::Idle),
     ];
     let state = play(FOREGROUND, State::STARTING, &begin);
-    assert_eq!((state.force, state.cause), (Force::Graceful, Some(Cause::Interrupted(Int))));
+    assert_eq!((state.force, state.cause), (Force::Graceful, Some(EndCause::Interrupted(Int))));
     play(FOREGROUND, state, &[(int(Term), Action::Undo(DownScope::File)), (int(Int), Action::Finish)]);
 
     // While the engine is away, too.
     let away = Event::Unanswered { patience: true };
     let begin = [(Event::UndoEnded, Action::Check), (away, Action::Wait(RETRY))];
-    let (phase, cause) = (Phase::Undoing(DownScope::File), Some(Cause::Failed));
+    let (phase, cause) = (Phase::Undoing(DownScope::File), Some(EndCause::Failed));
     let waiting = State { phase, cause, up: Up::CutOff, ..State::STARTING };
     let waiting = play(FOREGROUND, waiting, &begin);
     let waiting = play(FOREGROUND, waiting, &[(int(Int), Action::Idle), (Event::TimeIsUp, Action::Check)]);
@@ -328,7 +328,7 @@ fn the_first_press_is_the_first_also_in_a_teardown_that_has_begun_by_itself() {
 fn a_start_that_fails_leaves_a_stack_alone_that_ran_before() {
     let story = [(BAD, Action::Judge), (BADLY, Action::Finish)];
     let end = play(FOREGROUND_OF_A_RUNNING_STACK, State::STARTING, &story);
-    assert_eq!((end.phase, end.cause), (Phase::Ended(End::Clean), Some(Cause::Failed)));
+    assert_eq!((end.phase, end.cause), (Phase::Ended(End::Clean), Some(EndCause::Failed)));
     play(FOREGROUND, State::STARTING, &[(BAD, Action::Judge), (BADLY, Action::Lock)]);
     // Stopped from elsewhere: that is no failure, and the rest is taken down.
     let stopped = play(FOREGROUND_OF_A_RUNNING_STACK, State::STARTING, &[(BAD, Action::Judge), (WELL, Action::Lock)]);
@@ -363,7 +363,7 @@ fn a_run_stays_while_a_container_runs_to_which_up_was_not_attached() {
     // Started again meanwhile.
     play(FOREGROUND, staying, &[over, (Event::Judged(Judgement::StillUp), Action::Stay)]);
     let blind = [(Event::Over { known: false }, Action::Lock)];
-    assert_eq!(play(FOREGROUND, staying, &blind).cause, Some(Cause::Failed));
+    assert_eq!(play(FOREGROUND, staying, &blind).cause, Some(EndCause::Failed));
     let interrupt = [(int(Int), Action::Lock), (Event::Locked, Action::Undo(DownScope::File))];
     play(FOREGROUND, staying, &interrupt);
     play(FOREGROUND_KEEP, staying, &interrupt);
@@ -380,10 +380,10 @@ fn every_row(policy: Policy) -> Vec<(State, Event, State, Action)> {
             Event::UpEnded { success: yes },
             Event::Settled { success: yes },
             Event::Over { known: yes },
-            Event::Started { farewell: yes.then_some(UpShutdown::Attached) },
-            Event::Started { farewell: yes.then_some(UpShutdown::Cut) },
-            Event::Looked { farewell: yes.then_some(UpShutdown::Attached) },
-            Event::Looked { farewell: yes.then_some(UpShutdown::Cut) },
+            Event::Started { shutdown: yes.then_some(UpShutdown::Attached) },
+            Event::Started { shutdown: yes.then_some(UpShutdown::Cut) },
+            Event::Looked { shutdown: yes.then_some(UpShutdown::Attached) },
+            Event::Looked { shutdown: yes.then_some(UpShutdown::Cut) },
             Event::Checked { clean: yes },
             Event::Unanswered { patience: yes },
         ]);
@@ -424,7 +424,7 @@ fn whatever_happens_the_law_holds() {
             let undoes = matches!(action, Action::Undo(_) | Action::CutUpAndUndo(_));
             assert!(!undoes || policy.undo != Undo::Nothing, "not ours to undo: {row}");
             let may_stay =
-                policy.leaves_running && after.cause == Some(Cause::Finished) || after.leaves_what_it_found(policy);
+                policy.leaves_running && after.cause == Some(EndCause::Finished) || after.leaves_what_it_found(policy);
             if after.phase == Phase::Ended(End::Clean) && policy.undo == Undo::Remove && !may_stay {
                 let seen = matches!(event, Event::Checked { clean: true });
                 assert!(seen || over(state), "clean is seen, not assumed: {row}");

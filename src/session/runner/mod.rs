@@ -5,32 +5,37 @@ use std::ffi::OsString;
 use std::sync::mpsc::{Receiver, Sender};
 use std::time::{Duration, Instant};
 
-use self::latecomers::{Found, Latecomers};
-use self::ticker::Ticker;
+use self::latecomers::Found;
+use self::readiness::Readiness;
+use self::undoing::{Answers, Undoing};
+use self::up::UpClient;
 use super::guard::{Guard, GuardTask, Orphaned};
 use super::lifecycle::{Action, Policy, State, Undo, Up};
 use super::lock::{Change, ProjectLock};
-use crate::command::{self, Commander, Hook, Interrupt, Invocation, OnExit, Running, Show};
+use crate::command::{self, Commander, Hook, Interrupt, Invocation, OnExit, Show};
 use crate::compose::{Attach, Compose, DownScope, Images, Logs, PROJECT_NAME, ProjectName, Stack, Traefik, Volumes};
 use crate::engine::{self, Container, Endpoint, Kept, Leftovers, SortedOut};
 use crate::exit::{Code, Failure};
 use crate::os;
 use crate::reporter::{ColorChoice, Logger, Verbosity};
 use crate::stack::expected::Expected;
-use crate::stack::observer::{Observation, Observer, Settled};
+use crate::stack::observer::Observation;
 use crate::stack::readiness::Ports;
-use crate::stack::tracker::ServiceStanding;
-use crate::stack::verdict::{UpEnd, Verdict};
+use crate::stack::verdict::Verdict;
 use crate::workspace::Workspace;
 
+mod judging;
 mod latecomers;
+mod readiness;
 mod run;
 mod silence;
 mod tell;
 #[cfg(test)]
 mod tests;
 mod ticker;
+mod undoing;
 mod unread;
+mod up;
 
 /// How many lines of each log come first when a stack is followed that runs already.
 const LAST_LINES: u32 = 20;
@@ -118,7 +123,7 @@ impl Outcome {
     }
 }
 
-/// Arms a guard for this charge, which shares the lock. The real one is [`Guard::arm`].
+/// Arms a guard for this task, which shares the lock. The real one is [`Guard::arm`].
 pub(crate) type Arm = dyn Fn(&GuardTask, &ProjectLock) -> anyhow::Result<Guard> + Send + Sync;
 
 /// Starts stacks and takes them down.
@@ -148,32 +153,18 @@ impl<'a> Runner<'a> {
         options: &Options,
         lock: ProjectLock,
     ) -> anyhow::Result<Outcome> {
-        let found_running = options.before.iter().any(Container::is_up);
-        let policy = Policy {
-            leaves_running: options.attach == Attach::Detached,
-            waits: options.attach == Attach::Detached && options.wait.is_some(),
-            undo: match (options.attach, options.on_end) {
-                (Attach::Foreground, OnEnd::TearDown) => Undo::Remove,
-                (Attach::Foreground, OnEnd::Keep) => Undo::StopOnly,
-                (Attach::Detached, OnEnd::TearDown) if !found_running => Undo::Remove,
-                (Attach::Detached, _) => Undo::Nothing,
-            },
-            found_running,
-        };
         let show = match (options.attach, options.teardown.verbosity) {
             (Attach::Detached, Verbosity::Quiet) => Show::IfItFails,
             // On a terminal Compose draws, and who sees it has read what it says.
             (Attach::Detached, _) if !self.logger.is_terminal() => Show::LiveAndKept,
             _ => Show::Live,
         };
-        let mut run = Run::new(self, compose, options.teardown, policy, State::STARTING, lock)?;
-        run.start = Some((stack, options));
-        run.expected = Expected::new(stack, options.traefik, &options.args);
+        let mut run = Run::new(self, compose, Mode::Start(stack, options), options.teardown, State::STARTING, lock)?;
         // A wait leaves something at work even where there is nothing to undo: what listens to the engine.
-        if policy.undo != Undo::Nothing || policy.waits {
+        if run.policy.undo != Undo::Nothing || run.policy.waits {
             run.arm();
         }
-        if policy.waits {
+        if run.policy.waits {
             run.watch_what_becomes_ready();
         }
         let up = compose.up(options.attach, options.traefik, &options.args).show(show);
@@ -183,7 +174,7 @@ impl<'a> Runner<'a> {
                 .status("Starting", &format!("{} (Ctrl+C {})", compose.project(), run.what_an_interrupt_does())),
             Attach::Detached => self.logger.status("Starting", compose.project().as_str()),
         }
-        run.up_line = up.to_string();
+        run.up.line = up.to_string();
         match run.spawn(&up, Arrival::UpExited) {
             Ok(up) => {
                 run.guard.watch(up.id());
@@ -191,7 +182,7 @@ impl<'a> Runner<'a> {
                 if options.attach == Attach::Foreground {
                     run.watch_the_start(up.id());
                 }
-                run.up = Some(up);
+                run.up.process = Some(up);
             }
             Err(error) => {
                 run.guard.disarm();
@@ -206,15 +197,14 @@ impl<'a> Runner<'a> {
     /// # Errors
     /// [`Code::EngineUnavailable`] if docker could not be started.
     pub(crate) fn follow(&self, compose: &Compose, verbosity: Verbosity) -> anyhow::Result<Outcome> {
-        let policy = Policy { leaves_running: true, waits: false, undo: Undo::Nothing, found_running: true };
         let teardown = Teardown { verbosity, ..Teardown::default() };
-        let mut run = Run::new(self, compose, teardown, policy, State::STARTING, ProjectLock::none())?;
+        let mut run = Run::new(self, compose, Mode::Follow, teardown, State::STARTING, ProjectLock::none())?;
         let project = compose.project();
         self.logger.status("Following", &format!("{project}, which another run owns (Ctrl+C only stops following)"));
         let logs = Logs { follow: true, tail: Some(LAST_LINES), services: Vec::new() };
         let logs = compose.logs(DownScope::File, &logs);
-        run.up_line = logs.to_string();
-        run.up = Some(run.spawn(&logs, Arrival::UpExited).map_err(engine::no_docker)?);
+        run.up.line = logs.to_string();
+        run.up.process = Some(run.spawn(&logs, Arrival::UpExited).map_err(engine::no_docker)?);
         Ok(run.drive())
     }
 
@@ -231,14 +221,13 @@ impl<'a> Runner<'a> {
         before: Vec<Container>,
         lock: ProjectLock,
     ) -> anyhow::Result<Outcome> {
-        let policy = Policy { leaves_running: false, waits: false, undo: Undo::Remove, found_running: false };
         // For the sake of the `up` of whoever is attached: see `lifecycle`.
         let (state, action) = match reach {
             DownScope::File if lock.is_owned_by_another() => (State::stopping(), Action::Stop),
             _ => (State::taking_down(reach), Action::Undo(reach)),
         };
-        let mut run = Run::new(self, compose, teardown, policy, state, lock)?;
-        run.known = Some(before);
+        let mut run = Run::new(self, compose, Mode::TakeDown, teardown, state, lock)?;
+        run.undoing.known = Some(before);
         run.arm();
         self.logger.status("Stopping", compose.project().as_str());
         run.act(action);
@@ -250,39 +239,38 @@ impl<'a> Runner<'a> {
     /// # Errors
     /// If the workspace cannot be named, or interrupts cannot be hooked.
     pub(crate) fn take_over(&self, orphaned: Orphaned, mut lock: ProjectLock) -> anyhow::Result<Outcome> {
-        let Orphaned { charge, up, listener, anonymous, force } = orphaned;
+        let Orphaned { task, up, listener, anonymous, force } = orphaned;
         if let Some(mut listener) = listener.and_then(|pid| command::adopt(pid, Box::new(|| {}))) {
             listener.cut_off();
         }
-        if charge.undo == Undo::Nothing {
+        if task.undo == Undo::Nothing {
             return Ok(Outcome::Done);
         }
-        let project = charge.project.clone();
-        let compose = Compose::new(&Workspace::at(charge.root), charge.project, ColorChoice::Auto)?;
+        let project = task.project.clone();
+        let compose = Compose::new(&Workspace::at(task.root), task.project, ColorChoice::Auto)?;
         let teardown = Teardown {
-            timeout: charge.timeout,
+            timeout: task.timeout,
             interrupt_timeout: None,
-            volumes: charge.volumes,
-            images: charge.images,
+            volumes: task.volumes,
+            images: task.images,
             // What Compose has to say goes through us: who read our stderr may be gone, and would take Compose along.
             verbosity: Verbosity::Quiet,
         };
-        let policy = Policy { leaves_running: false, waits: false, undo: charge.undo, found_running: false };
         self.logger.status("Guarding", &format!("{}, whose `cargo stagecraft` is gone", compose.project()));
         // Held already if it died in the middle of a change; else others may be at one. Without a lock it goes on all the
         // same: a stack that stays is worse.
         let _ = lock.take();
-        let mut run = Run::new(self, &compose, teardown, policy, State::orphaned(force), lock)?;
-        run.expected = charge.expected;
-        run.anonymous = anonymous;
+        let mut run = Run::new(self, &compose, Mode::TakeOver(task.undo), teardown, State::orphaned(force), lock)?;
+        run.expected = task.expected;
+        run.undoing.anonymous = anonymous;
         let sender = run.sender.clone();
         let on_exit: OnExit = Box::new(move || {
             let _ = sender.send(Arrival::UpExited);
         });
         // It may have died between the start of `up` and the word that tells which process that is.
-        let up = up.or_else(|| os::find(charge.start.as_ref()?, &compose.root(), PROJECT_NAME, project.as_str()));
+        let up = up.or_else(|| os::find(task.start.as_ref()?, &compose.root(), PROJECT_NAME, project.as_str()));
         match up.and_then(|pid| command::adopt(pid, on_exit)) {
-            Some(up) => run.up = Some(up),
+            Some(up) => run.up.process = Some(up),
             None => run.state.up = Up::CutOff,
         }
         run.act(Action::Look);
@@ -326,66 +314,82 @@ struct Listed {
     reach: DownScope,
 }
 
+/// What a run is for.
+#[derive(Clone, Copy)]
+enum Mode<'a> {
+    /// Start a stack, and stay attached or return.
+    Start(&'a Stack, &'a Options),
+    /// Show the logs of a stack that another run owns.
+    Follow,
+    /// Take down a stack, whoever started it.
+    TakeDown,
+    /// Finish what a run that has died left to its guard: this much is to be undone.
+    TakeOver(Undo),
+}
+
+impl<'a> Mode<'a> {
+    fn policy(self) -> Policy {
+        let nothing = Policy { leaves_running: false, waits: false, undo: Undo::Nothing, found_running: false };
+        match self {
+            Mode::Start(_, options) => {
+                let found_running = options.before.iter().any(Container::is_up);
+                Policy {
+                    leaves_running: options.attach == Attach::Detached,
+                    waits: options.attach == Attach::Detached && options.wait.is_some(),
+                    undo: match (options.attach, options.on_end) {
+                        (Attach::Foreground, OnEnd::TearDown) => Undo::Remove,
+                        (Attach::Foreground, OnEnd::Keep) => Undo::StopOnly,
+                        (Attach::Detached, OnEnd::TearDown) if !found_running => Undo::Remove,
+                        (Attach::Detached, _) => Undo::Nothing,
+                    },
+                    found_running,
+                }
+            }
+            Mode::Follow => Policy { leaves_running: true, found_running: true, ..nothing },
+            Mode::TakeDown => Policy { undo: Undo::Remove, ..nothing },
+            Mode::TakeOver(undo) => Policy { undo, ..nothing },
+        }
+    }
+
+    /// The stack that is started, and how.
+    fn start(self) -> Option<(&'a Stack, &'a Options)> {
+        match self {
+            Mode::Start(stack, options) => Some((stack, options)),
+            Mode::Follow | Mode::TakeDown | Mode::TakeOver(_) => None,
+        }
+    }
+
+    fn expected(self) -> Expected {
+        let start = self.start();
+        start.map(|(stack, options)| Expected::new(stack, options.traefik, &options.args)).unwrap_or_default()
+    }
+
+    /// The `up` that starts the stack.
+    fn up(self, compose: &Compose) -> Option<Invocation> {
+        let (_, options) = self.start()?;
+        Some(compose.up(options.attach, options.traefik, &options.args))
+    }
+}
+
 struct Run<'a> {
     runner: &'a Runner<'a>,
     compose: &'a Compose,
-    start: Option<(&'a Stack, &'a Options)>,
+    mode: Mode<'a>,
+    policy: Policy,
+    state: State,
+    /// The containers that the start should create.
     expected: Expected,
     guard: Guard,
     /// None while a thread waits for it.
     lock: Option<ProjectLock>,
-    teardown: Teardown,
-    policy: Policy,
-    state: State,
     sender: Sender<Arrival>,
     receiver: Receiver<Arrival>,
-    up: Option<Box<dyn Running>>,
-    watch: Option<Observer>,
-    /// What the wait has come to, once it has.
-    settled: Option<Settled>,
-    /// How the services stood when it was heard of them last.
-    standings: Vec<ServiceStanding>,
-    /// As it was when it was shown last.
-    shown: Vec<ServiceStanding>,
-    up_line: String,
-    /// How `up` failed, if it did.
-    up_failure: Option<String>,
-    /// What Compose said at its end, where that was kept.
-    up_words: Option<String>,
-    up_end: UpEnd,
-    up_code: Option<i32>,
-    /// The exit code that the user's arguments ask for (`--exit-code-from`), once it is known.
-    asked_code: Option<i64>,
-    undo: Option<Box<dyn Running>>,
-    undos: u32,
-    /// Detects that nobody reads the output of the teardown command.
-    unread: Option<Ticker>,
-    /// Detects that the engine does not answer while the teardown command runs.
-    silence: Option<Ticker>,
-    /// The teardown command that writes to our stderr, and how wide it reaches.
-    torn: Option<(Invocation, DownScope)>,
-    /// The containers of the project when the engine was asked for them last, if it was.
-    known: Option<Vec<Container>>,
-    /// Whether another checkout has made containers of this project since the start. Nothing of the project is stopped or removed then.
-    taken_over: bool,
-    /// Those that there were before each `down`.
-    removed: Vec<Container>,
-    /// Their anonymous volumes.
-    anonymous: BTreeSet<String>,
-    latecomers: Option<Latecomers>,
-    /// What stays on purpose.
-    kept: Kept,
+    /// When the lifecycle table wants to be told that the time is up.
     deadline: Option<Instant>,
-    remains: Option<Result<Leftovers, Failure>>,
-    /// Networks that the engine has lost track of.
-    lost: Vec<String>,
-    /// When it was asked, and how long that took the last time.
-    asked: Instant,
-    answered_in: Duration,
-    /// Since when the engine has not answered.
-    away: Option<Instant>,
     began: Instant,
     last_interrupt: Option<(Interrupt, Instant)>,
-    /// That an attached `up` has started everything has been told.
-    has_told_start: bool,
+    up: UpClient,
+    readiness: Readiness,
+    undoing: Undoing,
+    answers: Answers,
 }

@@ -1,13 +1,13 @@
 //! What is said of a run: to people as it happens, and to programs.
 
-use super::run::newly_ready;
+use super::readiness::newly_ready;
 use super::{OnEnd, Options, Run};
 use crate::command::Interrupt;
 use crate::compose::{Attach, DownScope, ProjectName, Stack};
 use crate::engine::{self, Endpoint, Kept};
 use crate::exit::Failure;
 use crate::reporter::message::{self, Message};
-use crate::session::lifecycle::{Cause, End, Force, Phase, State, Undo};
+use crate::session::lifecycle::{End, EndCause, Force, Phase, State, Undo};
 use crate::stack::causes::LAST_WORDS;
 use crate::stack::diagnosis::Finding;
 use crate::stack::observer::{Crash, Settled};
@@ -20,11 +20,11 @@ use crate::workspace::COMPOSE_FILE;
 impl Run<'_> {
     /// Shows what has become ready since it was shown last, and what is still waited for.
     pub(super) fn show_progress(&mut self) {
-        let before = std::mem::replace(&mut self.shown, self.standings.clone());
-        for ServiceStanding { service, summary, .. } in newly_ready(&before, &self.standings) {
+        let before = std::mem::replace(&mut self.readiness.shown, self.readiness.standings.clone());
+        for ServiceStanding { service, summary, .. } in newly_ready(&before, &self.readiness.standings) {
             self.logger().status("Ready", &format!("{service}: {summary}"));
         }
-        let open = self.standings.iter().filter(|it| it.standing == Standing::Pending);
+        let open = self.readiness.standings.iter().filter(|it| it.standing == Standing::Pending);
         self.logger().waiting(&open.map(|it| (it.service.clone(), it.summary.clone())).collect::<Vec<_>>());
     }
 
@@ -46,7 +46,7 @@ impl Run<'_> {
     }
 
     pub(super) fn tell_ready(&self, ready: Result<(Verdict, Endpoint), Failure>) {
-        let Some((stack, options)) = self.start else { return };
+        let Some((stack, options)) = self.mode.start() else { return };
         let (project, logger) = (self.compose.project(), self.logger());
         let (verdict, endpoint) = match ready {
             Ok(ready) => ready,
@@ -59,7 +59,7 @@ impl Run<'_> {
             logger.message(&Message::StackReady { project: project.as_str(), services });
             return;
         }
-        let late = self.settled == Some(Settled::Late);
+        let late = self.readiness.settled == Some(Settled::Late);
         let blamed = verdict.blamed(late);
         self.report_failed(stack, &endpoint, &blamed);
         let reasons: Vec<String> = blamed.iter().map(|finding| finding.reason()).collect();
@@ -81,8 +81,8 @@ impl Run<'_> {
 
     /// An attached `up` has started everything. Told once.
     pub(super) fn tell_attached(&mut self, endpoint: &Endpoint, findings: &[Finding]) {
-        let Some((stack, _)) = self.start.filter(|_| !self.has_told_start) else { return };
-        self.has_told_start = true;
+        let Some((stack, _)) = self.mode.start().filter(|_| !self.readiness.has_told_start) else { return };
+        self.readiness.has_told_start = true;
         let services = report::services(stack, endpoint, findings);
         let with_addresses: Vec<Finding> =
             findings.iter().filter(|it| !report::addresses(stack, endpoint, it).is_empty()).cloned().collect();
@@ -115,7 +115,7 @@ impl Run<'_> {
         let mut reasons: Vec<String> = blamed.iter().map(|finding| finding.reason()).collect();
         if reasons.is_empty() {
             // Without its words: why, Compose has just said itself.
-            reasons.extend(verdict.cause.clone().or_else(|| self.up_failure.clone()));
+            reasons.extend(verdict.cause.clone().or_else(|| self.up.failure.clone()));
         }
         if reasons.is_empty() {
             // The engine has told no more while it was waited for.
@@ -123,7 +123,7 @@ impl Run<'_> {
         }
         let what = match (options.attach, options.wait) {
             (Attach::Detached, Some(wait)) if late => format!("was not ready within {} s", wait.as_secs()),
-            (Attach::Detached, Some(_)) if self.settled.is_some() => "did not become ready".to_string(),
+            (Attach::Detached, Some(_)) if self.readiness.settled.is_some() => "did not become ready".to_string(),
             (Attach::Detached, _) => "could not be started".to_string(),
             (Attach::Foreground, _) => "failed".to_string(),
         };
@@ -136,7 +136,7 @@ impl Run<'_> {
         logger.message(&Message::StackFailed {
             project: project.as_str(),
             message: &message,
-            compose: self.up_words.clone(),
+            compose: self.up.last_words.clone(),
         });
         self.help_with(&blamed);
         let has_a_log = blamed.iter().find(|finding| !finding.last_words.is_empty());
@@ -154,7 +154,7 @@ impl Run<'_> {
             _ => {}
         }
         // The state has no cause yet: this failure becomes it.
-        let failed = State { cause: Some(Cause::Failed), ..self.state };
+        let failed = State { cause: Some(EndCause::Failed), ..self.state };
         if self.policy.undo != Undo::Remove || failed.leaves_what_it_found(self.policy) {
             let why = if options.on_end == OnEnd::Keep {
                 "what was created is kept, as asked"
@@ -236,12 +236,12 @@ impl Run<'_> {
     fn report_end(&self, end: End) {
         let (project, logger) = (self.compose.project(), self.logger());
         let cause = match self.state.cause {
-            Some(Cause::Requested) => "requested",
-            Some(Cause::Interrupted(_)) => "interrupted",
-            Some(Cause::Finished) if self.policy.leaves_running => return,
-            Some(Cause::Finished) => "finished",
-            Some(Cause::Failed) => "failed",
-            Some(Cause::Late) => "late",
+            Some(EndCause::Requested) => "requested",
+            Some(EndCause::Interrupted(_)) => "interrupted",
+            Some(EndCause::Finished) if self.policy.leaves_running => return,
+            Some(EndCause::Finished) => "finished",
+            Some(EndCause::Failed) => "failed",
+            Some(EndCause::Late) => "late",
             None => return,
         };
         if self.policy.undo != Undo::Nothing && !self.state.leaves_what_it_found(self.policy) {
@@ -251,7 +251,7 @@ impl Run<'_> {
 
     fn tell_remains(&self) {
         let (project, logger) = (self.compose.project(), self.logger());
-        match &self.remains {
+        match &self.undoing.leftovers {
             Some(Ok(remains)) => {
                 logger.error(&format!("{project} is not completely taken down; still on the engine:\n{remains}"));
                 let removal = remains.removal();
@@ -262,7 +262,12 @@ impl Run<'_> {
             }
             Some(Err(failure)) => {
                 logger.error(&format!("what is left of {project} cannot be known: {failure:#}"));
-                let by_name = self.compose.down(DownScope::ByName, None, self.teardown.volumes, self.teardown.images);
+                let by_name = self.compose.down(
+                    DownScope::ByName,
+                    None,
+                    self.undoing.options.volumes,
+                    self.undoing.options.images,
+                );
                 logger.help(&format!("once the engine answers, remove it with `{by_name}`"));
             }
             None => logger.error(&format!("what is left of {project} is not known")),
@@ -271,7 +276,7 @@ impl Run<'_> {
 
     /// What of a stack that was taken down is kept on purpose, and the command that removes it.
     fn what_stays(&self) -> String {
-        let Kept { volumes, images } = &self.kept;
+        let Kept { volumes, images } = &self.undoing.kept;
         let named = |what: &str, names: &[String]| match names {
             [] => None,
             [name] => Some(format!("{what} {name}")),
@@ -285,7 +290,7 @@ impl Run<'_> {
     }
 
     fn removal_of_kept(&self) -> String {
-        let Kept { volumes, images } = &self.kept;
+        let Kept { volumes, images } = &self.undoing.kept;
         let (root, project) = (self.compose.root(), self.compose.project());
         if !root.join(COMPOSE_FILE).exists() {
             // The workspace is gone, and with it the place for a command of ours.
@@ -307,11 +312,11 @@ impl Run<'_> {
         match end {
             End::Clean => match (self.state.cause, self.policy.undo) {
                 // Reached through a check that found nothing.
-                _ if self.remains.is_none() => {}
+                _ if self.undoing.leftovers.is_none() => {}
                 // A warning has said so.
-                _ if self.taken_over => {}
+                _ if self.undoing.taken_over => {}
                 (_, Undo::StopOnly) => logger.status("Stopped", &format!("{project}; its containers are kept")),
-                (Some(Cause::Requested), _) if self.removed.is_empty() => {
+                (Some(EndCause::Requested), _) if self.undoing.removed.is_empty() => {
                     logger.status("Finished", &format!("{project} had no containers; {}", self.what_stays()));
                 }
                 _ => logger.status("Removed", &format!("{project}; {}", self.what_stays())),
@@ -322,7 +327,12 @@ impl Run<'_> {
             }
             End::Abandoned => {
                 logger.error(&format!("left before {project} was taken down; some of it may remain"));
-                let again = self.compose.down(DownScope::Everything, None, self.teardown.volumes, self.teardown.images);
+                let again = self.compose.down(
+                    DownScope::Everything,
+                    None,
+                    self.undoing.options.volumes,
+                    self.undoing.options.images,
+                );
                 logger.help(&format!("finish with `cargo stagecraft dev down`, or `{again}`"));
             }
         }

@@ -1,0 +1,130 @@
+//! What a run knows about the services while they start: it follows the engine's events and shows the progress.
+
+use std::collections::BTreeSet;
+
+use super::{Arrival, Run};
+use crate::engine::Inspected;
+use crate::reporter::message::Message;
+use crate::session::lifecycle::{Event, Phase};
+use crate::session::lock::Change;
+use crate::stack::observer::{Observation, Observer, Settled, Wait};
+use crate::stack::readiness::Standing;
+use crate::stack::tracker::{ServiceStanding, Start, Tracker};
+
+/// How far the services are.
+#[derive(Default)]
+pub(super) struct Readiness {
+    pub(super) observer: Option<Observer>,
+    /// The result of the wait, once there is one.
+    pub(super) settled: Option<Settled>,
+    /// The latest state of each service.
+    pub(super) standings: Vec<ServiceStanding>,
+    /// The states that were shown last.
+    pub(super) shown: Vec<ServiceStanding>,
+    /// Whether it was shown that an attached `up` has started everything.
+    pub(super) has_told_start: bool,
+}
+
+/// The services that are ready now and were not before.
+pub(super) fn newly_ready<'a>(
+    before: &'a [ServiceStanding],
+    now: &'a [ServiceStanding],
+) -> impl Iterator<Item = &'a ServiceStanding> {
+    let was_ready = |name: &str| before.iter().any(|it| it.service == name && it.standing == Standing::Ready);
+    now.iter().filter(move |it| it.standing == Standing::Ready && !was_ready(&it.service))
+}
+
+impl Run<'_> {
+    /// Until it is over, nobody else may change anything.
+    pub(super) fn watch_the_start(&mut self, up: u32) {
+        let sender = self.sender.clone();
+        let tell = move |news| {
+            let _ = sender.send(Arrival::Observation(news));
+        };
+        let (commander, project, expected) = (&self.runner.commander, self.compose.project(), self.expected.clone());
+        match Observer::attached(commander, project, up, expected, self.wait(), tell.clone()) {
+            Ok(watch) => self.readiness.observer = Some(watch),
+            // Better an early change than none at all.
+            Err(_) => tell(Observation::Started(None)),
+        }
+    }
+
+    /// Begun before `up -d` is, so that nothing of it is missed.
+    pub(super) fn watch_what_becomes_ready(&mut self) {
+        let Some(wait) = self.wait() else { return };
+        let sender = self.sender.clone();
+        let tell = move |news| {
+            let _ = sender.send(Arrival::Observation(news));
+        };
+        match Observer::detached(&self.runner.commander, self.compose.project(), wait, tell.clone()) {
+            Ok(watch) => {
+                self.guard.listener(watch.id());
+                self.note(Change::Start, watch.id());
+                self.readiness.observer = Some(watch);
+            }
+            // Whoever cannot start docker for this will not start it for anything else, and say so.
+            Err(_) => tell(Observation::Settled(Settled::Failed)),
+        }
+    }
+
+    /// Where `up` has ended and containers run on.
+    pub(super) fn watch_what_runs_on(&mut self) {
+        let sender = self.sender.clone();
+        let tell = move |news| {
+            let _ = sender.send(Arrival::Observation(news));
+        };
+        let (expected, before) = (self.expected.clone(), self.ids_before());
+        let is_ours = move |it: &Inspected| expected.has(&it.service) || !before.contains(&it.id);
+        match Observer::until_over(&self.runner.commander, self.compose.project(), is_ours, tell) {
+            Ok(watch) => {
+                self.guard.listener(watch.id());
+                self.readiness.observer = Some(watch);
+            }
+            // Whoever cannot start docker for this will not start it for anything else, and say so.
+            Err(_) => drop(self.sender.send(Arrival::Observation(Observation::Over(false)))),
+        }
+    }
+
+    /// The containers that were there before the start, by id.
+    pub(super) fn ids_before(&self) -> BTreeSet<String> {
+        let before = self.mode.start().map(|(_, options)| options.before.as_slice()).unwrap_or_default();
+        before.iter().map(|container| container.id.clone()).collect()
+    }
+
+    pub(super) fn wait(&self) -> Option<Wait> {
+        let (stack, options) = self.mode.start()?;
+        let tracker = Tracker::new(stack, self.expected.clone(), &options.before, options.ports);
+        Some(Wait { tracker, timeout: options.wait? })
+    }
+
+    /// Whether there is something to wait for beyond the start.
+    pub(super) fn waits(&self) -> bool {
+        self.mode.start().is_some_and(|(_, options)| options.wait.is_some())
+    }
+
+    /// How the services stand has changed.
+    pub(super) fn progress(&mut self, services: Vec<ServiceStanding>, start: Start) {
+        let before = std::mem::replace(&mut self.readiness.standings, services);
+        let project = self.compose.project().as_str();
+        for ServiceStanding { service, summary, .. } in newly_ready(&before, &self.readiness.standings) {
+            self.logger().message(&Message::ServiceReady { project, service, state: summary });
+        }
+        // Before that Compose itself shows what goes on, and in the foreground logs do; and of containers that ran already only
+        // what has just happened to them is known before the engine has been asked.
+        if self.state.phase == Phase::Waiting && start == Start::Over {
+            self.show_progress();
+        }
+    }
+
+    pub(super) fn settled(&mut self, settled: Settled) -> Option<Event> {
+        self.readiness.settled = Some(settled);
+        self.readiness.observer = None;
+        self.logger().waiting(&[]);
+        if self.policy.waits {
+            return Some(Event::Settled { success: settled == Settled::Ready });
+        }
+        // In the foreground the stack runs on, and whoever looks at it gets to know.
+        self.ask_what_is_ready();
+        None
+    }
+}
