@@ -60,7 +60,7 @@ use anyhow::Context as _;
 use cli::Verb;
 use command::{Commander, SendInterrupt, System};
 use exit::{Code, Failure};
-use reporter::message::Message;
+use reporter::event::Event;
 use reporter::{Logger, MessageFormat, Shell, ShellOptions};
 use session::Guard;
 
@@ -136,7 +136,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         shell.warn(warning);
     }
     let code = perform(&request.verb, &shell).unwrap_or_else(|error| report(&error, &shell));
-    shell.message(&Message::Finished { exit_code: code.number() });
+    shell.event(&Event::Finished { exit_code: code.number() });
     let_it_be_read(&shell, code);
     ExitCode::from(code.number())
 }
@@ -198,12 +198,8 @@ fn report(error: &anyhow::Error, shell: &Shell) -> Code {
         message.push_str("\n\nCaused by:\n  ");
         message.push_str(&causes.join("\n  "));
     }
-    shell.error(&message);
     let failure = error.downcast_ref::<Failure>();
     let help = failure.and_then(Failure::next_step);
-    if let Some(help) = help {
-        shell.help(help);
-    }
-    shell.message(&Message::Error { message: &message, help });
+    shell.event(&Event::Failed { message: &message, help });
     failure.map_or(Code::Failed, Failure::code)
 }

@@ -13,6 +13,7 @@ use super::{HEADER, IMAGES};
 use crate::exit::{Code, Failure};
 use crate::files::read;
 use crate::files::replace::{Mode, Staged, make_folder};
+use crate::reporter::event::FileChange;
 use crate::workspace::{DEV_DIR, Workspace};
 
 /// The files of which we may have written any, by their path in the dev dir.
@@ -35,6 +36,16 @@ pub(crate) enum Kind {
     Write(String),
     /// It is to go, since the manifests do not speak of it any more.
     Remove,
+}
+
+impl Kind {
+    /// The change without the text.
+    pub(crate) fn change(&self) -> FileChange {
+        match self {
+            Kind::Write(_) => FileChange::Write,
+            Kind::Remove => FileChange::Remove,
+        }
+    }
 }
 
 /// What is to be done so that the dev dir holds exactly these files of ours. None of `files` without a topology.

@@ -14,7 +14,7 @@ use crate::devfile::Topology;
 use crate::engine::{self, Container, Endpoint};
 use crate::exit::Code;
 use crate::reporter::Logger;
-use crate::reporter::message::Message;
+use crate::reporter::event::{Event, PortConflict};
 use crate::session::{OnEnd, Options, ProjectLock, Runner, Teardown, waiting_for_others};
 use crate::settings::Settings;
 use crate::stack::expected::{Expected, UpArgs};
@@ -323,11 +323,12 @@ fn require_ports(
         return Ok(());
     }
     let project = stack.project.as_str();
-    for Taken { service, port, holder } in &taken {
-        let holder = holder.to_string();
-        cx.shell.annotate(service, &format!("{service}: port {port} is {holder}"));
-        cx.shell.message(&Message::PortTaken { project, service, port, holder });
-    }
+    let conflict = |it: &'_ Taken| PortConflict {
+        service: it.service.clone(),
+        port: it.port.clone(),
+        holder: it.holder.to_string(),
+    };
+    cx.shell.event(&Event::PortsTaken { project, conflicts: taken.iter().map(conflict).collect() });
     let lines: String = taken.iter().map(|taken| format!("\n  {taken}")).collect();
     let error = anyhow!("cannot start {project}: these ports are already in use:{lines}");
     let ours: Vec<&str> = taken.iter().filter_map(|taken| taken.holder.own()).collect();

@@ -15,7 +15,7 @@ use crate::devfile::{self, Change, Crate, Kind, Topology};
 use crate::engine;
 use crate::exit::Code;
 use crate::reporter::Logger;
-use crate::reporter::message::Message;
+use crate::reporter::event::{Event, FileState};
 use crate::settings::Settings;
 use crate::workspace::{BrokenMember, DEV_DIR, Workspace};
 
@@ -49,12 +49,8 @@ pub(crate) fn files(options: &FilesOptions, cx: &Context<'_>) -> anyhow::Result<
         return Ok(Code::Success);
     }
     for Change { path, kind } in &files.changes {
-        let (what, change) = match kind {
-            Kind::Write(_) => ("is not what Cargo.toml describes", "write"),
-            Kind::Remove => ("is described by no Cargo.toml any more", "remove"),
-        };
-        cx.shell.error(&format!("{DEV_DIR}/{path} {what}"));
-        cx.shell.message(&Message::DevFile { path: &format!("{DEV_DIR}/{path}"), change, done: false });
+        let path = format!("{DEV_DIR}/{path}");
+        cx.shell.event(&Event::DevFile { path: &path, change: kind.change(), state: FileState::Stale });
     }
     if files.changes.is_empty() {
         return Ok(Code::Success);
@@ -106,17 +102,9 @@ impl DevFiles {
     /// Says what is to be done.
     pub(super) fn tell(&self, cx: &Context<'_>, done: bool) {
         for Change { path, kind } in &self.changes {
-            let (verb, infinitive, change) = match kind {
-                Kind::Write(_) => ("Writing", "write", "write"),
-                Kind::Remove => ("Removing", "remove", "remove"),
-            };
             let path = format!("{DEV_DIR}/{path}");
-            if done {
-                cx.shell.status(verb, &path);
-            } else {
-                cx.shell.note(&format!("it would {infinitive} {path}"));
-            }
-            cx.shell.message(&Message::DevFile { path: &path, change, done });
+            let state = if done { FileState::Done } else { FileState::Planned };
+            cx.shell.event(&Event::DevFile { path: &path, change: kind.change(), state });
         }
     }
 

@@ -8,6 +8,9 @@ use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io::Write;
 use std::path::PathBuf;
 
+use super::event::{Event, PortConflict, ServiceFailure};
+use super::safe;
+
 /// A job of GitHub Actions that we run in.
 pub(super) struct Actions {
     /// Where the summary of the step is collected.
@@ -28,13 +31,43 @@ impl Actions {
         format!("::group::{}\n{before}\n{text}\n{behind}\n::endgroup::", data(title))
     }
 
+    /// The annotations of an event, one line each; writes the summary of the step.
+    pub(super) fn show(&self, event: &Event<'_>) -> Vec<String> {
+        let annotate = |failure: &ServiceFailure| self.error(&failure.service.service, &failure.reason);
+        match event {
+            Event::StackStarted { project, summary, .. } => {
+                self.summarize(&format!("{project} runs"), summary);
+                Vec::new()
+            }
+            Event::StackNotReady { failures, .. } => failures.iter().map(annotate).collect(),
+            Event::StackFailed(failure) => {
+                self.summarize(&format!("{} {}", failure.project, failure.what), &failure.rows);
+                if failure.failures.is_empty() {
+                    return vec![self.error(failure.project, &failure.message())];
+                }
+                failure.failures.iter().map(annotate).collect()
+            }
+            Event::PortsTaken { project, conflicts } => {
+                let head = ["service", "port", "conflict"].map(str::to_string).to_vec();
+                let row = conflicts.iter().map(|it| vec![it.service.clone(), it.port.clone(), it.holder.clone()]);
+                let rows: Vec<_> = [head].into_iter().chain(row).collect();
+                self.summarize(&format!("{project} was not started: ports are already in use"), &rows);
+                let annotate = |it: &PortConflict| {
+                    self.error(&it.service, &format!("{}: port {} is {}", it.service, it.port, it.holder))
+                };
+                conflicts.iter().map(annotate).collect()
+            }
+            _ => Vec::new(),
+        }
+    }
+
     /// An annotation of the run.
-    pub(super) fn error(&self, title: &str, message: &str) -> String {
-        format!("::error title={}::{}", property(title), data(message))
+    fn error(&self, title: &str, message: &str) -> String {
+        format!("::error title={}::{}", property(&safe::one_line(title)), data(&safe::lines(message)))
     }
 
     /// Adds a table, its head first, to the summary of the step.
-    pub(super) fn summarize(&self, title: &str, rows: &[Vec<String>]) {
+    fn summarize(&self, title: &str, rows: &[Vec<String>]) {
         let Some(path) = &self.summary else { return };
         let row = |cells: &Vec<String>| {
             let cells = cells.iter().map(|cell| cell.replace('|', "\\|").replace(['\r', '\n'], " "));
@@ -119,5 +152,19 @@ mod tests {
         let text = std::fs::read_to_string(path).unwrap();
         let first = "### shop\n\n| service | state |\n|---|---|\n| web | a\\|b |\n\n";
         assert_eq!(text, format!("{first}### shop\n\n| service | state |\n|---|---|\n\n"));
+    }
+
+    #[test]
+    fn a_port_conflict_is_an_annotation_and_a_summary() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("summary.md");
+        let actions = Actions { summary: Some(path.clone()) };
+        let [service, port, holder] = ["db", "5432", "held by postgres (pid 7)"].map(str::to_string);
+        let conflicts = vec![PortConflict { service, port, holder }];
+        let lines = actions.show(&Event::PortsTaken { project: "shop", conflicts });
+        assert_eq!(lines, ["::error title=db::db: port 5432 is held by postgres (pid 7)"]);
+        let summary = "### shop was not started: ports are already in use\n\n| service | port | conflict |\n|---|---|---|\n\
+                       | db | 5432 | held by postgres (pid 7) |\n\n";
+        assert_eq!(std::fs::read_to_string(path).unwrap(), summary);
     }
 }

@@ -3,6 +3,8 @@
 
 use serde::Serialize;
 
+use super::event::{Event, FileChange, FileState, PortConflict, ServiceFailure};
+
 /// Something that has happened, or was asked for.
 #[derive(Debug, Serialize)]
 #[serde(tag = "reason", rename_all = "kebab-case")]
@@ -14,14 +16,14 @@ pub(crate) enum Message<'a> {
         /// Whether a run in the foreground is attached to it.
         attached: bool,
         /// Its containers.
-        services: Vec<Service>,
+        services: &'a [Service],
     },
     /// Every service is what it should be.
     StackReady {
         /// Its project.
         project: &'a str,
         /// Its containers.
-        services: Vec<Service>,
+        services: &'a [Service],
     },
     /// A service is what it should be.
     ServiceReady {
@@ -43,7 +45,7 @@ pub(crate) enum Message<'a> {
         /// What it exited with.
         exit_code: i64,
         /// What that stands for, where it is known.
-        meaning: Option<String>,
+        meaning: Option<&'a str>,
         /// The last line that it has printed.
         log: &'a str,
     },
@@ -53,9 +55,9 @@ pub(crate) enum Message<'a> {
         project: &'a str,
         /// The container.
         #[serde(flatten)]
-        service: Service,
+        service: &'a Service,
         /// What it has to be blamed for, as a sentence.
-        message: String,
+        message: &'a str,
         /// The end of its log, oldest line first.
         log: Vec<String>,
     },
@@ -68,16 +70,16 @@ pub(crate) enum Message<'a> {
         /// The port.
         port: &'a str,
         /// Who has it, in words.
-        holder: String,
+        holder: &'a str,
     },
     /// The stack failed to start, to run, or to be ready in time.
     StackFailed {
         /// The project.
         project: &'a str,
         /// Why, as one line.
-        message: &'a str,
+        message: String,
         /// What Compose said last, where that is known.
-        compose: Option<String>,
+        compose: Option<&'a str>,
     },
     /// The stack is over: nothing of it runs any more.
     StackStopped {
@@ -179,6 +181,73 @@ pub(crate) enum Message<'a> {
         /// The program's exit code.
         exit_code: u8,
     },
+}
+
+impl<'a> Message<'a> {
+    /// The messages that tell of an event.
+    pub(crate) fn of(event: &'a Event<'a>) -> Vec<Message<'a>> {
+        match event {
+            Event::ServiceReady { project, service, state } => vec![Message::ServiceReady { project, service, state }],
+            Event::ServiceCrashed(crash) => vec![Message::ServiceCrashed {
+                project: crash.project,
+                service: crash.service,
+                container: crash.container,
+                exit_code: crash.exit_code,
+                meaning: crash.meaning.as_deref(),
+                log: crash.log,
+            }],
+            Event::StackAttached { project, services, .. } => {
+                vec![Message::StackStarted { project, attached: true, services }]
+            }
+            Event::StackStarted { project, ready, services, .. } => {
+                let ready = ready.then_some(Message::StackReady { project, services });
+                [Message::StackStarted { project, attached: false, services }].into_iter().chain(ready).collect()
+            }
+            Event::StackReady { project, services, .. } => vec![Message::StackReady { project, services }],
+            Event::StackNotReady { project, failures, .. } => failed(project, failures).collect(),
+            Event::StackFailed(failure) => {
+                let (project, message, compose) = (failure.project, failure.message(), failure.compose);
+                let stack = Message::StackFailed { project, message, compose };
+                failed(project, &failure.failures).chain([stack]).collect()
+            }
+            Event::StackUnknown { project, message, compose } => {
+                vec![Message::StackFailed { project, message: message.clone(), compose: *compose }]
+            }
+            Event::StackStopped { project, cause, complete } => {
+                vec![Message::StackStopped { project, cause, complete: *complete }]
+            }
+            Event::Leftovers { project, names, removal, .. } => {
+                names.iter().map(|(kind, name)| Message::Leftover { project, kind, name, removal }).collect()
+            }
+            Event::PortsTaken { project, conflicts } => {
+                let message = |it: &'a PortConflict| Message::PortTaken {
+                    project,
+                    service: &it.service,
+                    port: &it.port,
+                    holder: &it.holder,
+                };
+                conflicts.iter().map(message).collect()
+            }
+            Event::DevFile { path, change, state } => {
+                let change = match change {
+                    FileChange::Write => "write",
+                    FileChange::Remove => "remove",
+                };
+                vec![Message::DevFile { path, change, done: *state == FileState::Done }]
+            }
+            Event::Failed { message, help } => vec![Message::Error { message, help: *help }],
+            Event::Finished { exit_code } => vec![Message::Finished { exit_code: *exit_code }],
+        }
+    }
+}
+
+fn failed<'a>(project: &'a str, failures: &'a [ServiceFailure]) -> impl Iterator<Item = Message<'a>> {
+    failures.iter().map(move |failure| Message::ServiceFailed {
+        project,
+        service: &failure.service,
+        message: &failure.reason,
+        log: lines(&failure.log),
+    })
 }
 
 /// How something that a stack needs is; the worse, the greater.

@@ -14,11 +14,14 @@ use std::time::Duration;
 
 use owo_colors::{OwoColorize, Style};
 
+use event::Event;
 use message::{CheckState, Message};
 
+pub(crate) mod event;
 mod github;
 pub(crate) mod message;
 mod outlet;
+pub(crate) mod people;
 mod progress;
 mod safe;
 mod screen;
@@ -100,18 +103,14 @@ pub(crate) trait Logger: Send + Sync {
     fn replay(&self, output: &[u8]);
     /// A part of what a container has printed, under a title of its own; shown at every verbosity.
     fn excerpt(&self, title: &str, text: &[u8]);
-    /// A failure that a CI service may want to point at; nothing elsewhere.
-    fn annotate(&self, title: &str, message: &str);
-    /// A table, its head first, that a CI service may want to keep; nothing elsewhere.
-    fn summarize(&self, title: &str, rows: &[Vec<String>]);
     /// The services that are waited for, with their states, until it is called again; none any more without any.
     fn waiting(&self, services: &[(String, String)]);
     /// Whether what is said appears on a terminal.
     fn is_terminal(&self) -> bool;
     /// Whether nobody reads what was said last.
     fn is_unread(&self) -> bool;
-    /// Something for a program that reads standard output.
-    fn message(&self, message: &Message<'_>);
+    /// Something that has happened: for people, for a program that reads standard output, and for the CI service.
+    fn event(&self, event: &Event<'_>);
     /// Undoes what a program that was cut off may have done to the terminal.
     fn restore_terminal(&self);
 }
@@ -405,19 +404,6 @@ impl Logger for Shell {
         }
     }
 
-    fn annotate(&self, title: &str, message: &str) {
-        if let Some(actions) = &self.github {
-            let (title, message) = (safe::one_line(title), safe::lines(message));
-            self.line(Verbosity::Quiet, actions.error(&title, &message).as_bytes());
-        }
-    }
-
-    fn summarize(&self, title: &str, rows: &[Vec<String>]) {
-        if let Some(actions) = &self.github {
-            actions.summarize(title, rows);
-        }
-    }
-
     fn waiting(&self, services: &[(String, String)]) {
         if self.options.verbosity < Verbosity::Normal {
             return;
@@ -436,9 +422,15 @@ impl Logger for Shell {
         self.outlet.is_stalled() || !self.err_screen.takes_writes()
     }
 
-    fn message(&self, message: &Message<'_>) {
-        // What happens on the way is told to whoever still listens; the exit code tells the rest.
-        let _ = self.print_message_within(message, self.patience);
+    fn event(&self, event: &Event<'_>) {
+        for annotation in self.github.iter().flat_map(|actions| actions.show(event)) {
+            self.line(Verbosity::Quiet, annotation.as_bytes());
+        }
+        people::show(event, self);
+        for message in Message::of(event) {
+            // What happens on the way is told to whoever still listens; the exit code tells the rest.
+            let _ = self.print_message_within(&message, self.patience);
+        }
     }
 
     fn restore_terminal(&self) {

@@ -51,9 +51,8 @@ fn an_excerpt_has_a_title_and_what_is_waited_for_a_line_each() {
     let shell = Shell::from_write(Box::new(err.clone()), Box::new(Buffer::default()), Verbosity::Normal, false);
     shell.excerpt("log of web", b"boom\n\n");
     shell.waiting(&[("db".to_string(), "created".to_string())]);
-    // Elsewhere than in CI nobody keeps these.
-    shell.annotate("web", "boom");
-    shell.summarize("shop", &[vec!["web".to_string()]]);
+    // Outside of CI there is nothing else to say about these: the error that follows has it.
+    shell.event(&Event::PortsTaken { project: "shop", conflicts: Vec::new() });
     let said = String::from_utf8(err.0.lock().unwrap().clone()).unwrap();
     assert_eq!(said, "---- log of web\nboom\n     Waiting for db: created\n");
 }

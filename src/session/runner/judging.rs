@@ -5,7 +5,7 @@ use crate::command::Executor;
 use crate::compose::Attach;
 use crate::engine::Endpoint;
 use crate::exit::Failure;
-use crate::reporter::message::Message;
+use crate::reporter::event::Event as Report;
 use crate::session::lifecycle::{Event, Judgement, Phase};
 use crate::stack::diagnosis::Finding;
 use crate::stack::expected::UpArgs;
@@ -81,11 +81,10 @@ impl Run<'_> {
             Err(failure) => {
                 let up = self.up.failure.as_deref().map(|up| format!("{up}, and ")).unwrap_or_default();
                 let message = format!("{up}how it fared cannot be asked: {failure:#}");
-                logger.error(&format!("{project}: {message}"));
-                logger.message(&Message::StackFailed {
+                logger.event(&Report::StackUnknown {
                     project: project.as_str(),
-                    message: &message,
-                    compose: self.up.last_words.clone(),
+                    message,
+                    compose: self.up.last_words.as_deref(),
                 });
                 return Event::Judged(Judgement::Badly);
             }

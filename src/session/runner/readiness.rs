@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::{Arrival, Run};
 use crate::engine::Inspected;
-use crate::reporter::message::Message;
+use crate::reporter::event::Event as Report;
 use crate::session::lifecycle::{Event, Phase};
 use crate::session::lock::Change;
 use crate::stack::observer::{Observation, Observer, Settled, Wait};
@@ -107,7 +107,7 @@ impl Run<'_> {
         let before = std::mem::replace(&mut self.readiness.standings, services);
         let project = self.compose.project().as_str();
         for ServiceStanding { service, summary, .. } in newly_ready(&before, &self.readiness.standings) {
-            self.logger().message(&Message::ServiceReady { project, service, state: summary });
+            self.logger().event(&Report::ServiceReady { project, service, state: summary });
         }
         // Before that Compose itself shows what goes on, and in the foreground logs do; and of containers that ran already only
         // what has just happened to them is known before the engine has been asked.

@@ -6,7 +6,8 @@ use crate::command::Interrupt;
 use crate::compose::{Attach, DownScope, ProjectName, Stack};
 use crate::engine::{self, Endpoint, Kept};
 use crate::exit::Failure;
-use crate::reporter::message::{self, Message};
+use crate::reporter::event::{Event, ServiceCrash, ServiceFailure, StackFailure};
+use crate::reporter::message::lines;
 use crate::session::lifecycle::{End, EndCause, Force, Phase, State, Undo};
 use crate::stack::causes::LAST_WORDS;
 use crate::stack::diagnosis::Finding;
@@ -31,70 +32,64 @@ impl Run<'_> {
     /// A container has crashed, and the engine starts it again.
     pub(super) fn tell_crash(&self, crash: &Crash) {
         let Crash { service, container, exit_code, out_of_memory, last_line } = crash;
-        let meaning = meaning(*exit_code, *out_of_memory);
-        let why = meaning.as_deref().map(|meaning| format!(" ({meaning})")).unwrap_or_default();
-        let words = if last_line.is_empty() { String::new() } else { format!(": {last_line}") };
-        self.logger().status("Restarting", &format!("{service}, which exited with {exit_code}{why}{words}"));
-        self.logger().message(&Message::ServiceCrashed {
+        self.logger().event(&Event::ServiceCrashed(ServiceCrash {
             project: self.compose.project().as_str(),
             service,
             container,
             exit_code: *exit_code,
-            meaning,
+            meaning: meaning(*exit_code, *out_of_memory),
             log: last_line,
-        });
+        }));
     }
 
     pub(super) fn tell_ready(&self, ready: Result<(Verdict, Endpoint), Failure>) {
         let Some((stack, options)) = self.mode.start() else { return };
-        let (project, logger) = (self.compose.project(), self.logger());
+        let (project, logger) = (self.compose.project().as_str(), self.logger());
         let (verdict, endpoint) = match ready {
             Ok(ready) => ready,
             Err(failure) => return logger.warn(&format!("whether {project} is ready cannot be asked: {failure:#}")),
         };
         if verdict.unready().next().is_none() {
-            logger.status("Ready", &format!("{project} in {}", self.elapsed()));
-            logger.table(&report::started(stack, &endpoint, &verdict.findings));
-            let services = report::services(stack, &endpoint, &verdict.findings);
-            logger.message(&Message::StackReady { project: project.as_str(), services });
-            return;
+            return logger.event(&Event::StackReady {
+                project,
+                seconds: self.seconds(),
+                services: report::services(stack, &endpoint, &verdict.findings),
+                rows: report::started(stack, &endpoint, &verdict.findings),
+            });
         }
         let late = self.readiness.settled == Some(Settled::Late);
         let blamed = verdict.blamed(late);
-        self.report_failed(stack, &endpoint, &blamed);
         let reasons: Vec<String> = blamed.iter().map(|finding| finding.reason()).collect();
         let seconds = options.wait.map_or(0, |wait| wait.as_secs());
         let after = if late { format!(" after {seconds} s") } else { String::new() };
-        logger.warn(&format!("{project} is not ready{after}: {}", reasons.join("; ")));
-        self.help_with(&blamed);
+        logger.event(&Event::StackNotReady {
+            project,
+            problem: format!("{after}: {}", reasons.join("; ")),
+            failures: failures(stack, &endpoint, &blamed),
+            helps: helps(&blamed),
+        });
     }
 
-    fn help_with(&self, blamed: &[&Finding]) {
-        for help in blamed.iter().filter_map(|finding| finding.help_for_missing_probe()) {
-            self.logger().help(&help);
-        }
-    }
-
-    fn elapsed(&self) -> String {
-        format!("{:.1}s", self.began.elapsed().as_secs_f64())
+    /// How long the run has taken so far.
+    fn seconds(&self) -> f64 {
+        self.began.elapsed().as_secs_f64()
     }
 
     /// An attached `up` has started everything. Told once.
     pub(super) fn tell_attached(&mut self, endpoint: &Endpoint, findings: &[Finding]) {
         let Some((stack, _)) = self.mode.start().filter(|_| !self.readiness.has_told_start) else { return };
         self.readiness.has_told_start = true;
-        let services = report::services(stack, endpoint, findings);
-        let with_addresses: Vec<Finding> =
-            findings.iter().filter(|it| !report::addresses(stack, endpoint, it).is_empty()).cloned().collect();
+        let project = self.compose.project().as_str();
+        let has_addresses = |it: &&Finding| !report::addresses(stack, endpoint, it).is_empty();
         // A wait shows them when the stack is ready.
-        if !self.waits() && !with_addresses.is_empty() {
-            self.logger().status("Started", self.compose.project().as_str());
-            self.logger().table(&report::started(stack, endpoint, &with_addresses));
-        }
-        self.logger().message(&Message::StackStarted {
-            project: self.compose.project().as_str(),
-            attached: true,
-            services,
+        let shown: Vec<Finding> = match self.waits() {
+            true => Vec::new(),
+            false => findings.iter().filter(has_addresses).cloned().collect(),
+        };
+        self.logger().event(&Event::StackAttached {
+            project,
+            services: report::services(stack, endpoint, findings),
+            rows: report::started(stack, endpoint, &shown),
         });
     }
 
@@ -107,11 +102,7 @@ impl Run<'_> {
         verdict: &Verdict,
         late: bool,
     ) {
-        let (project, logger) = (self.compose.project(), self.logger());
-        let rows = report::table(stack, endpoint, &verdict.findings);
-        logger.table(&rows);
         let blamed = verdict.blamed(late);
-        self.report_failed(stack, endpoint, &blamed);
         let mut reasons: Vec<String> = blamed.iter().map(|finding| finding.reason()).collect();
         if reasons.is_empty() {
             // Without its words: why, Compose has just said itself.
@@ -127,27 +118,16 @@ impl Run<'_> {
             (Attach::Detached, _) => "could not be started".to_string(),
             (Attach::Foreground, _) => "failed".to_string(),
         };
-        let message = format!("{what}: {}", reasons.join("; "));
-        logger.summarize(&format!("{project} {what}"), &rows);
-        if blamed.is_empty() {
-            logger.annotate(project.as_str(), &message);
-        }
-        logger.error(&format!("{project} {message}"));
-        logger.message(&Message::StackFailed {
-            project: project.as_str(),
-            message: &message,
-            compose: self.up.last_words.clone(),
-        });
-        self.help_with(&blamed);
+        let mut helps = helps(&blamed);
         let has_a_log = blamed.iter().find(|finding| !finding.last_words.is_empty());
         match (options.attach, has_a_log) {
             (Attach::Detached, Some(finding)) if self.policy.undo == Undo::Nothing => {
-                logger.help(&format!("see all of its log with `cargo stagecraft dev logs {}`", finding.service));
+                helps.push(format!("see all of its log with `cargo stagecraft dev logs {}`", finding.service));
             }
             // All that there is of a shorter one has been shown.
-            (Attach::Detached, Some(finding)) if message::lines(&finding.last_words).len() >= LAST_WORDS as usize => {
+            (Attach::Detached, Some(finding)) if lines(&finding.last_words).len() >= LAST_WORDS as usize => {
                 let service = &finding.service;
-                logger.help(&format!(
+                helps.push(format!(
                     "for all of its log rerun with `--keep`, then `cargo stagecraft dev logs {service}`"
                 ));
             }
@@ -155,53 +135,36 @@ impl Run<'_> {
         }
         // The state has no cause yet: this failure becomes it.
         let failed = State { cause: Some(EndCause::Failed), ..self.state };
-        if self.policy.undo != Undo::Remove || failed.leaves_what_it_found(self.policy) {
+        let is_kept = self.policy.undo != Undo::Remove || failed.leaves_what_it_found(self.policy);
+        let note = is_kept.then(|| {
             let why = if options.on_end == OnEnd::Keep {
                 "what was created is kept, as asked"
             } else {
                 "the stack was running before and is left alone"
             };
-            logger.note(&format!("{why}; `cargo stagecraft dev down` removes it"));
-        }
-    }
-
-    /// What each container that failed has to say, for people and for programs.
-    fn report_failed(&self, stack: &Stack, endpoint: &Endpoint, blamed: &[&Finding]) {
-        let (project, logger) = (self.compose.project(), self.logger());
-        for &finding in blamed {
-            let name = finding.container.as_ref().map_or(finding.service.as_str(), |it| it.name.as_str());
-            if let (Some(output), None) = (finding.failed_probe(), finding.missing_probe()) {
-                logger.excerpt(&format!("last output of the healthcheck of {name}"), output.as_bytes());
-            }
-            if !finding.last_words.is_empty() {
-                let title = format!("log of {name}, its last {LAST_WORDS} lines at most");
-                logger.excerpt(&title, &finding.last_words);
-            }
-            logger.annotate(&finding.service, &finding.reason());
-            let service = report::service(stack, endpoint, finding);
-            let log = message::lines(&finding.last_words);
-            logger.message(&Message::ServiceFailed {
-                project: project.as_str(),
-                service,
-                message: finding.reason(),
-                log,
-            });
-        }
+            format!("{why}; `cargo stagecraft dev down` removes it")
+        });
+        self.logger().event(&Event::StackFailed(StackFailure {
+            project: self.compose.project().as_str(),
+            what,
+            reasons,
+            rows: report::table(stack, endpoint, &verdict.findings),
+            failures: failures(stack, endpoint, &blamed),
+            compose: self.up.last_words.as_deref(),
+            helps,
+            note,
+        }));
     }
 
     pub(super) fn tell_started(&self, stack: &Stack, endpoint: &Endpoint, verdict: &Verdict) {
-        let (project, logger) = (self.compose.project(), self.logger());
-        let ready = if self.policy.waits { ", ready" } else { "" };
-        logger.status("Started", &format!("{project} in {}{ready}", self.elapsed()));
-        logger.table(&report::started(stack, endpoint, &verdict.findings));
-        let services = || report::services(stack, endpoint, &verdict.findings);
-        logger.message(&Message::StackStarted { project: project.as_str(), attached: false, services: services() });
-        if self.policy.waits {
-            logger.message(&Message::StackReady { project: project.as_str(), services: services() });
-        }
-        logger.summarize(&format!("{project} runs"), &report::table(stack, endpoint, &verdict.findings));
-        logger.note("see its logs with `cargo stagecraft dev logs -f`");
-        logger.note("stop it with `cargo stagecraft dev down`");
+        self.logger().event(&Event::StackStarted {
+            project: self.compose.project().as_str(),
+            seconds: self.seconds(),
+            ready: self.policy.waits,
+            services: report::services(stack, endpoint, &verdict.findings),
+            rows: report::started(stack, endpoint, &verdict.findings),
+            summary: report::table(stack, endpoint, &verdict.findings),
+        });
     }
 
     pub(super) fn what_an_interrupt_does(&self) -> &'static str {
@@ -245,21 +208,19 @@ impl Run<'_> {
             None => return,
         };
         if self.policy.undo != Undo::Nothing && !self.state.leaves_what_it_found(self.policy) {
-            logger.message(&Message::StackStopped { project: project.as_str(), cause, complete: end == End::Clean });
+            logger.event(&Event::StackStopped { project: project.as_str(), cause, complete: end == End::Clean });
         }
     }
 
     fn tell_remains(&self) {
         let (project, logger) = (self.compose.project(), self.logger());
         match &self.undoing.leftovers {
-            Some(Ok(remains)) => {
-                logger.error(&format!("{project} is not completely taken down; still on the engine:\n{remains}"));
-                let removal = remains.removal();
-                logger.help(&format!("remove it with `{removal}`"));
-                for (kind, name) in remains.names() {
-                    logger.message(&Message::Leftover { project: project.as_str(), kind, name, removal: &removal });
-                }
-            }
+            Some(Ok(leftovers)) => logger.event(&Event::Leftovers {
+                project: project.as_str(),
+                list: leftovers.to_string(),
+                names: leftovers.names().collect(),
+                removal: leftovers.removal(),
+            }),
             Some(Err(failure)) => {
                 logger.error(&format!("what is left of {project} cannot be known: {failure:#}"));
                 let by_name = self.compose.down(
@@ -338,4 +299,24 @@ impl Run<'_> {
         }
         self.report_end(end);
     }
+}
+
+/// What each container that failed has to say.
+fn failures(stack: &Stack, endpoint: &Endpoint, blamed: &[&Finding]) -> Vec<ServiceFailure> {
+    let failure = |finding: &&Finding| {
+        let name = finding.container.as_ref().map_or(finding.service.as_str(), |it| it.name.as_str());
+        let probe = finding.failed_probe().filter(|_| finding.missing_probe().is_none());
+        ServiceFailure {
+            service: report::service(stack, endpoint, finding),
+            reason: finding.reason(),
+            probe: probe.map(str::to_string),
+            log: finding.last_words.clone(),
+            log_title: format!("log of {name}, its last {LAST_WORDS} lines at most"),
+        }
+    };
+    blamed.iter().map(failure).collect()
+}
+
+fn helps(blamed: &[&Finding]) -> Vec<String> {
+    blamed.iter().filter_map(|finding| finding.help_for_missing_probe()).collect()
 }

@@ -9,7 +9,9 @@ use super::*;
 use crate::command::{Ended, Executor, Invocation, OnLine, Running, SendInterrupt};
 use crate::exit::Failure;
 use crate::os;
+use crate::reporter::event::Event;
 use crate::reporter::message::Message;
+use crate::reporter::people;
 
 type Answers = fn(&str) -> (i32, &'static str);
 
@@ -129,12 +131,6 @@ impl Logger for Log {
     fn excerpt(&self, title: &str, text: &[u8]) {
         self.push("excerpt", &format!("{title}: {}", String::from_utf8_lossy(text)));
     }
-    fn annotate(&self, title: &str, message: &str) {
-        self.push("annotation", &format!("{title}: {message}"));
-    }
-    fn summarize(&self, title: &str, _: &[Vec<String>]) {
-        self.push("summary", title);
-    }
     fn waiting(&self, services: &[(String, String)]) {
         services.iter().for_each(|(name, state)| self.push("waiting", &format!("{name} ({state})")));
     }
@@ -144,8 +140,11 @@ impl Logger for Log {
     fn is_unread(&self) -> bool {
         false
     }
-    fn message(&self, message: &Message<'_>) {
-        self.push("message", &serde_json::to_string(message).unwrap());
+    fn event(&self, event: &Event<'_>) {
+        people::show(event, self);
+        for message in Message::of(event) {
+            self.push("message", &serde_json::to_string(&message).unwrap());
+        }
     }
 }
 
@@ -262,7 +261,6 @@ fn a_detached_start_that_compose_calls_a_success_fails_if_a_container_has() {
     assert_eq!(log.said("excerpt"), ["log of x-web-1, its last 50 lines at most: boom\n"]);
     assert_eq!(log.said("row"), ["SERVICE | STATE | DETAIL", "web | exited (101) | a panic in Rust"]);
     assert_eq!(log.said("error"), ["x could not be started: web exited with 101: a panic in Rust"]);
-    assert_eq!(log.said("annotation"), ["web: web exited with 101: a panic in Rust"]);
     assert_eq!(log.said("help"), [""; 0], "all that there is has been shown");
     // The reason comes before the rollback.
     let lines = log.0.lock().unwrap();

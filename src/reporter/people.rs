@@ -1,0 +1,88 @@
+//! Events as text for people.
+
+use super::Logger;
+use super::event::{Event, FileChange, FileState, ServiceCrash, ServiceFailure, StackFailure};
+
+/// Writes what people need to know about an event.
+pub(crate) fn show(event: &Event<'_>, logger: &dyn Logger) {
+    match event {
+        Event::ServiceCrashed(crash) => show_crash(crash, logger),
+        Event::StackAttached { project, rows, .. } if !rows.is_empty() => {
+            logger.status("Started", project);
+            logger.table(rows);
+        }
+        Event::StackStarted { project, seconds, ready, rows, .. } => {
+            let ready = if *ready { ", ready" } else { "" };
+            logger.status("Started", &format!("{project} in {seconds:.1}s{ready}"));
+            logger.table(rows);
+            logger.note("see its logs with `cargo stagecraft dev logs -f`");
+            logger.note("stop it with `cargo stagecraft dev down`");
+        }
+        Event::StackReady { project, seconds, rows, .. } => {
+            logger.status("Ready", &format!("{project} in {seconds:.1}s"));
+            logger.table(rows);
+        }
+        Event::StackNotReady { project, problem, failures, helps } => {
+            failures.iter().for_each(|failure| show_service(failure, logger));
+            logger.warn(&format!("{project} is not ready{problem}"));
+            helps.iter().for_each(|help| logger.help(help));
+        }
+        Event::StackFailed(failure) => show_failure(failure, logger),
+        Event::StackUnknown { project, message, .. } => logger.error(&format!("{project}: {message}")),
+        Event::Leftovers { project, list, removal, .. } => {
+            logger.error(&format!("{project} is not completely taken down; still on the engine:\n{list}"));
+            logger.help(&format!("remove it with `{removal}`"));
+        }
+        Event::DevFile { path, change, state } => show_file(path, *change, *state, logger),
+        Event::Failed { message, help } => {
+            logger.error(message);
+            if let Some(help) = help {
+                logger.help(help);
+            }
+        }
+        Event::ServiceReady { .. }
+        | Event::StackAttached { .. }
+        | Event::StackStopped { .. }
+        | Event::PortsTaken { .. }
+        | Event::Finished { .. } => {}
+    }
+}
+
+fn show_crash(crash: &ServiceCrash<'_>, logger: &dyn Logger) {
+    let ServiceCrash { service, exit_code, meaning, log, .. } = crash;
+    let why = meaning.as_deref().map(|meaning| format!(" ({meaning})")).unwrap_or_default();
+    let words = if log.is_empty() { String::new() } else { format!(": {log}") };
+    logger.status("Restarting", &format!("{service}, which exited with {exit_code}{why}{words}"));
+}
+
+fn show_failure(failure: &StackFailure<'_>, logger: &dyn Logger) {
+    logger.table(&failure.rows);
+    failure.failures.iter().for_each(|failure| show_service(failure, logger));
+    logger.error(&format!("{} {}", failure.project, failure.message()));
+    failure.helps.iter().for_each(|help| logger.help(help));
+    if let Some(note) = &failure.note {
+        logger.note(note);
+    }
+}
+
+fn show_service(failure: &ServiceFailure, logger: &dyn Logger) {
+    if let Some(output) = &failure.probe {
+        logger.excerpt(&format!("last output of the healthcheck of {}", failure.name()), output.as_bytes());
+    }
+    if !failure.log.is_empty() {
+        logger.excerpt(&failure.log_title, &failure.log);
+    }
+}
+
+fn show_file(path: &str, change: FileChange, state: FileState, logger: &dyn Logger) {
+    match (state, change) {
+        (FileState::Done, FileChange::Write) => logger.status("Writing", path),
+        (FileState::Done, FileChange::Remove) => logger.status("Removing", path),
+        (FileState::Planned, FileChange::Write) => logger.note(&format!("it would write {path}")),
+        (FileState::Planned, FileChange::Remove) => logger.note(&format!("it would remove {path}")),
+        (FileState::Stale, FileChange::Write) => logger.error(&format!("{path} is not what Cargo.toml describes")),
+        (FileState::Stale, FileChange::Remove) => {
+            logger.error(&format!("{path} is described by no Cargo.toml any more"));
+        }
+    }
+}
