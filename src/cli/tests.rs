@@ -1,6 +1,13 @@
 use std::time::Duration;
 
 use super::*;
+use std::path::PathBuf;
+
+use crate::compose::{Attach, Images, Logs, Traefik, Volumes};
+use crate::devfile::Reached;
+use crate::ops::NewService;
+use crate::reporter::{MessageFormat, Verbosity};
+use crate::session::OnEnd;
 
 fn parsed(line: &str) -> Result<Request, clap::Error> {
     parse(line.split(' ').map(OsString::from))

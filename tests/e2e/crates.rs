@@ -1,5 +1,8 @@
 //! Stacks that Cargo.toml describes: the workspace's own binaries as services, without any Dockerfile.
 
+mod interrupted;
+mod routes;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{Read, Write};
@@ -31,13 +34,7 @@ on_both_pairs![
     what_is_not_started_is_not_built,
     dry_run_writes_nothing,
     an_unknown_key_ends_it_before_anything_is_written,
-    a_compose_file_written_by_hand_is_left_alone,
-    ctrl_c_in_the_foreground,
-    ctrl_c_while_cargo_builds,
-    terminated_while_cargo_builds,
-    ctrl_c_after_the_build,
-    routes_lead_through_traefik,
-    without_traefik,
+    a_compose_file_written_by_hand_is_left_alone
 ];
 
 /// Listens at PORT and answers what it is asked for by the path of a request: about itself and what is around it.
@@ -84,39 +81,6 @@ fn main() {
         };
         write!(connection, "HTTP/1.0 200 OK\r\n\r\n{answer}").expect("an answer");
     }
-}
-"##;
-
-/// What stands in for Traefik, whose image is not to be had here: sends a request to where the file says that its host is.
-const PROXY: &str = r##"
-use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
-
-fn main() {
-    let listener = TcpListener::bind(("0.0.0.0", 80)).expect("the port is free");
-    println!("proxy is ready");
-    for connection in listener.incoming() {
-        let mut connection = connection.expect("a connection");
-        let mut request = [0; 1024];
-        let read = connection.read(&mut request).expect("a request");
-        let answer = answer(&request[..read]).unwrap_or_else(|| "HTTP/1.0 404 Not Found\r\n\r\nnowhere".to_string());
-        connection.write_all(answer.as_bytes()).expect("an answer");
-    }
-}
-
-fn answer(request: &[u8]) -> Option<String> {
-    let text = String::from_utf8_lossy(request).into_owned();
-    let host = text.lines().find_map(|line| line.strip_prefix("Host: "))?.trim();
-    let routes = std::fs::read_to_string("/etc/traefik/dynamic.yaml").expect("the file of the routes");
-    let after = routes.split(&format!("Host(`{host}`)")).nth(1)?;
-    let service = after.lines().find_map(|line| line.trim().strip_prefix("service: "))?;
-    let after = routes.split(&format!("http://{service}:")).nth(1)?;
-    let port: String = after.chars().take_while(char::is_ascii_digit).collect();
-    let mut service = TcpStream::connect(format!("{service}:{port}")).expect("the service is reached");
-    service.write_all(request).expect("passed on");
-    let mut answer = String::new();
-    service.read_to_string(&mut answer).expect("an answer");
-    Some(answer)
 }
 "##;
 
@@ -503,154 +467,4 @@ fn a_compose_file_written_by_hand_is_left_alone(stage: &Stage) {
     assert_eq!(snapshot(&stage.root()), before);
     assert_eq!(fs::read_to_string(dev_dir(stage).join("compose.yaml")).expect("the file"), by_hand);
     stage.assert_gone();
-}
-
-fn ctrl_c_in_the_foreground(stage: &Stage) {
-    workspace(stage, "", &[package("api", PUBLISHED), package("db", "")]);
-    let events = stage.events();
-    let run = stage.tool(&["dev"]).start_in_terminal();
-    stage.wait_until_up(&run, &["api", "db"]);
-    assert_eq!(ask(stage, "api", "/"), "I am api");
-    run.press_ctrl_c();
-    run.end().with(130);
-    stage.assert_gone();
-    events.wait_for("die api 143;");
-    events.wait_for("die db 143;");
-}
-
-/// Blocks until somebody has connected.
-fn accept(listener: &TcpListener) -> TcpStream {
-    let limit = Timespec::try_from(DEADLINE).expect("a short time");
-    let connected = poll(&mut [PollFd::new(listener, PollFlags::IN)], Some(&limit)).expect("poll");
-    assert!(connected > 0, "nobody has connected");
-    listener.accept().expect("a connection").0
-}
-
-/// Makes a workspace whose build lasts until this listener, or what has connected to it, is gone.
-fn endless_build(stage: &Stage) -> TcpListener {
-    workspace(stage, "", &[package("api", "")]);
-    let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a free port");
-    let address = listener.local_addr().expect("an address").to_string();
-    let script = format!(
-        "fn main() {{\n    let mut test = std::net::TcpStream::connect({address:?}).expect(\"the test listens\");\n    \
-         let _ = std::io::Read::read(&mut test, &mut [0]);\n}}\n"
-    );
-    write(&stage.root().join("api/build.rs"), &script);
-    listener
-}
-
-/// Ends a run while cargo builds for it. Nothing may go on building for nobody, or start anything afterwards.
-fn end_while_cargo_builds(stage: &Stage, listener: &TcpListener, run: Run, end: impl FnOnce(&Run)) -> Ended {
-    let mut script = accept(listener);
-    let family = Other::descendants(run.pid());
-    assert!(family.len() >= 2, "cargo and the build script");
-    end(&run);
-    let ended = run.end();
-    family.into_iter().for_each(Other::ends);
-    assert!(matches!(script.read(&mut [0]), Ok(0) | Err(_)), "the build script has ended");
-    stage.assert_gone();
-    ended
-}
-
-fn ctrl_c_while_cargo_builds(stage: &Stage) {
-    let listener = endless_build(stage);
-    let run = stage.tool(&["dev", "--detach"]).start_in_terminal();
-    end_while_cargo_builds(stage, &listener, run, Run::press_ctrl_c).with(130).says(INTERRUPTED);
-}
-
-/// Nobody but the program hears of that.
-fn terminated_while_cargo_builds(stage: &Stage) {
-    let listener = endless_build(stage);
-    let run = stage.tool(&["dev", "--detach"]).start();
-    let end = |run: &Run| run.signal(Signal::TERM);
-    end_while_cargo_builds(stage, &listener, run, end).with(143).says(INTERRUPTED);
-}
-
-const INTERRUPTED: &str = "interrupted while cargo was building; nothing was started";
-
-/// What has heard the interrupts during the build is gone, and nothing else hears them yet.
-fn ctrl_c_after_the_build(stage: &Stage) {
-    let tables = "[workspace.metadata.stagecraft.dev.services.db]\nimage = 'stagecraft-test'\ninit = true\n\
-                  command = ['sleep', '1000']\nhealthcheck = {test = ['CMD', 'false'], interval = '1s', retries = 1000}\n";
-    workspace(stage, tables, &[package("api", "depends_on = {db = {condition = 'service_healthy'}}\n")]);
-    let first = stage.tool(&["dev", "--detach"]).start();
-    stage.events().wait_for("start db;");
-    let second = stage.tool(&["dev", "--detach"]).start_in_terminal();
-    // Cargo may say that it is blocking, too.
-    second.wait_for("waiting for another command on");
-    second.press_ctrl_c();
-    second.end().with(-2);
-    first.signal(Signal::INT);
-    first.end().with(130);
-    stage.assert_gone();
-}
-
-fn routed(image: &str, port: u16) -> String {
-    let traefik = format!("traefik = {{image = '{image}', port = {port}}}\n");
-    format!("[workspace.metadata.stagecraft.dev]\nnetworks = {{front = {{}}, back = {{}}}}\n{traefik}")
-}
-
-fn routes_lead_through_traefik(stage: &Stage) {
-    let port = free_port(stage);
-    let tables = routed(&format!("{}-proxy", stage.project), port);
-    let packages = |tables: &str, api, db, web| {
-        let proxy = Package { name: "proxy", keys: "", main: PROXY.to_string() };
-        workspace(stage, tables, &[package("api", api), package("db", db), package("web", web), proxy]);
-    };
-    // Without a route there is no Traefik; this is for the image that stands in for it.
-    packages(&tables, "", "", "");
-    start(stage, &["proxy"]);
-    stage.assert_running(&["api", "db", "proxy", "web"]);
-
-    let api = "route = 8080\n";
-    let web = "networks = ['front']\nroute = {port = 8080, host = 'www.shop.localhost'}\n";
-    packages(&tables, api, "networks = ['back']\n", web);
-    let started = stage.tool(&["dev", "--detach"]).run().with(0);
-    started.says(&format!("http://api.localhost:{port}")).says(&format!("http://www.shop.localhost:{port}"));
-    for service in ["api", "db", "web"] {
-        stage.wait_for_log(service, &format!("{service} is ready"));
-    }
-    stage.wait_for_log("traefik", "proxy is ready");
-    let address = format!("127.0.0.1:{port}");
-    let open = |host: &str| get(&address, host, "/");
-    assert_eq!(open("api.localhost"), "I am api");
-    assert_eq!(open("www.shop.localhost"), "I am web");
-    assert_eq!(open("db.localhost"), "nowhere");
-
-    let traefik = stage.container("traefik");
-    let inspect = |what: &str| stage.engine.ask(&["container", "inspect", "--format", what, &traefik]);
-    let mount = "{{range .Mounts}}{{.Type}} {{.Source}} {{.Destination}} {{.RW}};{{end}}";
-    let folder = dev_dir(stage).join("traefik");
-    assert_eq!(inspect(mount), format!("bind {} /etc/traefik false;", folder.display()));
-    let bound = format!(r#"{{"80/tcp":[{{"HostIp":"127.0.0.1","HostPort":"{port}"}}]}}"#);
-    assert_eq!(inspect("{{json .HostConfig.PortBindings}}"), bound);
-    let networks = inspect("{{range $name, $network := .NetworkSettings.Networks}}{{$name}} {{end}}");
-    assert_eq!(networks.trim(), format!("{0}_default {0}_front", stage.project));
-
-    // It sees for itself where a new route leads: nothing of it is recreated.
-    packages(&tables, api, "networks = ['front']\nroute = 8080\n", web);
-    start(stage, &["db"]);
-    assert_eq!(open("db.localhost"), "I am db");
-    assert_eq!(stage.container("traefik"), traefik);
-    stage.take_down();
-
-    assert!(folder.join("dynamic.yaml").exists());
-    packages("", "", "", "");
-    stage.tool(&["dev", "files"]).run().with(0).says("Removing .stagecraft/dev/traefik/dynamic.yaml");
-    assert!(!folder.exists());
-}
-
-fn without_traefik(stage: &Stage) {
-    // Nobody asks for its port.
-    let taken = TcpListener::bind(("127.0.0.1", 0)).expect("a free port");
-    let port = taken.local_addr().expect("an address").port();
-    let keys = format!("{PUBLISHED}route = 8080\n");
-    workspace(stage, &routed("stagecraft-test", port), &[package("api", &keys)]);
-    let ended = stage.tool(&["dev", "--detach", "--no-traefik"]).run().with(0);
-    ended.does_not_say("http://api.localhost").does_not_say("note: the stack has no");
-    stage.wait_for_log("api", "api is ready");
-    assert_eq!(ask(stage, "api", "/"), "I am api");
-    stage.assert_running(&["api"]);
-    assert_eq!(stage.containers().len(), 1);
-    stage.take_down();
 }

@@ -4,7 +4,7 @@
 //! that it gets, and one before it exits; it dies of none of them, as a real `docker compose up` in a process group of its own does not. Each
 //! line that comes back is printed; the one with an exit code ends it. If the test hangs up, it ends with 1.
 //!
-//! Nothing in here waits for time to pass. `tests/it/support.rs` is the other end of the socket.
+//! Nothing in here waits for time to pass. `tests/it/support/engine.rs` is the other end of the socket.
 
 // It is a program for tests: its exit is in a thread, and its output is its purpose.
 #![allow(clippy::exit, missing_docs)]

@@ -1,0 +1,109 @@
+//! The program as a command: help, version and wrong usage.
+
+use snapbox::file;
+
+use super::*;
+
+#[test]
+fn it_is_a_subcommand_of_cargo_and_a_program_of_its_own() {
+    let ways: [(&str, &[&str]); 3] = [
+        ("cargo", &["stagecraft", "dev", "--dry-run"]),
+        (env!("CARGO_BIN_EXE_cargo-stagecraft"), &["dev", "--dry-run"]),
+        (env!("CARGO_BIN_EXE_cargo-stagecraft"), &["stagecraft", "dev", "--dry-run"]),
+    ];
+    let sandbox = Sandbox::new();
+    for (program, args) in ways {
+        let finished = sandbox.program(program, args).run().exits(0);
+        assert_eq!(finished.stdout(), format!("{UP}\n{DOWN}\n"), "{program} {args:?}");
+    }
+}
+
+#[test]
+fn through_cargo_the_exit_code_is_ours() {
+    let sandbox = Sandbox::new();
+    sandbox.remove(COMPOSE_FILE);
+    sandbox.program("cargo", ["stagecraft", "dev"]).run().exits(3).says("no compose file at ");
+}
+
+#[test]
+fn cargo_help_stagecraft_shows_our_help() {
+    let sandbox = Sandbox::new();
+    let by_cargo = sandbox.program("cargo", ["help", "stagecraft"]).run().exits(0);
+    assert_eq!(by_cargo.stdout(), sandbox.run(["--help"]).exits(0).stdout());
+}
+
+#[test]
+fn the_version_is_the_packages() {
+    for flag in ["-V", "--version"] {
+        let finished = Sandbox::new().run([flag]).exits(0);
+        assert_eq!(finished.stdout(), concat!("cargo-stagecraft ", env!("CARGO_PKG_VERSION"), "\n"));
+    }
+}
+
+#[test]
+fn help_at_all_three_levels() {
+    let sandbox = Sandbox::new();
+    let help = |args: &[&str]| sandbox.run(args).exits(0).stdout().to_string();
+    assert_data_eq!(help(&["--help"]), file!["../snapshots/help.txt"].raw());
+    assert_data_eq!(help(&["dev", "--help"]), file!["../snapshots/help-dev.txt"].raw());
+    assert_data_eq!(help(&["dev", "down", "--help"]), file!["../snapshots/help-dev-down.txt"].raw());
+    assert!(sandbox.engine.calls().is_empty());
+}
+
+#[test]
+fn help_fits_into_the_terminal() {
+    let sandbox = Sandbox::new();
+    for (columns, verb) in [("80", ""), ("80", "dev"), ("80", "completions"), ("80", "init"), ("60", "dev down")] {
+        let args = verb.split_whitespace().chain(["--help"]);
+        let finished = sandbox.stagecraft(args).env("COLUMNS", columns).run().exits(0);
+        for line in finished.stdout().lines() {
+            assert!(line.len() <= columns.parse().unwrap(), "{verb}, {columns}: {line}");
+        }
+    }
+}
+
+#[test]
+fn without_a_verb_the_help_is_shown_and_the_exit_code_says_wrong_usage() {
+    Sandbox::new().run([] as [&str; 0]).exits(2).says("Usage: cargo stagecraft");
+}
+
+#[test]
+fn a_wrong_command_line_is_exit_2_before_anything_is_looked_at() {
+    for typed in [
+        "devel",
+        "dev --detatch",
+        "dev api",
+        "dev --quiet --verbose",
+        "dev --timeout soon",
+        "dev --timeout -1",
+        "dev --color sometimes",
+        "dev --project-name Shop",
+        "dev --project-name ''",
+        "dev --volumes",
+        "dev --detach down",
+        "dev --keep down",
+        "dev --no-traefik down",
+        "dev down --detach",
+        "dev down --keep",
+        "dev down --no-traefik",
+        "dev down -- api",
+        "dev down api",
+    ] {
+        let sandbox = Sandbox::new();
+        let finished = sandbox.run(args_of(typed)).exits(2).says("error: ");
+        assert!(finished.stdout.is_empty(), "{typed}");
+        assert!(sandbox.engine.calls().is_empty(), "{typed}");
+    }
+}
+
+#[test]
+fn dev_down_with_an_option_that_starts_something_says_why_not() {
+    Sandbox::new().run(["dev", "--detach", "down"]).exits(2).tells(str![[r#"
+error: `dev down` starts nothing: it takes no --detach, --keep, --traefik, --no-traefik, --wait or --no-wait
+
+Usage: cargo stagecraft dev down [OPTIONS]
+
+For more information, try '--help'.
+
+"#]]);
+}
