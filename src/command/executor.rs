@@ -14,6 +14,8 @@ pub struct Ended {
     /// What it printed, where that was held back ([`Show::IfItFails`](super::Show::IfItFails)), or the end of it, where that was kept
     /// ([`Show::LiveAndKept`](super::Show::LiveAndKept)).
     pub kept: Vec<u8>,
+    /// The standard output of a command that showed only its errors ([`Show::ErrorsLive`](super::Show::ErrorsLive)).
+    pub held_back: Vec<u8>,
 }
 
 /// Called once, from another thread, when a spawned command has ended.

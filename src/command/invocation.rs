@@ -16,6 +16,9 @@ pub enum Show {
     Live,
     /// Standard output as with [`Show::Live`]; standard error through us, as it comes, so that its end can be kept.
     LiveAndKept,
+    /// Standard error as with [`Show::LiveAndKept`]; standard output held back, to be shown only if the command fails. There Compose
+    /// prints the progress of builds.
+    ErrorsLive,
     /// Held back, to be shown only if the command fails.
     IfItFails,
     /// Nowhere: there is no terminal left to write to.

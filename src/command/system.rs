@@ -51,7 +51,7 @@ impl Executor for System {
             Show::Nothing => {
                 command.stdout(Stdio::null()).stderr(Stdio::null());
             }
-            Show::LiveAndKept => {
+            Show::LiveAndKept | Show::ErrorsLive => {
                 let (reader, writer) = io::pipe()?;
                 command.stderr(writer);
                 pipe = Some(reader);
@@ -62,7 +62,14 @@ impl Executor for System {
                 pipe = Some(reader);
             }
         }
+        let mut held_back = None;
+        if invocation.show == Show::ErrorsLive {
+            let (reader, writer) = io::pipe()?;
+            command.stdout(writer);
+            held_back = Some(reader);
+        }
         let mut process = Process::start(command, invocation)?;
+        process.held_back = held_back.map(read);
         process.kept = pipe.map(|reader| keep(reader, invocation.show));
         let end = os::end_of(&process.child)?;
         thread::spawn(move || {
@@ -148,7 +155,7 @@ fn keep(mut reader: PipeReader, show: Show) -> Receiver<Vec<u8>> {
         let mut buffer = [0; 8192];
         while let Ok(read @ 1..) = reader.read(&mut buffer) {
             bytes.extend_from_slice(&buffer[..read]);
-            if show == Show::LiveAndKept {
+            if [Show::LiveAndKept, Show::ErrorsLive].contains(&show) {
                 // Whoever read it may be gone; the command is not to end because of that.
                 let mut stderr = io::stderr();
                 let _ = stderr.write_all(&buffer[..read]).and_then(|()| stderr.flush());
@@ -165,6 +172,7 @@ struct Process {
     child: Child,
     tree: Option<os::Tree>,
     kept: Option<Receiver<Vec<u8>>>,
+    held_back: Option<Receiver<Vec<u8>>>,
 }
 
 impl Process {
@@ -172,7 +180,7 @@ impl Process {
     fn start(mut command: Command, invocation: &Invocation) -> io::Result<Process> {
         let (mut child, tree) = os::spawn(&mut command, invocation.group)?;
         feed(&mut child, invocation);
-        Ok(Process { child, tree, kept: None })
+        Ok(Process { child, tree, kept: None, held_back: None })
     }
 }
 
@@ -187,8 +195,9 @@ impl Running for Process {
             }
         }
         let status = self.child.wait()?;
-        let kept = self.kept.take().and_then(|kept| kept.recv_timeout(LAST_BREATH).ok());
-        Ok(Ended { status, kept: kept.unwrap_or_default() })
+        let rest = |pipe: Option<Receiver<Vec<u8>>>| pipe.and_then(|pipe| pipe.recv_timeout(LAST_BREATH).ok());
+        let (kept, held_back) = (rest(self.kept.take()), rest(self.held_back.take()));
+        Ok(Ended { status, kept: kept.unwrap_or_default(), held_back: held_back.unwrap_or_default() })
     }
 
     fn cut_off(&mut self) {

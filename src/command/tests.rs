@@ -132,6 +132,14 @@ fn the_end_of_what_is_shown_is_kept() {
 }
 
 #[test]
+fn of_a_command_that_shows_its_errors_the_output_is_held_back() {
+    let (mut running, ended) = spawn(&sh("echo progress; echo the reason >&2").show(Show::ErrorsLive));
+    ended.recv().unwrap();
+    let ended = running.wait().unwrap();
+    assert_eq!((&ended.held_back[..], &ended.kept[..]), (&b"progress\n"[..], &b"the reason\n"[..]));
+}
+
+#[test]
 fn the_end_is_told_also_where_somebody_else_still_holds_the_output() {
     let (mut running, ended) = spawn(&sh("sleep 1000 & exit 7").shielded().show(Show::IfItFails));
     ended.recv().unwrap();

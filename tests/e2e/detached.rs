@@ -11,6 +11,7 @@ on_both_pairs![
     life_cycle,
     colour_is_no_more_composes_than_ours,
     arguments_reach_up,
+    progress_of_a_build_is_shown_only_if_it_fails,
     crash_at_start,
     command_not_in_the_image,
     image_missing,
@@ -34,6 +35,27 @@ fn colour_is_no_more_composes_than_ours(stage: &Stage) {
             assert_eq!(painted, is_painted, "{words:?} with {choice}: {:?}", ended.all);
         }
     }
+}
+
+/// In a pipe, where the progress of a build would be a line for each step.
+fn progress_of_a_build_is_shown_only_if_it_fails(stage: &Stage) {
+    let built = |run: &str| {
+        let build =
+            format!("    build:\n      dockerfile_inline: |\n        FROM stagecraft-test\n        RUN {run}\n");
+        stage.compose(&format!("services:\n  web:\n{build}    command: [sleep, '1000']\n    stop_signal: SIGKILL\n"));
+    };
+    let shows_steps = |text: &str| text.lines().any(|line| line.starts_with("#1 "));
+    built("echo fine");
+    let started = stage.tool(&["dev", "--detach"]).run().with(0);
+    assert!(!shows_steps(&started.all), "{}", started.all);
+    let started = stage.tool(&["dev", "--detach", "--verbose", "--", "--build"]).run().with(0);
+    assert!(shows_steps(&started.all), "{}", started.all);
+    stage.tool(&["dev", "down", "--images"]).run().with(0);
+
+    built("echo the reason && exit 7");
+    let failed = stage.tool(&["dev", "--detach"]).run().with(1);
+    assert!(shows_steps(&failed.stderr) && failed.stderr.contains("the reason"), "{}", failed.all);
+    assert_eq!(failed.stdout, "");
 }
 
 fn life_cycle(stage: &Stage) {

@@ -38,7 +38,7 @@ fn a_detached_start_and_its_end() {
         world.up_for(call);
         Some(Reply::exit(0).stdout("what a build prints\n"))
     });
-    let started = json_of(&sandbox, &["dev", "--detach"], 0);
+    let started = json_of(&sandbox, &["dev", "--detach", "--verbose"], 0);
     assert_eq!(reasons(&started), ["stack-started", "finished"]);
     assert!(started.stderr.contains("what a build prints\n"), "stdout is for messages: {}", started.stderr);
     let message = &messages(&started)[0];

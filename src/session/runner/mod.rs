@@ -156,7 +156,9 @@ impl<'a> Runner<'a> {
         let show = match (options.attach, options.teardown.verbosity) {
             (Attach::Detached, Verbosity::Quiet) => Show::IfItFails,
             // On a terminal Compose draws, and who sees it has read what it says.
-            (Attach::Detached, _) if !self.logger.is_terminal() => Show::LiveAndKept,
+            (Attach::Detached, Verbosity::Verbose) if !self.logger.is_terminal() => Show::LiveAndKept,
+            // Nobody reads 25 lines about each image that did not change.
+            (Attach::Detached, _) if !self.logger.is_terminal() => Show::ErrorsLive,
             _ => Show::Live,
         };
         let mut run = Run::new(self, compose, Mode::Start(stack, options), options.teardown, State::STARTING, lock)?;

@@ -42,7 +42,7 @@ struct FakeRunning(i32);
 
 impl Running for FakeRunning {
     fn wait(&mut self) -> io::Result<Ended> {
-        Ok(Ended { status: os::exited(self.0), kept: b"held back\n".to_vec() })
+        Ok(Ended { status: os::exited(self.0), kept: b"held back\n".to_vec(), held_back: Vec::new() })
     }
 
     fn cut_off(&mut self) {}

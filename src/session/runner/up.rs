@@ -69,6 +69,9 @@ impl Run<'_> {
             }
             Ok(ended) => {
                 self.logger().detail("Ended", &format!("`{}` with {}", self.up.line, ended.status));
+                if !ended.held_back.is_empty() {
+                    self.logger().replay(&ended.held_back);
+                }
                 if self.is_quiet() {
                     self.logger().replay(&ended.kept);
                 }
