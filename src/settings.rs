@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use jiff::SignedDuration;
 use serde_json::Value;
 
 use crate::compose::Traefik;
@@ -73,11 +74,11 @@ impl Settings {
         let mut settings = Settings::default();
         for (key, value) in table {
             match key.as_str() {
-                "timeout" => settings.timeout = Some(at.seconds(key, value)?),
+                "timeout" => settings.timeout = Some(duration(&at, key, value)?),
                 "traefik" => settings.traefik = Some(Traefik::from(at.boolean(key, value)?)),
                 "wait" => settings.wait = Some(at.boolean(key, value)?),
                 "wait-for-ports" => settings.wait_for_ports = Some(at.boolean(key, value)?),
-                "wait-timeout" => settings.wait_timeout = Some(at.seconds(key, value)?),
+                "wait-timeout" => settings.wait_timeout = Some(duration(&at, key, value)?),
                 _ => {}
             }
         }
@@ -113,6 +114,15 @@ impl Settings {
     }
 }
 
+/// A key that holds a number of seconds, or a duration with units.
+fn duration(at: &Table, key: &str, value: &Value) -> Result<u32, Failure> {
+    match value {
+        Value::String(text) => seconds(text)
+            .map_err(|_| at.error(key, format!("must be a duration such as `90s` or `2m`, found `{text}`"))),
+        _ => at.seconds(key, value),
+    }
+}
+
 /// That a package has no settings: they are the workspace's.
 fn require_none(at: &Table, settings: &Value) -> Result<(), Failure> {
     if settings.is_null() {
@@ -136,12 +146,19 @@ pub(crate) fn boolean(text: &str) -> Result<bool, String> {
     text.parse().map_err(|_| "expected `true` or `false`".to_string())
 }
 
-/// A number of seconds.
+/// A number of seconds, or a duration with units: `90`, `90s`, `2m`, `1m30s`.
 ///
 /// # Errors
-/// What it is to be, for whoever names the variable.
+/// What is expected, for whoever names the option, the variable or the key.
 pub(crate) fn seconds(text: &str) -> Result<u32, String> {
-    text.parse().map_err(|_| "expected a number of seconds".to_string())
+    if let Ok(seconds) = text.parse() {
+        return Ok(seconds);
+    }
+    let has_unit = text.ends_with(|last: char| last.is_ascii_alphabetic());
+    let duration = text.parse::<SignedDuration>().ok().filter(|duration| has_unit && duration.subsec_nanos() == 0);
+    duration
+        .and_then(|duration| u32::try_from(duration.as_secs()).ok())
+        .ok_or_else(|| "expected whole seconds, as in `90`, `90s` or `1m30s`".to_string())
 }
 
 #[cfg(test)]
@@ -173,7 +190,7 @@ mod tests {
         let none = Settings::of(&workspace(Value::Null, Value::Null)).unwrap();
         assert_eq!(none, Settings::default());
         assert_eq!((none.traefik(), none.wait()), (Traefik::On, None));
-        let given = json!({"timeout": 5, "traefik": false, "wait": true, "wait-timeout": 300, "x-mine": 1});
+        let given = json!({"timeout": 5, "traefik": false, "wait": true, "wait-timeout": "5m", "x-mine": 1});
         let given = Settings::of(&workspace(given, json!({}))).unwrap();
         assert_eq!(given.timeout, Some(5));
         assert_eq!((given.traefik(), given.wait()), (Traefik::Off, Some(Duration::from_secs(300))));
@@ -206,7 +223,7 @@ mod tests {
             (json!({"timeout": 1.5}), "] `timeout` must be a number of seconds, found a float"),
             (
                 json!({"timeout": {"$__toml_private_datetime": "2001-01-01"}}),
-                "] `timeout` must be a number of seconds, found a string",
+                "] `timeout` must be a duration such as `90s` or `2m`, found `2001-01-01`",
             ),
             (
                 json!({"wait_timeout": 3}),
@@ -239,6 +256,11 @@ mod tests {
         assert_eq!((boolean("true"), boolean("false")), (Ok(true), Ok(false)));
         assert!(boolean("1").is_err() && boolean("yes").is_err());
         assert_eq!(seconds("5"), Ok(5));
-        assert!(seconds("-5").is_err() && seconds("soon").is_err());
+        for (text, expected) in [("90s", 90), ("2m", 120), ("1m30s", 90), ("1m 30s", 90), ("1h", 3600), ("0s", 0)] {
+            assert_eq!(seconds(text), Ok(expected), "{text}");
+        }
+        for text in ["-5", "soon", "", "1.5", "1500ms", "-2m", "2x", "99999999h", "2 m ago"] {
+            assert!(seconds(text).is_err(), "{text}");
+        }
     }
 }

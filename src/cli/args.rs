@@ -12,6 +12,7 @@ use super::help;
 use crate::compose::ProjectName;
 use crate::ops::{Interpreter, NewService};
 use crate::reporter::{ColorChoice, MessageFormat};
+use crate::settings::seconds;
 
 /// Run the dev stack of a Rust workspace with one command
 #[derive(Debug, Parser)]
@@ -167,17 +168,24 @@ pub(super) struct Dev {
     #[command(flatten)]
     pub(super) start: Start,
 
-    /// Seconds to wait for containers to stop before killing them [env: STAGECRAFT_TIMEOUT] [Cargo.toml: timeout]
-    /// [default: each service's stop_grace_period]
-    #[arg(long, global = true, value_name = "SECONDS")]
-    pub(super) timeout: Option<u32>,
-
-    /// Print the docker compose commands instead of running them
-    #[arg(long, global = true)]
-    pub(super) dry_run: bool,
+    #[command(flatten)]
+    pub(super) teardown: TeardownArgs,
 
     #[command(subcommand)]
     pub(super) verb: Option<DevVerb>,
+}
+
+/// Options of the commands that can take a stack down.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Args)]
+pub(super) struct TeardownArgs {
+    /// Time for containers to stop before they are killed, as in `30` (seconds) or `2m` [env: STAGECRAFT_TIMEOUT]
+    /// [Cargo.toml: timeout] [default: each service's stop_grace_period]
+    #[arg(long, value_name = "TIME", value_parser = seconds)]
+    pub(super) timeout: Option<u32>,
+
+    /// Print the commands instead of running them
+    #[arg(long)]
+    pub(super) dry_run: bool,
 }
 
 #[derive(Debug, Default, PartialEq, Eq, Args)]
@@ -186,7 +194,7 @@ pub(super) struct Start {
     #[arg(short, long)]
     pub(super) detach: bool,
 
-    /// Keep the containers after a failed start or at the end of a foreground run
+    /// Keep the containers at the end of a foreground run, and after a failed start
     #[arg(long)]
     pub(super) keep: bool,
 
@@ -202,8 +210,9 @@ pub(super) struct Start {
     #[arg(long, overrides_with = "wait")]
     pub(super) no_wait: bool,
 
-    /// Maximum number of seconds to wait; implies --wait [env: STAGECRAFT_WAIT_TIMEOUT] [Cargo.toml: wait-timeout] [default: 120]
-    #[arg(long, value_name = "SECONDS", conflicts_with = "no_wait")]
+    /// Maximum time to wait, as in `90` (seconds) or `2m`; implies --wait [env: STAGECRAFT_WAIT_TIMEOUT] [Cargo.toml: wait-timeout]
+    /// [default: 120]
+    #[arg(long, value_name = "TIME", value_parser = seconds, conflicts_with = "no_wait")]
     pub(super) wait_timeout: Option<u32>,
 
     /// Arguments for `docker compose up`
@@ -276,6 +285,9 @@ pub(super) struct List {
     /// Remove the stacks of deleted workspaces
     #[arg(long)]
     pub(super) prune: bool,
+
+    #[command(flatten)]
+    pub(super) teardown: TeardownArgs,
 }
 
 #[derive(Debug, Args)]
@@ -288,6 +300,9 @@ pub(super) struct Down {
     /// Also delete the images built for the stack
     #[arg(long)]
     pub(super) images: bool,
+
+    #[command(flatten)]
+    pub(super) teardown: TeardownArgs,
 }
 
 impl ValueEnum for ColorChoice {

@@ -6,7 +6,8 @@ use clap::CommandFactory;
 use clap::error::ErrorKind;
 
 use super::args::{
-    Cli, Common, Complete, Completions, Dev, DevVerb, Files, Init, List, LogsArgs, Man, Start, TopVerb, TraefikFlags,
+    Cli, Common, Complete, Completions, Dev, DevVerb, Files, Init, List, LogsArgs, Man, Start, TeardownArgs, TopVerb,
+    TraefikFlags,
 };
 use super::{Request, Verb, command, complete};
 use crate::compose::{Attach, Images, Logs, PROJECT_NAME, ProjectName, Traefik, Volumes};
@@ -93,7 +94,9 @@ impl TopVerb {
         };
         let selection = selection()?;
         dev.check(format)?;
-        let timeout = || given_or(dev.timeout, settings::TIMEOUT, seconds);
+        let teardown = dev.teardown();
+        let timeout = || given_or(teardown.timeout, settings::TIMEOUT, seconds);
+        let dry_run = teardown.dry_run;
         Ok(match dev.verb {
             None => Verb::Dev(DevOptions {
                 selection,
@@ -101,7 +104,7 @@ impl TopVerb {
                 settings: Settings { timeout: timeout()?, ..dev.start.settings()? },
                 on_end: if dev.start.keep { OnEnd::Keep } else { OnEnd::TearDown },
                 ci: is_ci(),
-                dry_run: dev.dry_run,
+                dry_run,
                 args: dev.start.args,
             }),
             Some(DevVerb::Down(down)) => Verb::Down(DownOptions {
@@ -109,7 +112,7 @@ impl TopVerb {
                 volumes: if down.volumes { Volumes::Remove } else { Volumes::Keep },
                 images: if down.images { Images::Remove } else { Images::Keep },
                 timeout: timeout()?,
-                dry_run: dev.dry_run,
+                dry_run,
             }),
             Some(DevVerb::Status(status)) => {
                 let settings = Settings {
@@ -122,9 +125,7 @@ impl TopVerb {
             Some(DevVerb::Logs(LogsArgs { follow, tail, services })) => {
                 Verb::Logs(LogsOptions { selection, logs: Logs { follow, tail, services } })
             }
-            Some(DevVerb::List(List { prune })) => {
-                Verb::List(ListOptions { prune, timeout: timeout()?, dry_run: dev.dry_run })
-            }
+            Some(DevVerb::List(List { prune, .. })) => Verb::List(ListOptions { prune, timeout: timeout()?, dry_run }),
             Some(DevVerb::Env) => Verb::Env(EnvOptions { selection }),
             Some(DevVerb::Files(Files { check })) => Verb::Files(FilesOptions { selection, check }),
         })
@@ -132,6 +133,16 @@ impl TopVerb {
 }
 
 impl Dev {
+    /// The options of a teardown, which may be given before the subcommand or after it.
+    fn teardown(&self) -> TeardownArgs {
+        let TeardownArgs { timeout, dry_run } = match &self.verb {
+            Some(DevVerb::Down(down)) => down.teardown,
+            Some(DevVerb::List(list)) => list.teardown,
+            _ => TeardownArgs::default(),
+        };
+        TeardownArgs { timeout: timeout.or(self.teardown.timeout), dry_run: dry_run || self.teardown.dry_run }
+    }
+
     /// The options of a start, and those that a few verbs share, mean nothing to the others.
     pub(super) fn check(&self, format: MessageFormat) -> Result<(), clap::Error> {
         let (name, tears_down) = match &self.verb {
@@ -147,7 +158,7 @@ impl Dev {
             let options = "--detach, --keep, --traefik, --no-traefik, --wait or --no-wait";
             return Err(usage_of(&["dev", name], &format!("`dev {name}` starts nothing: it takes no {options}")));
         }
-        if !tears_down && (self.timeout.is_some() || self.dry_run) {
+        if !tears_down && self.teardown() != TeardownArgs::default() {
             let prune = if name == "list" { " without --prune" } else { "" };
             let message = format!("`dev {name}`{prune} takes nothing down: it takes no --timeout or --dry-run");
             return Err(usage_of(&["dev", name], &message));

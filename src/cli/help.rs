@@ -1,6 +1,8 @@
 //! The part of each command's help below the options: examples, exit codes, and at the top level files and environment variables.
 //! The man pages are generated from it, too: a section is a line that ends in a colon and the indented rows below it.
 
+use clap::{Arg, Command};
+
 use crate::exit::Code;
 
 /// A term and its description.
@@ -10,6 +12,46 @@ type Row<'a> = (&'a str, &'a str);
 const WIDTH: usize = 80;
 /// A wider term gets a line of its own.
 const WIDEST_TERM: usize = 43;
+
+/// Arguments that the brief help leaves out.
+const NOT_BRIEF: [&str; 11] = [
+    "args",
+    "traefik",
+    "no_traefik",
+    "no_wait",
+    "color",
+    "message_format",
+    "manifest_path",
+    "locked",
+    "offline",
+    "frozen",
+    "project_name",
+];
+
+/// The definition for `-h`: at most one screen of 24 lines, with the options that are needed every day.
+pub(super) fn brief(command: Command) -> Command {
+    let arg = |arg: Arg| {
+        let text = arg.get_help().map(ToString::to_string).unwrap_or_default();
+        // Without explanations, defaults, and other places where it can be set.
+        let end = [" [", " (", ", ", "; "].iter().filter_map(|end| text.find(end)).min().unwrap_or(text.len());
+        match arg.get_id().as_str() {
+            id if NOT_BRIEF.contains(&id) => arg.hide(true),
+            "help" => arg.help("Print this summary; --help prints everything"),
+            _ => arg.help(text[..end].to_string()).hide_env(true),
+        }
+    };
+    let is_top = command.get_bin_name().is_none_or(|name| !name.contains("stagecraft "));
+    let subcommand = |subcommand: Command| {
+        let hidden = subcommand.is_hide_set() || (!is_top && subcommand.get_name() == "help");
+        brief(subcommand.hide(hidden))
+    };
+    let command = match command.get_name() {
+        // Clap would leave out the hidden arguments.
+        "dev" => command.override_usage("cargo stagecraft dev [OPTIONS] [-- <ARGS>...] [COMMAND]"),
+        _ => command,
+    };
+    command.after_help("").mut_args(arg).mut_subcommands(subcommand)
+}
 
 const STACK: &[Row<'_>] = &[
     ("cargo stagecraft init", "list possible services"),
@@ -295,7 +337,7 @@ mod tests {
         let below = command.get_after_help().map(ToString::to_string).unwrap_or_default();
         look(command.get_name(), &below);
         let verbs = command.get_subcommands();
-        verbs.filter(|verb| !verb.is_hide_set()).for_each(|verb| each_verb(verb, look));
+        verbs.filter(|verb| !verb.is_hide_set() && verb.get_name() != "help").for_each(|verb| each_verb(verb, look));
     }
 
     #[test]

@@ -2,23 +2,22 @@
 
 use std::ffi::OsString;
 
-use clap::error::{ContextKind, ContextValue, ErrorKind};
-use clap::{Arg, Command, CommandFactory, Parser, ValueHint};
+use clap::error::ErrorKind;
+use clap::{Arg, Command, CommandFactory, FromArgMatches, ValueHint};
 
 use self::args::Cli;
-use self::convert::DEV;
 use crate::exit::Code;
 use crate::ops::{
     CompleteOptions, DevOptions, DoctorOptions, DownOptions, EnvOptions, FilesOptions, InitOptions, Interpreter,
     ListOptions, LogsOptions, ManOptions, StatusOptions,
 };
 use crate::reporter::ShellOptions;
-use crate::suggest::similar;
 
 mod args;
 mod complete;
 mod convert;
 mod help;
+mod pointers;
 
 /// What the user asks for.
 #[derive(Debug)]
@@ -69,20 +68,20 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Request, clap::
     if args.get(1).is_some_and(|arg| arg == "stagecraft") {
         args.remove(1);
     }
-    Cli::try_parse_from(args).map_err(with_similar_verb)?.into_request()
+    let error = match parse_with(command(), &args) {
+        Ok(cli) => return cli.into_request(),
+        Err(error) => error,
+    };
+    let is_help = [ErrorKind::DisplayHelp, ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand].contains(&error.kind());
+    if is_help && !args.iter().any(|arg| arg == "--help" || arg == "help") {
+        return parse_with(help::brief(command()), &args)?.into_request();
+    }
+    Err(pointers::with_pointer(error))
 }
 
-/// Clap suggests no verb behind `dev`, where arguments may stand in its place, and knows none of those that are missing it.
-fn with_similar_verb(mut error: clap::Error) -> clap::Error {
-    let word = error.get(ContextKind::InvalidArg).or(error.get(ContextKind::InvalidSubcommand));
-    let Some(ContextValue::String(word)) = word else { return error };
-    let names = |command: &clap::Command| command.get_subcommands().map(|it| it.get_name().to_string()).collect();
-    let cli = Cli::command();
-    let (verbs, of_dev): (Vec<_>, Vec<_>) = (names(&cli), cli.find_subcommand(DEV).map(names).unwrap_or_default());
-    let Some(verb) = similar(word, verbs.iter().chain(&of_dev).map(String::as_str)) else { return error };
-    let verb = if verbs.iter().any(|it| it == verb) { verb.to_string() } else { format!("{DEV} {verb}") };
-    error.insert(ContextKind::SuggestedSubcommand, ContextValue::Strings(vec![verb]));
-    error
+fn parse_with(mut command: Command, args: &[OsString]) -> Result<Cli, clap::Error> {
+    let matches = command.try_get_matches_from_mut(args)?;
+    Cli::from_arg_matches(&matches).map_err(|error| error.format(&mut command))
 }
 
 /// The manual page, by the name of its file, that shows what `help` was asked for. None for `--help`, which prints also where
@@ -110,7 +109,24 @@ pub(crate) fn exit_code(error: &clap::Error) -> Code {
 
 /// The definition of the command line, for tests and generators.
 pub fn command() -> Command {
-    Cli::command()
+    let mut command = Cli::command();
+    // Only then each subcommand has the global options, too.
+    command.build();
+    with_own_options(command)
+}
+
+/// Hides the global options that a command does not take.
+fn with_own_options(command: Command) -> Command {
+    const WORKSPACE: [&str; 5] = ["manifest_path", "locked", "offline", "frozen", "project_name"];
+    let (messages, workspace) = match command.get_name() {
+        "init" | "logs" => (false, true),
+        "list" => (true, false),
+        "completions" | "man" => (false, false),
+        _ => (true, true),
+    };
+    let is_hidden = |id: &str| (!messages && id == "message_format") || (!workspace && WORKSPACE.contains(&id));
+    let hide = |arg: Arg| if is_hidden(arg.get_id().as_str()) { arg.hide(true) } else { arg };
+    command.mut_args(hide).mut_subcommands(with_own_options)
 }
 
 #[cfg(test)]

@@ -33,13 +33,16 @@ fn run(sandbox: &Sandbox, typed: &str, variables: Variables<'_>) -> Finished {
 #[test]
 fn the_command_line_comes_before_variables_and_these_before_cargo_toml() {
     const NONE: Variables<'_> = &[];
-    let table: [(&str, &str, Variables<'_>, &str); 15] = [
+    let table: [(&str, &str, Variables<'_>, &str); 18] = [
         // in Cargo.toml, on the command line, variables, in the commands
         ("", "dev --dry-run", NONE, "up\ndown\n"),
         ("timeout = 7\n", "dev --dry-run", NONE, "up\ndown --timeout 7\n"),
         ("timeout = 7\n", "dev --dry-run", &[("STAGECRAFT_TIMEOUT", "8")], "up\ndown --timeout 8\n"),
         ("timeout = 7\n", "dev --dry-run", &[("STAGECRAFT_TIMEOUT", "")], "up\ndown --timeout 7\n"),
         ("timeout = 7\n", "dev --dry-run --timeout 9", &[("STAGECRAFT_TIMEOUT", "8")], "up\ndown --timeout 9\n"),
+        ("timeout = '1m'\n", "dev --dry-run", &[], "up\ndown --timeout 60\n"),
+        ("", "dev --dry-run", &[("STAGECRAFT_TIMEOUT", "1m30s")], "up\ndown --timeout 90\n"),
+        ("", "dev --timeout 2m --dry-run down", &[], "down --timeout 120\n"),
         ("timeout = 7\n", "dev down --dry-run", NONE, "down --timeout 7\n"),
         ("timeout = 7\n", "dev down --dry-run", &[("STAGECRAFT_TIMEOUT", "8")], "down --timeout 8\n"),
         ("timeout = 7\n", "dev down --dry-run --timeout 9", &[("STAGECRAFT_TIMEOUT", "8")], "down --timeout 9\n"),
@@ -126,7 +129,7 @@ fn a_setting_that_cannot_be_meant_keeps_no_stack_alive() {
     run(&sandbox, "dev --detach", &[]).exits(0);
     set(&sandbox, "timeout = \"long\"\n");
     run(&sandbox, "dev down", &[]).exits(0).says(
-        "warning: Cargo.toml: [workspace.metadata.stagecraft] `timeout` must be a number of seconds, found a string; going on \
+        "warning: Cargo.toml: [workspace.metadata.stagecraft] `timeout` must be a duration such as `90s` or `2m`, found `long`; going on \
          without settings\n",
     );
     assert!(sandbox.engine.world(|world| world.is_empty()));
@@ -138,8 +141,8 @@ fn a_variable_that_makes_no_sense_is_wrong_usage_unless_the_flag_overrides_it_or
     for (typed, name, value, rule) in [
         ("dev", "STAGECRAFT_WAIT", "1", "expected `true` or `false`"),
         ("dev", "STAGECRAFT_TRAEFIK", "off", "expected `true` or `false`"),
-        ("dev", "STAGECRAFT_WAIT_TIMEOUT", "2m", "expected a number of seconds"),
-        ("dev down", "STAGECRAFT_TIMEOUT", "-1", "expected a number of seconds"),
+        ("dev", "STAGECRAFT_WAIT_TIMEOUT", "soon", "expected whole seconds, as in `90`, `90s` or `1m30s`"),
+        ("dev down", "STAGECRAFT_TIMEOUT", "-1", "expected whole seconds, as in `90`, `90s` or `1m30s`"),
         ("dev list", "CARGO_TERM_QUIET", "1", "expected `true` or `false`"),
         ("dev status", "CARGO_TERM_HYPERLINKS", "auto", "expected `true` or `false`"),
     ] {

@@ -107,3 +107,66 @@ For more information, try '--help'.
 
 "#]]);
 }
+
+#[test]
+fn the_brief_help_of_each_command_fits_on_a_screen_of_24_lines() {
+    let sandbox = Sandbox::new();
+    let verbs = ["", "dev", "dev down", "dev status", "dev logs", "dev list", "dev env", "dev files"];
+    for verb in verbs.iter().chain(&["init", "doctor", "completions", "man"]) {
+        let args = args_of(verb).chain(["-h".to_string()]);
+        let finished = sandbox.stagecraft(args).env("COLUMNS", "80").run().exits(0);
+        let lines: Vec<&str> = finished.stdout().lines().collect();
+        assert!(lines.len() <= 24, "{verb}: {} lines", lines.len());
+        assert!(lines.iter().all(|line| line.chars().count() <= 80), "{verb}:\n{}", finished.stdout());
+    }
+    let bare = sandbox.stagecraft([""; 0]).env("COLUMNS", "80").run().exits(2);
+    assert_eq!(bare.stderr, sandbox.stagecraft(["-h"]).env("COLUMNS", "80").run().exits(0).stdout());
+}
+
+#[test]
+fn the_help_of_a_command_lists_the_options_that_it_takes() {
+    let sandbox = Sandbox::new();
+    let lists = |verb: &str, option: &str| {
+        let finished = sandbox.run(args_of(verb).chain(["--help".to_string()])).exits(0);
+        finished.stdout().contains(&format!("{option} "))
+    };
+    for (verb, option, expected) in [
+        ("dev", "--timeout", true),
+        ("dev down", "--timeout", true),
+        ("dev list", "--timeout", true),
+        ("dev status", "--timeout", false),
+        ("dev logs", "--timeout", false),
+        ("dev env", "--dry-run", false),
+        ("dev files", "--dry-run", false),
+        ("dev status", "--message-format", true),
+        ("dev logs", "--message-format", false),
+        ("init", "--message-format", false),
+        ("init", "--manifest-path", true),
+        ("completions", "--manifest-path", false),
+        ("man", "--project-name", false),
+        ("dev list", "--project-name", false),
+    ] {
+        assert_eq!(lists(verb, option), expected, "{verb} {option}");
+    }
+}
+
+#[test]
+fn what_people_try_gets_a_pointer() {
+    let sandbox = Sandbox::new();
+    for (line, pointer) in [
+        ("up", "use `cargo stagecraft dev`"),
+        ("dev up", "use `cargo stagecraft dev`"),
+        ("ps", "use `cargo stagecraft dev status`"),
+        ("dev ps", "use `cargo stagecraft dev status`"),
+        ("dev stop", "use `cargo stagecraft dev down`"),
+        ("dev exec web sh", "use `docker compose -f .stagecraft/dev/compose.yaml`"),
+        ("dev --release", "profile = \"release\""),
+        ("dev --build", "use `cargo stagecraft dev -- --build`"),
+        ("dev --file=x.yaml", "the compose file is always .stagecraft/dev/compose.yaml"),
+        ("dev statsu", "a similar subcommand exists: 'dev status'"),
+        ("dev --detahc", "a similar argument exists: '--detach'"),
+    ] {
+        sandbox.run(args_of(line)).exits(2).says(pointer);
+    }
+    touches_nothing(&sandbox);
+}
