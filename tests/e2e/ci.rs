@@ -25,6 +25,7 @@ struct Job {
 
 #[derive(Deserialize)]
 struct Step {
+    id: Option<String>,
     #[serde(rename = "if")]
     condition: Option<String>,
     run: Option<String>,
@@ -52,14 +53,20 @@ fn play(stage: &Stage) -> (Vec<(String, Ended)>, String) {
     let tool = PathBuf::from(env!("CARGO_BIN_EXE_cargo-stagecraft"));
     let path = format!("{}:{}", tool.parent().expect("a folder").display(), std::env::var("PATH").expect("PATH"));
     let mut ended: Vec<(String, Ended)> = Vec::new();
-    for Step { condition, run } in job.steps {
+    let mut failed_steps: Vec<String> = Vec::new();
+    for Step { id, condition, run } in job.steps {
         let Some(run) = run.filter(|run| !run.starts_with("cargo install")) else { continue };
         let failed = ended.iter().any(|(_, ended)| ended.code != 0);
         let runs = match condition.as_deref() {
             None => !failed,
             Some("always()") => true,
-            Some("failure()") => failed,
-            Some(other) => panic!("what does `{other}` mean?"),
+            Some(condition) => {
+                let step = condition
+                    .strip_prefix("failure() && steps.")
+                    .and_then(|it| it.strip_suffix(".outcome == 'failure'"));
+                let step = step.unwrap_or_else(|| panic!("what does `{condition}` mean?"));
+                failed && failed_steps.iter().any(|failed| failed == step)
+            }
         };
         if runs {
             let mut step = stage.program("bash", &["-e", "-c", &run]).env("PATH", &path).env("CI", "true");
@@ -68,7 +75,9 @@ fn play(stage: &Stage) -> (Vec<(String, Ended)>, String) {
             for (key, value) in variables.lines().filter_map(|line| line.split_once('=')) {
                 step = step.env(key, value);
             }
-            ended.push((run, step.run()));
+            let end = step.run();
+            failed_steps.extend(id.filter(|_| end.code != 0));
+            ended.push((run, end));
         }
     }
     (ended, fs::read_to_string(summary).expect("the summary"))
@@ -110,6 +119,7 @@ fn workflow_with_a_broken_service(stage: &Stage) {
     assert!(start.contains("::error title=api::api exited with 101: a panic in Rust"));
     assert!(start.contains("DATABASE_URL is not set"));
     assert!(summary.contains("| api | exited (101) | a panic in Rust |"), "{summary}");
+    assert_eq!(codes.len(), 2, "only the start and the teardown run: {codes:?}");
     let down = steps.last().expect("a last step");
     assert!(down.0.contains("dev down") && down.1.code == 0, "{codes:?}");
     stage.assert_gone();

@@ -11,7 +11,11 @@ use crate::spec::{commands, files, read, root};
 fn pages() -> Vec<PathBuf> {
     let spec = files(&root().join("spec"), "md");
     let spec = spec.iter().map(|page| page.strip_prefix(root()).unwrap().to_path_buf());
-    ["README.md", "CONTRIBUTING.md", "CHANGELOG.md"].map(PathBuf::from).into_iter().chain(spec).collect()
+    ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/cookbook.md"]
+        .map(PathBuf::from)
+        .into_iter()
+        .chain(spec)
+        .collect()
 }
 
 /// The anchors that GitHub makes of a page's headings.
