@@ -22,7 +22,7 @@ pub(crate) use invocation::Show;
 pub use request::Request;
 pub use system::System;
 pub(crate) use system::adopt;
-pub(crate) use until_interrupt::{Answer, output_until_interrupt};
+pub(crate) use until_interrupt::{CommandEnd, output_until_interrupt};
 
 /// Implements these methods of [`Executor`] for a fake that never uses them.
 #[cfg(test)]

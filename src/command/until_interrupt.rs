@@ -9,7 +9,7 @@ use super::{Executor, Invocation};
 
 /// How it ended.
 #[derive(Debug)]
-pub(crate) enum Answer {
+pub(crate) enum CommandEnd {
     /// By itself; with what it printed on standard output.
     Ended(ExitStatus, String),
     /// By this.
@@ -39,7 +39,7 @@ pub(crate) fn output_until_interrupt(
     executor: &dyn Executor,
     hook: &Hook,
     invocation: &Invocation,
-) -> anyhow::Result<Answer> {
+) -> anyhow::Result<CommandEnd> {
     let (sender, heard) = mpsc::channel();
     let interrupts = sender.clone();
     hook(Box::new(move |interrupt| {
@@ -76,8 +76,8 @@ pub(crate) fn output_until_interrupt(
         })
     };
     Ok(match interrupt.or_else(at_the_last_moment) {
-        Some(interrupt) => Answer::Interrupted(interrupt),
-        None => Answer::Ended(ended.status, printed),
+        Some(interrupt) => CommandEnd::Interrupted(interrupt),
+        None => CommandEnd::Ended(ended.status, printed),
     })
 }
 
@@ -104,7 +104,7 @@ mod tests {
     fn a_command_that_nobody_interrupts_gives_its_output() {
         let hook = |_: SendInterrupt| Ok(());
         let answer = output_until_interrupt(&System, &hook, &sh("echo a; echo b; exit 3")).unwrap();
-        let Answer::Ended(status, printed) = answer else { panic!("{answer:?}") };
+        let CommandEnd::Ended(status, printed) = answer else { panic!("{answer:?}") };
         assert_eq!((status.code(), printed.as_str()), (Some(3), "a\nb\n"));
     }
 
@@ -131,7 +131,7 @@ mod tests {
             Ok(())
         };
         let answer = output_until_interrupt(&System, &hook, &sh(&script)).unwrap();
-        assert!(matches!(answer, Answer::Interrupted(Interrupt::Term)), "{answer:?}");
+        assert!(matches!(answer, CommandEnd::Interrupted(Interrupt::Term)), "{answer:?}");
         let interrupter = interrupter.lock().unwrap().take().unwrap();
         assert_eq!(interrupter.join().unwrap(), "");
     }

@@ -30,7 +30,7 @@ pub struct Topology {
     /// Where services can be reached by name, sorted.
     pub routes: Vec<Route>,
     /// The service that they lead through.
-    pub traefik: Traefik,
+    pub traefik: TraefikOptions,
     /// The target to build for, if the manifest gives one.
     pub target: Option<String>,
     /// The table that describes each service of `services`.
@@ -76,16 +76,16 @@ pub struct Route {
 
 /// What leads the routes.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Traefik {
+pub struct TraefikOptions {
     /// Its image.
     pub image: String,
     /// The port on the loopback address of this machine.
     pub port: u16,
 }
 
-impl Default for Traefik {
-    fn default() -> Traefik {
-        Traefik { image: "traefik:v3.5.4".to_string(), port: 80 }
+impl Default for TraefikOptions {
+    fn default() -> TraefikOptions {
+        TraefikOptions { image: "traefik:v3.5.4".to_string(), port: 80 }
     }
 }
 

@@ -4,7 +4,8 @@
 
 use std::ffi::OsStr;
 
-use super::{Context, Selection, resolve};
+use super::model::resolve;
+use super::{Context, Selection};
 use crate::devfile;
 use crate::exit::Code;
 use crate::workspace::{BrokenMember, Workspace};

@@ -8,7 +8,9 @@ use std::thread;
 use anyhow::{Context as _, anyhow};
 
 use super::files::DevFiles;
-use super::{Context, Selection, own_containers, resolve, resolve_services, resolve_text, take_lock};
+use super::model::{resolve, resolve_services, resolve_text};
+use super::ownership::{own_containers, take_lock};
+use super::{Context, Selection};
 use crate::compose::{Attach, Compose, DownScope, Images, Stack, TRAEFIK, Traefik, Volumes};
 use crate::devfile::Topology;
 use crate::engine::{self, Container, Endpoint};
@@ -18,7 +20,7 @@ use crate::reporter::event::{Event, PortConflict};
 use crate::session::{OnEnd, Options, ProjectLock, Runner, Teardown, waiting_for_others};
 use crate::settings::Settings;
 use crate::stack::expected::{Expected, UpArgs};
-use crate::stack::ports::{self, Kept, Taken};
+use crate::stack::ports::{self, NotReplaced, Taken};
 use crate::workspace::{BrokenMember, COMPOSE_FILE, DEV_DIR, Workspace};
 
 /// The grace after an interrupt in a CI job, in seconds. GitHub's runner sends SIGINT, SIGTERM 7.5 s later, and kills
@@ -95,19 +97,17 @@ pub(crate) fn dev(options: &DevOptions, cx: &Context<'_>) -> anyhow::Result<Code
             Attach::Foreground => lock.own().unwrap_or(true),
             Attach::Detached => !lock.is_owned_by_another(),
         };
-        match (is_ours, found_running, options.attach) {
-            (true, ..) => break before,
-            (false, true, Attach::Foreground) => {
-                drop(lock);
-                return follow(cx, &runner, &compose);
-            }
-            (false, true, Attach::Detached) => {
+        match approach(is_ours, found_running, options.attach) {
+            Approach::Start => break before,
+            Approach::StartForOwner => {
                 cx.shell.note("another run owns the stack and takes it down when it ends");
                 break before;
             }
-            (false, false, _) => {
-                // Taken down from elsewhere, and the run that was attached to it is about to see that it is gone: started
-                // now, it would be taken down again.
+            Approach::Follow => {
+                drop(lock);
+                return follow(cx, &runner, &compose);
+            }
+            Approach::WaitForOwner => {
                 cx.shell.status("Blocking", &waiting_for_others(&stack.project));
                 lock.wait_for_the_owner()?;
                 lock = take_lock(cx, &stack.project);
@@ -145,6 +145,28 @@ pub(crate) fn dev(options: &DevOptions, cx: &Context<'_>) -> anyhow::Result<Code
     let _ = engine::remove_unused(executor, &anonymous);
     engine::remove_replaced_images(executor, &stack.project, &images);
     Ok(outcome.code())
+}
+
+/// What to do about a stack, by who owns it and whether it runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Approach {
+    Start,
+    /// Apply the changes; another run is attached to the stack and takes it down at its end.
+    StartForOwner,
+    /// Only show the logs of a stack that another run owns.
+    Follow,
+    /// The stack was taken down by a third command, and the run that was attached to it is about to notice: what is started now, it would
+    /// take down again.
+    WaitForOwner,
+}
+
+fn approach(is_ours: bool, runs: bool, attach: Attach) -> Approach {
+    match (is_ours, runs, attach) {
+        (true, _, _) => Approach::Start,
+        (false, true, Attach::Detached) => Approach::StartForOwner,
+        (false, true, Attach::Foreground) => Approach::Follow,
+        (false, false, _) => Approach::WaitForOwner,
+    }
 }
 
 /// Whether another run is attached to the stack, which is up. Asked without waiting for anybody: it is asked again under the lock.
@@ -313,10 +335,10 @@ fn require_ports(
         return Ok(());
     }
     let is_kept = |container: &Container| match (stack.has(&container.service), container.is_one_off) {
-        (_, true) => Some(Kept::OneOff),
-        (true, false) => (!expected.has(&container.service)).then_some(Kept::NotStarted),
+        (_, true) => Some(NotReplaced::OneOff),
+        (true, false) => (!expected.has(&container.service)).then_some(NotReplaced::NotStarted),
         // Compose removes it first, if it finds that the file has it nowhere.
-        (false, false) => (!removes_orphans).then_some(Kept::Unknown),
+        (false, false) => (!removes_orphans).then_some(NotReplaced::Unknown),
     };
     let taken = ports::taken(&cx.commander, stack, expected.services(), before, &is_kept)?;
     if taken.is_empty() {
@@ -345,4 +367,26 @@ fn require_ports(
         names => format!("remove what this stack does not need with `docker rm --force {}`", names.join(" ")),
     };
     Err(Code::Failed.because(error).help(help).into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_approach_follows_from_owner_state_and_attachment() {
+        use Attach::{Detached, Foreground};
+        for (is_ours, runs, attach, expected) in [
+            (true, true, Foreground, Approach::Start),
+            (true, false, Foreground, Approach::Start),
+            (true, true, Detached, Approach::Start),
+            (true, false, Detached, Approach::Start),
+            (false, true, Foreground, Approach::Follow),
+            (false, true, Detached, Approach::StartForOwner),
+            (false, false, Foreground, Approach::WaitForOwner),
+            (false, false, Detached, Approach::WaitForOwner),
+        ] {
+            assert_eq!(approach(is_ours, runs, attach), expected, "{is_ours} {runs} {attach:?}");
+        }
+    }
 }

@@ -2,7 +2,9 @@
 
 use anyhow::Context as _;
 
-use super::{Context, Selection, Target, own_containers, settings_if_sound, take_lock, target};
+use super::ownership::{own_containers, take_lock};
+use super::target::{Target, settings_if_sound, target};
+use super::{Context, Selection};
 use crate::compose::{Images, Volumes};
 use crate::exit::Code;
 use crate::reporter::Logger;

@@ -5,8 +5,9 @@ use std::ffi::OsStr;
 
 use anyhow::{Context as _, anyhow};
 
+use super::model::resolve;
 use super::status::containers;
-use super::{Context, Selection, resolve};
+use super::{Context, Selection};
 use crate::compose::Stack;
 use crate::engine::{Endpoint, Inspected, Published};
 use crate::exit::Code;

@@ -9,7 +9,7 @@ use anyhow::{Context as _, anyhow};
 
 use super::{Context, Selection};
 use crate::cargo;
-use crate::command::{Answer, Executor, Interrupt, Invocation, output_until_interrupt};
+use crate::command::{CommandEnd, Executor, Interrupt, Invocation, output_until_interrupt};
 use crate::compose::Stack;
 use crate::devfile::{self, Change, Crate, Kind, Topology};
 use crate::engine;
@@ -172,8 +172,8 @@ impl DevFiles {
         for build in self.builds(cx, workspace, target, is_wanted)? {
             let answer = output_until_interrupt(&cx.commander, cx.hook, &build);
             let (status, printed) = match answer.context("cannot run cargo").map_err(|e| Code::Failed.because(e))? {
-                Answer::Ended(status, printed) => (status, printed),
-                Answer::Interrupted(interrupt) => return Ok(Err(interrupt)),
+                CommandEnd::Ended(status, printed) => (status, printed),
+                CommandEnd::Interrupted(interrupt) => return Ok(Err(interrupt)),
             };
             if !status.success() {
                 let error = anyhow!("the programs of the stack cannot be built; nothing was started");

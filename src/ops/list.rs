@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, anyhow};
 
-use super::{Context, take_lock};
+use super::Context;
+use super::ownership::take_lock;
 use crate::command::Executor;
 use crate::compose::{DownScope, Images, ProjectName, Volumes};
 use crate::engine::{self, Container};

@@ -4,7 +4,9 @@ use std::ffi::OsStr;
 
 use anyhow::{Context as _, anyhow};
 
-use super::{Context, Selection, own_containers, target};
+use super::ownership::own_containers;
+use super::target::target;
+use super::{Context, Selection};
 use crate::command::Executor as _;
 use crate::compose::Logs;
 use crate::engine;

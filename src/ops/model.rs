@@ -2,7 +2,9 @@
 
 use anyhow::anyhow;
 
-use super::{Context, Selection, default_name, name_choice, require_compose};
+use super::target::{default_name, name_choice};
+use super::version::require_compose;
+use super::{Context, Selection};
 use crate::command::{Executor as _, Invocation};
 use crate::compose::{self, Fault, NameChoice, Place, Stack};
 use crate::devfile::{self, Topology};

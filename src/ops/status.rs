@@ -7,7 +7,10 @@ use std::thread;
 use anyhow::{Context as _, anyhow};
 use jiff::Timestamp;
 
-use super::{Context, Selection, own_containers, resolve, settings_if_sound};
+use super::model::resolve;
+use super::ownership::own_containers;
+use super::target::settings_if_sound;
+use super::{Context, Selection};
 use crate::compose::{Stack, TRAEFIK};
 use crate::engine::{self, Endpoint, Inspected};
 use crate::exit::Code;

@@ -150,7 +150,7 @@ impl ProjectLock {
     }
 
     /// Writes down a command that we have started.
-    pub(super) fn note(&self, change: Change, pid: u32) {
+    pub(super) fn note(&self, change: HeldFor, pid: u32) {
         if let (Some(files), Some(start)) = (&self.0, os::start_of(pid)) {
             let mut file = files.owner.as_ref().unwrap_or(&files.change);
             // If it cannot be written, `dev down` is still there.
@@ -180,7 +180,7 @@ impl ProjectLock {
                 && os::start_of(pid) == Some(start)
             {
                 say();
-                if change == Change::Start {
+                if change == HeldFor::Start {
                     orphan.cut_off();
                 }
                 let _ = is_over.recv();
@@ -231,25 +231,25 @@ fn with_extension(path: &Path, extension: &str) -> PathBuf {
 
 /// What a command does to the project.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Change {
+pub(super) enum HeldFor {
     /// `up`
     Start,
     /// `stop` or `down`
     End,
 }
 
-impl Change {
+impl HeldFor {
     fn word(self) -> &'static str {
         match self {
-            Change::Start => "start",
-            Change::End => "end",
+            HeldFor::Start => "start",
+            HeldFor::End => "end",
         }
     }
 }
 
 /// A command that a file names: its process, and when that was started.
 struct Noted {
-    change: Change,
+    change: HeldFor,
     pid: u32,
     start: u64,
 }
@@ -261,7 +261,7 @@ fn noted_in(mut file: &File) -> Vec<Noted> {
     let read = |line: &str| {
         let mut words = line.split(' ');
         let word = words.next()?;
-        let change = [Change::Start, Change::End].into_iter().find(|change| change.word() == word)?;
+        let change = [HeldFor::Start, HeldFor::End].into_iter().find(|change| change.word() == word)?;
         Some(Noted { change, pid: words.next()?.parse().ok()?, start: words.next()?.parse().ok()? })
     };
     text.lines().filter_map(read).collect()

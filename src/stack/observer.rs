@@ -8,7 +8,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::expected::Expected;
-use super::tracker::{Consequence, Overall, ServiceStanding, Start, Tracker};
+use super::tracker::{Consequence, Overall, ServiceStanding, StartPhase, Tracker};
 use crate::command::{Commander, Executor, Invocation, OnLine, Running};
 use crate::compose::ProjectName;
 use crate::engine::{self, Container, ContainerEvent, Endpoint, Inspected, Past};
@@ -21,7 +21,7 @@ pub(crate) enum Observation {
     /// A container has ended by itself, and the engine starts it again.
     Crashed(Crash),
     /// How its services stand, whenever that changes; while `up` is at work, as far as something was heard of them.
-    Progress(Vec<ServiceStanding>, Start),
+    Progress(Vec<ServiceStanding>, StartPhase),
     /// What the wait for it has come to.
     Settled(Settled),
     /// No container of it runs any more. If not so, the engine tells no more.
@@ -109,7 +109,7 @@ impl Observer {
             if let Some(wait) = wait
                 && go_on
             {
-                follower.until_settled(wait, Start::Over);
+                follower.until_settled(wait, StartPhase::Over);
             }
         })
     }
@@ -128,7 +128,7 @@ impl Observer {
         let question = engine::container_events(project, Past::Untold);
         let (own, project) = (commander.clone(), project.clone());
         Observer::listen(commander, &question, move |hears| {
-            Follower { commander: own, project, hears, tell }.until_settled(wait, Start::UnderWay);
+            Follower { commander: own, project, hears, tell }.until_settled(wait, StartPhase::UnderWay);
         })
     }
 
@@ -277,18 +277,18 @@ impl<T: Fn(Observation)> Follower<T> {
         }
     }
 
-    fn until_settled(&self, wait: Wait, mut start: Start) {
+    fn until_settled(&self, wait: Wait, mut start: StartPhase) {
         let Wait { mut tracker, timeout } = wait;
         let mut deadline = None;
         let mut said = Vec::new();
         let mut is_told = true;
         let mut ears = Ears::default();
-        if start == Start::Over {
+        if start == StartPhase::Over {
             deadline = Some(Instant::now() + timeout);
             self.look(&mut tracker);
         }
         loop {
-            if start == Start::Over {
+            if start == StartPhase::Over {
                 ears.listen(&self.commander, &mut tracker);
             }
             let now = Instant::now();
@@ -308,7 +308,7 @@ impl<T: Fn(Observation)> Follower<T> {
                     return (self.tell)(Observation::Settled(Settled::Late));
                 }
                 // Nobody would hear of a change.
-                Overall::Pending(_) if start == Start::Over && !is_told => {
+                Overall::Pending(_) if start == StartPhase::Over && !is_told => {
                     return (self.tell)(Observation::Settled(Settled::Failed));
                 }
                 Overall::Pending(change) => change,
@@ -320,7 +320,7 @@ impl<T: Fn(Observation)> Follower<T> {
                     Consequence::Ask => self.look_at(&mut tracker, &event),
                 },
                 Some(Heard::UpIsOver) => {
-                    start = Start::Over;
+                    start = StartPhase::Over;
                     deadline.get_or_insert(Instant::now() + timeout);
                     self.look(&mut tracker);
                     // To be told once more, whether it has changed or not: now it counts.

@@ -47,7 +47,7 @@ pub(crate) enum Holder {
         /// Its name.
         name: String,
         /// Why it is not replaced.
-        why: Kept,
+        why: NotReplaced,
     },
     /// A container that runs.
     Container {
@@ -71,7 +71,7 @@ pub(crate) enum Holder {
 
 /// Why a start leaves a container of its own stack alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kept {
+pub(crate) enum NotReplaced {
     /// It is one of `docker compose run`.
     OneOff,
     /// The start is about other services.
@@ -80,12 +80,12 @@ pub(crate) enum Kept {
     Unknown,
 }
 
-impl fmt::Display for Kept {
+impl fmt::Display for NotReplaced {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Kept::OneOff => "a container of `docker compose run`",
-            Kept::NotStarted => "which this start does not include",
-            Kept::Unknown => "which the file no longer has, or has behind a profile",
+            NotReplaced::OneOff => "a container of `docker compose run`",
+            NotReplaced::NotStarted => "which this start does not include",
+            NotReplaced::Unknown => "which the file no longer has, or has behind a profile",
         })
     }
 }
@@ -146,7 +146,7 @@ pub(crate) fn taken<'a>(
     stack: &Stack,
     services: impl Iterator<Item = (&'a str, u32)>,
     ours: &[Container],
-    is_kept: &dyn Fn(&Container) -> Option<Kept>,
+    is_kept: &dyn Fn(&Container) -> Option<NotReplaced>,
 ) -> Result<Vec<Taken>, Failure> {
     let wanted: Vec<(Wanted, u32)> = services.flat_map(|(name, replicas)| wanted_by(stack, name, replicas)).collect();
     let mut taken = contradictions(&wanted);
@@ -352,7 +352,7 @@ mod tests {
         let stack = Stack::parse(json.as_bytes()).unwrap();
         let published = Published { target: 80, protocol: "tcp".into(), host_ip: "127.0.0.1".into(), host_port: port };
         let ours = [container("x-web-1", "x", &[published])];
-        let said = |is_kept: &dyn Fn(&Container) -> Option<Kept>| -> Vec<String> {
+        let said = |is_kept: &dyn Fn(&Container) -> Option<NotReplaced>| -> Vec<String> {
             let taken = taken(&System, &stack, [("api", 1)].into_iter(), &ours, is_kept).unwrap();
             taken.iter().map(ToString::to_string).collect()
         };
@@ -360,7 +360,7 @@ mod tests {
         let line = format!(
             "api: port 127.0.0.1:{port} is held by x-web-1 of this stack, which the file no longer has, or has behind a profile"
         );
-        assert_eq!(said(&|_| Some(Kept::Unknown)), [line]);
+        assert_eq!(said(&|_| Some(NotReplaced::Unknown)), [line]);
     }
 
     #[test]

@@ -42,7 +42,7 @@ pub(crate) enum Overall {
 
 /// Whether `up` is still at work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Start {
+pub(crate) enum StartPhase {
     /// It is: containers may be missing, and those that are replaced are stopped.
     UnderWay,
     /// All that it was to do is done.
@@ -265,7 +265,7 @@ impl Tracker {
         tracked
     }
 
-    fn standing_of(&self, tracked: &Tracked, start: Start, now: Instant) -> Standing {
+    fn standing_of(&self, tracked: &Tracked, start: StartPhase, now: Instant) -> Standing {
         let is_new = !self.known.contains_key(&tracked.it.id);
         let history = History { is_steady: tracked.is_steady(now), crashes: tracked.crashes() };
         let standing = standing(&tracked.it, self.role_of(&tracked.it.service), history);
@@ -273,9 +273,9 @@ impl Tracker {
             if self.is_awaited(tracked) && standing == Standing::Ready { Standing::Pending } else { standing };
         match start {
             // It may be about to be replaced, or was failing already.
-            Start::UnderWay if !is_new || tracked.was_told_to_end() => standing.min(Standing::Pending),
-            Start::Over if tracked.has_ended() && tracked.was_told_to_end() => Standing::Failed,
-            Start::UnderWay | Start::Over => standing,
+            StartPhase::UnderWay if !is_new || tracked.was_told_to_end() => standing.min(Standing::Pending),
+            StartPhase::Over if tracked.has_ended() && tracked.was_told_to_end() => Standing::Failed,
+            StartPhase::UnderWay | StartPhase::Over => standing,
         }
     }
 
@@ -319,7 +319,7 @@ impl Tracker {
     }
 
     /// How each service stands, by name.
-    pub(crate) fn services(&self, start: Start, now: Instant) -> Vec<ServiceStanding> {
+    pub(crate) fn services(&self, start: StartPhase, now: Instant) -> Vec<ServiceStanding> {
         let mut services: BTreeMap<&str, Option<ServiceStanding>> = BTreeMap::new();
         let mut counts: BTreeMap<&str, u32> = BTreeMap::new();
         for tracked in self.containers.values() {
@@ -362,19 +362,19 @@ impl Tracker {
     }
 
     /// What it amounts to.
-    pub(crate) fn overall(&self, start: Start, now: Instant) -> Overall {
+    pub(crate) fn overall(&self, start: StartPhase, now: Instant) -> Overall {
         let services = self.services(start, now);
         let is = |standing| move |service: &ServiceStanding| service.standing == standing;
-        let nothing_was_started = start == Start::Over && services.is_empty() && !self.expected.is_empty();
+        let nothing_was_started = start == StartPhase::Over && services.is_empty() && !self.expected.is_empty();
         if nothing_was_started || services.iter().any(is(Standing::Failed)) {
             return Overall::Failed;
         }
-        if start == Start::Over && services.iter().all(is(Standing::Ready)) {
+        if start == StartPhase::Over && services.iter().all(is(Standing::Ready)) {
             return Overall::Ready;
         }
         let running = self.containers.values().filter(|tracked| tracked.it.state == "running");
         let steady = running.filter_map(|tracked| Some(tracked.since? + STEADY));
-        Overall::Pending(steady.filter(|moment| start == Start::Over && *moment > now).min())
+        Overall::Pending(steady.filter(|moment| start == StartPhase::Over && *moment > now).min())
     }
 }
 

@@ -6,7 +6,7 @@ use std::process::{Command, Output};
 
 use serde::Deserialize;
 
-use super::super::{INSTALL_COMPOSE, compose_version, version_number};
+use super::super::version::{INSTALL_COMPOSE, compose_version, version_number};
 use super::check::Check;
 use crate::command::{Executor, Invocation};
 use crate::engine::{Address, Endpoint, Info, Server, Versions};

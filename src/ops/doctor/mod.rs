@@ -21,7 +21,8 @@ use std::time::Duration;
 use anyhow::Context as _;
 
 use super::list::{stacks, without_workspace};
-use super::{Context, Selection, require_own};
+use super::ownership::require_own;
+use super::{Context, Selection};
 use crate::command::Executor;
 use crate::compose::{self, ProjectName, Stack};
 use crate::engine::{self, Address, Container, Endpoint, Info, Server, Versions};

@@ -6,7 +6,8 @@ use std::process::Command;
 use anyhow::anyhow;
 
 use super::super::files::DevFiles;
-use super::super::{Context, Selection, resolve, resolve_text};
+use super::super::model::{resolve, resolve_text};
+use super::super::{Context, Selection};
 use super::check::Check;
 use crate::cargo;
 use crate::command::{Executor, Invocation};

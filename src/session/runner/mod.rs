@@ -11,7 +11,7 @@ use self::undoing::{Answers, Undoing};
 use self::up::UpClient;
 use super::guard::{Guard, GuardTask, Orphaned};
 use super::lifecycle::{Action, Policy, State, Undo, Up};
-use super::lock::{Change, ProjectLock};
+use super::lock::{HeldFor, ProjectLock};
 use crate::command::{self, Commander, Hook, Interrupt, Invocation, OnExit, Show};
 use crate::compose::{Attach, Compose, DownScope, Images, Logs, PROJECT_NAME, ProjectName, Stack, Traefik, Volumes};
 use crate::engine::{self, Container, Endpoint, Kept, Leftovers, SortedOut};
@@ -180,7 +180,7 @@ impl<'a> Runner<'a> {
         match run.spawn(&up, Arrival::UpExited) {
             Ok(up) => {
                 run.guard.watch(up.id());
-                run.note(Change::Start, up.id());
+                run.note(HeldFor::Start, up.id());
                 if options.attach == Attach::Foreground {
                     run.watch_the_start(up.id());
                 }

@@ -6,10 +6,10 @@ use super::{Arrival, Run};
 use crate::engine::Inspected;
 use crate::reporter::event::Event as Report;
 use crate::session::lifecycle::{Event, Phase};
-use crate::session::lock::Change;
+use crate::session::lock::HeldFor;
 use crate::stack::observer::{Observation, Observer, Settled, Wait};
 use crate::stack::readiness::Standing;
-use crate::stack::tracker::{ServiceStanding, Start, Tracker};
+use crate::stack::tracker::{ServiceStanding, StartPhase, Tracker};
 
 /// How far the services are.
 #[derive(Default)]
@@ -59,7 +59,7 @@ impl Run<'_> {
         match Observer::detached(&self.runner.commander, self.compose.project(), wait, tell.clone()) {
             Ok(watch) => {
                 self.guard.listener(watch.id());
-                self.note(Change::Start, watch.id());
+                self.note(HeldFor::Start, watch.id());
                 self.readiness.observer = Some(watch);
             }
             // Whoever cannot start docker for this will not start it for anything else, and say so.
@@ -103,7 +103,7 @@ impl Run<'_> {
     }
 
     /// How the services stand has changed.
-    pub(super) fn progress(&mut self, services: Vec<ServiceStanding>, start: Start) {
+    pub(super) fn progress(&mut self, services: Vec<ServiceStanding>, start: StartPhase) {
         let before = std::mem::replace(&mut self.readiness.standings, services);
         let project = self.compose.project().as_str();
         for ServiceStanding { service, summary, .. } in newly_ready(&before, &self.readiness.standings) {
@@ -111,7 +111,7 @@ impl Run<'_> {
         }
         // Before that Compose itself shows what goes on, and in the foreground logs do; and of containers that ran already only
         // what has just happened to them is known before the engine has been asked.
-        if self.state.phase == Phase::Waiting && start == Start::Over {
+        if self.state.phase == Phase::Waiting && start == StartPhase::Over {
             self.show_progress();
         }
     }

@@ -16,7 +16,7 @@ use crate::engine;
 use crate::reporter::Logger;
 use crate::session::guard::{Guard, GuardTask};
 use crate::session::lifecycle::{self, Action, End, EndCause, Event, Phase, SETTLE, State};
-use crate::session::lock::{Change, ProjectLock};
+use crate::session::lock::{HeldFor, ProjectLock};
 use crate::stack::diagnosis::Finding;
 use crate::stack::observer::Observation;
 
@@ -83,7 +83,7 @@ impl<'a> Run<'a> {
     }
 
     /// Lets whoever takes the lock after us know of a command, should it outlive us and the guard.
-    pub(super) fn note(&self, change: Change, pid: u32) {
+    pub(super) fn note(&self, change: HeldFor, pid: u32) {
         if let Some(lock) = &self.lock {
             lock.note(change, pid);
         }

@@ -14,7 +14,7 @@ use crate::engine::{self, Container, Kept, Leftovers};
 use crate::exit::Failure;
 use crate::reporter::Verbosity;
 use crate::session::lifecycle::{EndCause, Event, Force, PATIENCE, Phase, SETTLE, Undo, Up};
-use crate::session::lock::Change;
+use crate::session::lock::HeldFor;
 use crate::workspace::{DEV_DIR, checkout_name};
 
 /// How much longer than the answer to a question the engine may take to finish what it was asked to make. An idle machine answers
@@ -228,7 +228,7 @@ impl Run<'_> {
         }
         match self.spawn(&invocation.clone().show(show), Arrival::UndoExited(self.undoing.number)) {
             Ok(undo) => {
-                self.note(Change::End, undo.id());
+                self.note(HeldFor::End, undo.id());
                 self.undoing.process = Some(undo);
                 let (sender, number) = (self.sender.clone(), self.undoing.number);
                 let report = move |since| drop(sender.send(Arrival::Silent(number, since)));

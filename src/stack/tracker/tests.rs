@@ -44,13 +44,13 @@ fn a_service_without_a_healthcheck_is_ready_after_it_has_run_for_a_while() {
     let start = moment();
     let mut tracker = tracker(r#"{"web": {}}"#, &[]);
     happened(&mut tracker, start, &["web create", "web start"]);
-    assert_eq!(tracker.overall(Start::UnderWay, start), Overall::Pending(None));
+    assert_eq!(tracker.overall(StartPhase::UnderWay, start), Overall::Pending(None));
     tracker.saw(vec![running("web", None)], None, start + STEADY / 2);
     let ready = start + STEADY;
-    assert_eq!(tracker.overall(Start::Over, start + STEADY / 2), Overall::Pending(Some(ready)));
-    assert_eq!(tracker.overall(Start::Over, ready), Overall::Ready);
+    assert_eq!(tracker.overall(StartPhase::Over, start + STEADY / 2), Overall::Pending(Some(ready)));
+    assert_eq!(tracker.overall(StartPhase::Over, ready), Overall::Ready);
     happened(&mut tracker, ready, &["web die with 1"]);
-    assert_eq!(tracker.overall(Start::Over, ready), Overall::Failed);
+    assert_eq!(tracker.overall(StartPhase::Over, ready), Overall::Failed);
 }
 
 #[test]
@@ -61,9 +61,9 @@ fn one_that_has_been_running_all_along_is_ready_at_once() {
     // Told of late: it was running when it was looked for.
     happened(&mut tracker, now, &["web start"]);
     tracker.saw(vec![running("web", None)], None, now);
-    assert_eq!(tracker.overall(Start::Over, now), Overall::Ready);
+    assert_eq!(tracker.overall(StartPhase::Over, now), Overall::Ready);
     happened(&mut tracker, now, &["web kill with 15", "web die with 143", "web start"]);
-    assert_eq!(tracker.overall(Start::Over, now), Overall::Pending(Some(now + STEADY)));
+    assert_eq!(tracker.overall(StartPhase::Over, now), Overall::Pending(Some(now + STEADY)));
 }
 
 #[test]
@@ -74,7 +74,7 @@ fn one_that_was_started_a_moment_before_has_to_go_on() {
     let (now, at) = (moment(), |second| Some(Timestamp::from_second(second).unwrap()));
     tracker.saw(vec![Inspected { started_at: at(100), ..running("web", None) }], at(101), now);
     let ready = now + STEADY - Duration::from_secs(1);
-    assert_eq!(tracker.overall(Start::Over, now), Overall::Pending(Some(ready)));
+    assert_eq!(tracker.overall(StartPhase::Over, now), Overall::Pending(Some(ready)));
     assert!(!tracker.asks_for_the_time());
 }
 
@@ -86,20 +86,20 @@ fn one_that_publishes_ports_is_ready_when_something_listens_there() {
     let exited = |service: &str| Inspected { state: "exited".into(), ..running(service, None) };
     tracker.saw(vec![running("web", None), exited("job")], None, start);
     let later = start + STEADY;
-    assert_eq!(tracker.overall(Start::Over, later), Overall::Pending(None));
+    assert_eq!(tracker.overall(StartPhase::Over, later), Overall::Pending(None));
     assert_eq!(tracker.to_be_heard().iter().map(|it| it.id.as_str()).collect::<Vec<_>>(), ["web"]);
     tracker.heard("web", vec![Deaf { port: 80, at_loopback: true }]);
-    let web = tracker.services(Start::Over, later).pop().unwrap();
+    let web = tracker.services(StartPhase::Over, later).pop().unwrap();
     assert_eq!((web.standing, web.summary.as_str()), (Standing::Pending, "nothing listens on port 80 yet"));
     assert!(web.cause.unwrap().ends_with("let the program bind 0.0.0.0"));
     tracker.heard("web", vec![]);
-    assert_eq!(tracker.overall(Start::Over, later), Overall::Ready);
+    assert_eq!(tracker.overall(StartPhase::Over, later), Overall::Ready);
     assert!(tracker.to_be_heard().is_empty());
     // Its next run has to begin anew.
     happened(&mut tracker, later, &["web die with 1", "web start"]);
     assert_eq!(tracker.to_be_heard().len(), 1);
     tracker.saw(vec![exited("web"), exited("job")], None, later);
-    assert_eq!(tracker.overall(Start::Over, later), Overall::Failed, "a server that has ended well is none");
+    assert_eq!(tracker.overall(StartPhase::Over, later), Overall::Failed, "a server that has ended well is none");
 }
 
 #[test]
@@ -107,11 +107,11 @@ fn a_healthcheck_decides_at_once_whatever_the_time() {
     let mut tracker = tracker(r#"{"web": {}}"#, &[]);
     let now = moment();
     tracker.saw(vec![running("web", Some("starting"))], None, now);
-    assert_eq!(tracker.overall(Start::Over, now + STEADY), Overall::Pending(None));
+    assert_eq!(tracker.overall(StartPhase::Over, now + STEADY), Overall::Pending(None));
     happened(&mut tracker, now, &["web health_status: healthy"]);
-    assert_eq!(tracker.overall(Start::Over, now), Overall::Ready);
+    assert_eq!(tracker.overall(StartPhase::Over, now), Overall::Ready);
     happened(&mut tracker, now, &["web health_status: unhealthy"]);
-    assert_eq!(tracker.overall(Start::Over, now), Overall::Failed);
+    assert_eq!(tracker.overall(StartPhase::Over, now), Overall::Failed);
 }
 
 #[test]
@@ -120,7 +120,7 @@ fn a_crash_that_the_engine_does_not_answer_fails_the_start_also_while_it_is_unde
     let mut tracker = tracker(r#"{"web": {}, "db": {}}"#, &[]);
     happened(&mut tracker, now, &["web create", "web start", "web die with 101"]);
     assert!(!tracker.saw_one(Inspected { state: "exited".into(), exit_code: 101, ..running("web", None) }, now));
-    assert_eq!(tracker.overall(Start::UnderWay, now), Overall::Failed);
+    assert_eq!(tracker.overall(StartPhase::UnderWay, now), Overall::Failed);
 }
 
 #[test]
@@ -132,11 +132,11 @@ fn a_restart_that_heals_is_no_failure() {
     tracker.saw(vec![running("web", None)], None, start);
     happened(&mut tracker, crash, &["web die with 1"]);
     assert!(tracker.saw_one(restarting("web", 1), crash), "that is news");
-    assert_eq!(tracker.overall(Start::Over, crash), Overall::Pending(None));
+    assert_eq!(tracker.overall(StartPhase::Over, crash), Overall::Pending(None));
     happened(&mut tracker, crash, &["web start"]);
     // The steady time begins anew.
-    assert_eq!(tracker.overall(Start::Over, start + STEADY), Overall::Pending(Some(crash + STEADY)));
-    assert_eq!(tracker.overall(Start::Over, crash + STEADY), Overall::Ready);
+    assert_eq!(tracker.overall(StartPhase::Over, start + STEADY), Overall::Pending(Some(crash + STEADY)));
+    assert_eq!(tracker.overall(StartPhase::Over, crash + STEADY), Overall::Ready);
 }
 
 #[test]
@@ -147,10 +147,10 @@ fn a_one_shot_may_succeed_at_the_second_try() {
     tracker.saw(vec![running("web", Some("healthy")), running("job", None)], None, now);
     happened(&mut tracker, now, &["job die with 1"]);
     tracker.saw_one(restarting("job", 1), now);
-    assert_eq!(tracker.overall(Start::Over, now + STEADY), Overall::Pending(None));
+    assert_eq!(tracker.overall(StartPhase::Over, now + STEADY), Overall::Pending(None));
     happened(&mut tracker, now, &["job start", "job die with 0"]);
     tracker.saw_one(Inspected { state: "exited".into(), ..running("job", None) }, now);
-    assert_eq!(tracker.overall(Start::Over, now), Overall::Ready);
+    assert_eq!(tracker.overall(StartPhase::Over, now), Overall::Ready);
 }
 
 #[test]
@@ -163,9 +163,9 @@ fn three_crashes_in_a_row_are_a_loop_and_a_steady_run_begins_a_new_row() {
         restarts += 1;
         happened(&mut tracker, after, &["web die with 1"]);
         tracker.saw_one(restarting("web", restarts), after);
-        let overall = tracker.overall(Start::Over, after);
+        let overall = tracker.overall(StartPhase::Over, after);
         happened(&mut tracker, after, &["web start"]);
-        (overall, tracker.services(Start::Over, after)[0].crashes)
+        (overall, tracker.services(StartPhase::Over, after)[0].crashes)
     };
     assert_eq!(crash(start), (Overall::Pending(None), None));
     assert_eq!(crash(start + STEADY / 2), (Overall::Pending(None), None));
@@ -181,10 +181,10 @@ fn a_run_that_was_missed_is_seen_before_anything_is_believed() {
     let mut tracker = tracker(r#"{"web": {}}"#, &[]);
     happened(&mut tracker, start, &["web create", "web start"]);
     tracker.saw(vec![running("web", None)], None, start);
-    assert_eq!(tracker.overall(Start::Over, start + STEADY), Overall::Ready);
+    assert_eq!(tracker.overall(StartPhase::Over, start + STEADY), Overall::Ready);
     // What the engine tells comes late; asked, it says that it has started it twice since.
     tracker.saw(vec![Inspected { restarts: 2, ..running("web", None) }], None, start + STEADY);
-    assert_eq!(tracker.overall(Start::Over, start + STEADY), Overall::Pending(Some(start + STEADY * 2)));
+    assert_eq!(tracker.overall(StartPhase::Over, start + STEADY), Overall::Pending(Some(start + STEADY * 2)));
 }
 
 #[test]
@@ -193,14 +193,14 @@ fn a_signal_that_reloads_is_no_stop() {
     let mut tracker = tracker(r#"{"web": {}, "job": {}}"#, &[]);
     tracker.saw(vec![running("web", None), running("job", None)], None, now);
     happened(&mut tracker, now, &["job kill with 10", "job die with 0"]);
-    assert_eq!(tracker.overall(Start::Over, now + STEADY), Overall::Ready);
+    assert_eq!(tracker.overall(StartPhase::Over, now + STEADY), Overall::Ready);
     happened(&mut tracker, now, &["web kill with 1", "web die with 3"]);
-    assert_eq!(tracker.overall(Start::UnderWay, now + STEADY), Overall::Failed);
+    assert_eq!(tracker.overall(StartPhase::UnderWay, now + STEADY), Overall::Failed);
     let mut own = running("web", None);
     own.stop_signal = Signal::parse("SIGUSR1").unwrap();
     tracker.saw(vec![own, running("job", None)], None, now);
     happened(&mut tracker, now, &["web kill with 10", "web die with 0"]);
-    assert_eq!(tracker.overall(Start::Over, now), Overall::Failed, "somebody has stopped it");
+    assert_eq!(tracker.overall(StartPhase::Over, now), Overall::Failed, "somebody has stopped it");
 }
 
 #[test]
@@ -210,7 +210,7 @@ fn what_the_engine_remembers_of_an_earlier_run_counts_for_nothing() {
     let started_at = Some(Timestamp::from_second(1_000_000_000).unwrap());
     tracker.saw(vec![Inspected { started_at, ..running("web", Some("healthy")) }], None, now);
     happened(&mut tracker, now, &["web die with 1"]);
-    assert_eq!(tracker.overall(Start::Over, now), Overall::Ready);
+    assert_eq!(tracker.overall(StartPhase::Over, now), Overall::Ready);
 }
 
 #[test]
@@ -220,12 +220,12 @@ fn a_service_that_the_file_lacks_counts_if_the_start_has_made_it_and_nothing_at_
     let stack = Stack::parse(br#"{"name": "x", "services": {"web": {}}}"#).unwrap();
     let guess = Expected::new(&stack, Traefik::On, &["--scale=debug=1".into()]);
     let mut tracker = Tracker::new(&stack, guess, &[before], Ports::Awaited);
-    assert_eq!(tracker.overall(Start::Over, now), Overall::Failed);
+    assert_eq!(tracker.overall(StartPhase::Over, now), Overall::Failed);
     let ended = |service: &str| Inspected { state: "exited".into(), exit_code: 3, ..running(service, None) };
     tracker.saw(vec![ended("old"), running("web", Some("healthy"))], None, now);
-    assert_eq!(tracker.overall(Start::Over, now), Overall::Ready);
+    assert_eq!(tracker.overall(StartPhase::Over, now), Overall::Ready);
     tracker.saw(vec![ended("old"), running("web", Some("healthy")), ended("debug")], None, now);
-    assert_eq!(tracker.overall(Start::Over, now), Overall::Failed);
+    assert_eq!(tracker.overall(StartPhase::Over, now), Overall::Failed);
 }
 
 #[test]
@@ -236,9 +236,9 @@ fn a_container_that_is_replaced_or_was_failing_before_fails_nothing() {
     // The old attempt goes on crashing, and is then taken away; and what Compose stops was told to end.
     happened(&mut tracker, now, &["web start", "web die with 3", "web start", "web die with 3", "web start"]);
     happened(&mut tracker, now, &["web die with 3", "db start", "db kill with 15", "db die with 143"]);
-    assert_eq!(tracker.overall(Start::UnderWay, now), Overall::Pending(None));
+    assert_eq!(tracker.overall(StartPhase::UnderWay, now), Overall::Pending(None));
     happened(&mut tracker, now, &["web destroy", "db destroy"]);
-    assert!(tracker.services(Start::UnderWay, now).iter().all(|it| it.summary == "not created"));
+    assert!(tracker.services(StartPhase::UnderWay, now).iter().all(|it| it.summary == "not created"));
 }
 
 #[test]
@@ -247,7 +247,7 @@ fn afterwards_a_service_that_somebody_stops_is_not_ready_even_if_it_exits_with_0
     let now = moment();
     tracker.saw(vec![running("web", None)], None, now);
     happened(&mut tracker, now, &["web kill with 15", "web die with 0"]);
-    assert_eq!(tracker.overall(Start::Over, now), Overall::Failed);
+    assert_eq!(tracker.overall(StartPhase::Over, now), Overall::Failed);
 }
 
 #[test]
@@ -257,7 +257,7 @@ fn what_is_told_of_a_container_that_is_gone_fails_nothing() {
     tracker.saw(vec![running("web", Some("healthy"))], None, now);
     let [id, action, service, exit_code] = ["earlier", "die", "web", "134"].map(str::to_string);
     tracker.happened(&ContainerEvent { id, action, service, exit_code, ..ContainerEvent::default() }, now);
-    assert_eq!(tracker.overall(Start::Over, now), Overall::Ready);
+    assert_eq!(tracker.overall(StartPhase::Over, now), Overall::Ready);
 }
 
 #[test]
@@ -268,10 +268,10 @@ fn every_replica_counts_and_one_shots_have_to_do_their_work() {
     let now = moment();
     let web = |id: &str| Inspected { id: id.to_string(), ..running("web", Some("healthy")) };
     tracker.saw(vec![web("1"), running("job", None)], None, now);
-    let services = tracker.services(Start::Over, now + STEADY);
+    let services = tracker.services(StartPhase::Over, now + STEADY);
     let summaries: Vec<_> = services.iter().map(|it| (it.standing, it.summary.as_str())).collect();
     assert_eq!(summaries, [(Standing::Pending, "at work"), (Standing::Pending, "not created")]);
     tracker.saw(vec![web("1"), web("2"), running("job", None)], None, now);
     happened(&mut tracker, now, &["job die with 0"]);
-    assert_eq!(tracker.overall(Start::Over, now), Overall::Ready);
+    assert_eq!(tracker.overall(StartPhase::Over, now), Overall::Ready);
 }

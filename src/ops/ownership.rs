@@ -1,0 +1,91 @@
+//! Whose project it is: the lock that commands on one project share, and the checkout that its containers belong to.
+
+use std::io;
+use std::path::Path;
+use std::thread;
+
+use anyhow::anyhow;
+
+use super::Context;
+use crate::compose::ProjectName;
+use crate::engine::{self, Container};
+use crate::exit::{Code, Failure};
+use crate::reporter::{Logger, one_line};
+use crate::session::{ProjectLock, SETTLE, waiting_for_others};
+use crate::workspace::{Workspace, checkout_name};
+
+/// The project's lock, held: nobody else starts it or takes it down meanwhile.
+pub(super) fn take_lock(cx: &Context<'_>, project: &ProjectName) -> ProjectLock {
+    let take = || {
+        let mut lock = ProjectLock::open(&engine::lock_name(project))?;
+        if !lock.try_take()? {
+            cx.shell.status("Blocking", &waiting_for_others(project));
+            lock.take()?;
+        }
+        let killed = format!("waiting for the end of what a killed run of {project} was doing");
+        if lock.end_orphans(|| cx.shell.status("Blocking", &killed)) {
+            // The engine may still be at work on what it was asked for last.
+            thread::sleep(SETTLE);
+        }
+        io::Result::Ok(lock)
+    };
+    take().unwrap_or_else(|error| {
+        cx.shell.warn(&format!("nothing keeps other commands away from {project} meanwhile: {error}"));
+        ProjectLock::none()
+    })
+}
+
+/// What exists of the project on the engine, provided that it is this checkout's. Warns of what this checkout runs besides: a start
+/// under another name, which this one is not about.
+///
+/// # Errors
+/// [`Code::NothingToRun`] if the containers belong to another checkout, [`Code::EngineUnavailable`] if the engine does
+/// not answer.
+pub(super) fn own_containers(
+    cx: &Context<'_>,
+    workspace: &Workspace,
+    project: &ProjectName,
+) -> Result<Vec<Container>, Failure> {
+    // One question for both.
+    let all = engine::compose_containers(&cx.commander)?;
+    for other in engine::running_projects_of(&all, &workspace.dev_dir()) {
+        if other != project.as_str() {
+            let command = format!("cargo stagecraft dev down --project-name {other}");
+            cx.shell.warn(&format!("this checkout also runs {other}, which `{command}` takes down"));
+        }
+    }
+    let containers: Vec<Container> = all.into_iter().filter(|it| it.project == project.as_str()).collect();
+    require_own(&containers, workspace, project)?;
+    Ok(containers)
+}
+
+/// That each of the project's containers is made from this checkout's compose file.
+pub(super) fn require_own(
+    containers: &[Container],
+    workspace: &Workspace,
+    project: &ProjectName,
+) -> Result<(), Failure> {
+    let Some(container) = engine::made_elsewhere(containers, &workspace.dev_dir()) else {
+        return Ok(());
+    };
+    let theirs = Path::new(&container.working_dir);
+    let is_root =
+        theirs.canonicalize().is_ok_and(|theirs| workspace.root().canonicalize().is_ok_and(|it| it == theirs));
+    if is_root {
+        let files = container.config_files.split(',').filter_map(|file| Path::new(file).file_name());
+        let files: Vec<_> = files.map(|file| file.to_string_lossy()).collect();
+        let files = files.join(", ");
+        let error = anyhow!("project `{project}` is already started from this workspace's own {}", one_line(&files));
+        let help = format!(
+            "take that down with `docker compose -p {project} down`, or choose another name with `--project-name`"
+        );
+        return Err(Code::NothingToRun.because(error).help(help));
+    }
+    let checkout = match container.working_dir.as_str() {
+        "" => "something that is no compose file".to_string(),
+        _ => checkout_name(&theirs.canonicalize().unwrap_or(theirs.to_owned())),
+    };
+    let error = anyhow!("project `{project}` already has containers of another checkout: {checkout}");
+    let help = "choose another name with `--project-name`, or take that stack down first";
+    Err(Code::NothingToRun.because(error).help(help))
+}
