@@ -1,4 +1,4 @@
-//! Lets cargo build the binaries that are services: static programs for Linux, which need nothing of an image.
+//! Builds the binaries of the services with cargo: static Linux programs that need no files from an image.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;

@@ -1,4 +1,4 @@
-//! The Docker CLI as it is installed here: its configuration, itself, and Compose, its plugin. Source of where it finds that:
+//! Where the Docker CLI, its configuration and its Compose plugin are installed. Source of the search order:
 //! `cli-plugins/manager` of docker/cli.
 
 use std::env;

@@ -2,7 +2,7 @@
 //!
 //! Scripts and CI branch on these numbers, so they are part of the interface: `spec/commands/dev.md` lists the same
 //! table and a test holds the two together. Code that knows why something failed says so with [`Code::because`];
-//! nobody else picks a number. Any other error, in whatever room, ends the program with [`Code::Failed`], 1: where an
+//! no other module chooses a number. Any other error, wherever it comes from, ends the program with [`Code::Failed`], 1: where an
 //! `# Errors` section names no code, this is the one.
 
 use std::fmt;

@@ -3,25 +3,25 @@
 //! `argv → cli → ops::<verb>(options, &Context) → Workspace → Stack → session::Runner → Outcome →
 //! exit::Code`; nothing on this line turns back.
 //!
-//! | room | knows |
+//! | module | subject |
 //! |---|---|
-//! | `cli` | clap |
-//! | `ops` | what each verb does, in order |
-//! | `session` | how a stack is started, waited for and taken down |
+//! | `cli` | the command line; uses clap |
+//! | `ops` | one file per command: what it does, in order |
+//! | `session` | what is done to a stack: start, wait, tear down; the guard and the lock |
 //! | `stack` | what is known of a stack: whether it is ready, and if not, why |
-//! | `devfile` | which stack Cargo.toml describes, and the files that are made from that |
-//! | `cargo` | how the binaries are built that are services |
-//! | `command` | how commands run and are shown; interrupts |
-//! | `compose` | which `docker compose` command does what, and what the answers mean |
+//! | `devfile` | the stack that Cargo.toml describes, and the files generated from it |
+//! | `cargo` | builds the binaries of the services |
+//! | `compose` | the `docker compose` commands, and what their answers mean |
+//! | `engine` | questions to the engine, and where it is |
+//! | `settings` | defaults of options from environment variables and Cargo.toml |
+//! | `manifest` | reads values from tables of Cargo.toml |
+//! | `workspace` | finds the workspace, its dev dir and its tables |
+//! | `command` | commands as data, what runs and shows them, interrupts |
 //! | `docker` | where the docker CLI and its plugins are installed |
-//! | `engine` | what of a project exists on the engine, how it is, and where that is |
-//! | `settings` | what options are where the command line does not say |
-//! | `manifest` | what a table of Cargo.toml may hold |
-//! | `workspace` | where the workspace and its compose file are |
-//! | `suggest` | what may have been meant |
-//! | `reporter` | what people, programs and CI services read |
-//! | `files` | how files are read and replaced safely |
-//! | `os` | which operating system this is |
+//! | `reporter` | output for people, programs and CI services |
+//! | `files` | reads and replaces files safely |
+//! | `suggest` | finds similar names |
+//! | `os` | differences between operating systems |
 //! | `exit` | the exit codes |
 //!
 //! Everything but [`run`] is private. `internals` re-exports what the tests beside this crate look at.

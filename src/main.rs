@@ -1,4 +1,4 @@
-//! The doorway: everything happens in the library.
+//! The program's entry: everything happens in the library.
 
 use std::process::ExitCode;
 

@@ -1,4 +1,4 @@
-//! Tables of the Cargo.toml files: values of the type that is wanted, or an error with file, table and key.
+//! Reads values from tables of Cargo.toml; errors name the file, the table and the key.
 
 use std::fmt::Display;
 use std::path::Path;
@@ -78,7 +78,7 @@ impl Table {
     /// If the key's value is no whole number of seconds.
     pub fn seconds(&self, key: &str, value: &Value) -> Result<u32, Failure> {
         let number = value.as_i64().ok_or_else(|| self.wrong_type(key, "a number of seconds", value))?;
-        u32::try_from(number).map_err(|_| self.error(key, format!("is {number}, which is no number of seconds")))
+        u32::try_from(number).map_err(|_| self.error(key, format!("is {number}, which is not a number of seconds")))
     }
 
     /// # Errors

@@ -1,4 +1,4 @@
-//! Lasting defaults of options: those that a variable or Cargo.toml gives where the command line says nothing.
+//! Defaults of options from environment variables and Cargo.toml.
 //!
 //! What leaves something running, or removes what cannot be had back (`--detach`, `--keep`, `--volumes`), is no setting:
 //! nobody shall be surprised by a line in a file that somebody else has written.
@@ -219,7 +219,7 @@ mod tests {
         let cases = [
             (json!({"wait": "yes"}), "] `wait` must be a boolean, found a string"),
             (json!({"traefik": {"port": 81}}), "] `traefik` must be a boolean, found a table"),
-            (json!({"timeout": -1}), "] `timeout` is -1, which is no number of seconds"),
+            (json!({"timeout": -1}), "] `timeout` is -1, which is not a number of seconds"),
             (json!({"timeout": 1.5}), "] `timeout` must be a number of seconds, found a float"),
             (
                 json!({"timeout": {"$__toml_private_datetime": "2001-01-01"}}),

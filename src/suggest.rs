@@ -1,4 +1,4 @@
-//! Did you mean: the known name that an unknown one is most like. The only room that knows strsim.
+//! Finds the known name that is most similar to an unknown one. The only module that uses strsim.
 
 /// The known name that may have been meant, give or take a third of its letters; none if nothing is like it.
 pub(crate) fn similar<'k>(unknown: &str, known: impl IntoIterator<Item = &'k str>) -> Option<&'k str> {

@@ -1,4 +1,4 @@
-//! Finds the Cargo workspace, its dev dir and what its manifests say of the dev stack; the only room that knows
+//! Finds the Cargo workspace, its dev dir and the tables of its manifests. The only module that uses
 //! cargo_metadata.
 
 use std::collections::BTreeMap;

@@ -1,4 +1,4 @@
-//! What can stand where the cursor is, read off the definition of the command line.
+//! Finds the completions for the word at the cursor in the definition of the command line.
 //!
 //! clap_complete has an engine that does the same; it is three times as large as all of this, and its interface is not
 //! promised to stay. The tests ask it too (`tests/it/completions.rs`): whatever it offers is offered here.

@@ -1,4 +1,4 @@
-//! The command line: clap's structs and how they become options. The only room that knows clap.
+//! The command line: clap's structs, and their conversion into options. The only module that uses clap.
 
 use std::ffi::OsString;
 

@@ -1,5 +1,5 @@
-//! A command that is asked for its output, and that an interrupt ends: with all that it has started, whoever the signal was
-//! sent to.
+//! Runs a command for its output until it ends or an interrupt arrives. An interrupt kills the command and everything that it has
+//! started.
 
 use std::process::ExitStatus;
 use std::sync::mpsc::{self, Sender};

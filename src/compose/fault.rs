@@ -1,4 +1,4 @@
-//! What is at fault where Compose cannot resolve the model, by its own words.
+//! Finds the line and key of a compose file that an error of Compose is about.
 
 use std::env;
 

@@ -1,4 +1,4 @@
-//! Compose's answers, remembered below cargo's target directory.
+//! Caches Compose's answers in cargo's target directory.
 //!
 //! An answer is kept under a hash of everything that it can depend on. Where that cannot be known, nothing is remembered, and
 //! Compose is asked. What is kept holds nothing of a service's environment.

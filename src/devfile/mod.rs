@@ -1,5 +1,5 @@
-//! The dev files that are made from Cargo.toml: which stack its tables describe, how that looks as files, and how these get
-//! onto the disk. What each key means stands in `spec/dev/topology.md`.
+//! The stack that the tables of Cargo.toml describe, and the dev files that are generated from it. What each key means stands in
+//! `spec/dev/topology.md`.
 //!
 //! `plan` and `render` are pure: the same manifests give the same bytes on every machine.
 

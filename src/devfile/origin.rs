@@ -1,4 +1,4 @@
-//! Where a part of the compose file comes from: the manifest, the table and the key. Pure.
+//! Finds the manifest, table and key that a part of the generated compose file comes from. Pure.
 
 use serde_json::Value;
 

@@ -1,4 +1,4 @@
-//! What the manifests say of the dev stack, as a topology. Pure: nothing is looked up but the workspace that cargo told of.
+//! Reads the tables of the manifests into a topology. Pure: it uses only the workspace that cargo has described.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -337,7 +337,7 @@ fn crate_of(at: &Table, package: &Package, table: &mut Map<String, Value>) -> Re
         None => "scratch".to_string(),
     };
     if base.contains(char::is_whitespace) {
-        return Err(at.error("base", format!("is {base:?}, which is no image")));
+        return Err(at.error("base", format!("is {base:?}, which is not an image name")));
     }
     let profile = match table.remove("profile") {
         Some(profile) => at.text("profile", &profile)?,
@@ -388,7 +388,7 @@ fn require_host(at: &Table, key: &str, host: &str) -> Result<(), Failure> {
     if host.len() < 254 && host.split('.').all(is_label) {
         return Ok(());
     }
-    Err(at.error(key, format!("is `{host}`, which is no host's name")))
+    Err(at.error(key, format!("is `{host}`, which is not a host name")))
 }
 
 #[cfg(test)]

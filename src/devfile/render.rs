@@ -1,4 +1,4 @@
-//! How a topology looks as files. Pure; the same topology gives the same bytes on every machine.
+//! Renders a topology as files. Pure: the same topology gives the same bytes on every machine.
 
 use std::collections::{BTreeMap, BTreeSet};
 

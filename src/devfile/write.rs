@@ -1,4 +1,4 @@
-//! Gets dev files onto the disk: whole or not at all, only what has changed, and never over what somebody else wrote.
+//! Writes the dev files: only those that have changed, atomically, and never over a file that somebody else wrote.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;

@@ -1,4 +1,4 @@
-//! Where the engine is: on this machine, or on another one whose ports are not ours.
+//! Where the engine is: on this machine, or on another one, whose ports are not local.
 
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::path::{Path, PathBuf};

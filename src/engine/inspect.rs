@@ -1,4 +1,4 @@
-//! What the engine knows of each container of a project: how it is, how it ended and why, where it can be reached.
+//! The details of a project's containers: state, exit code, error, addresses.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
@@ -445,7 +445,7 @@ fn platform(executor: &dyn Executor) -> Result<Platform, Failure> {
     let command = docker(&["version", "--format", r#"{"Os":{{json .Server.Os}},"Arch":{{json .Server.Arch}}}"#]);
     let answers = api::ask_or(executor, &[api::VERSION.to_string()], &command)?;
     let answer = answers.into_iter().next();
-    answer.ok_or_else(|| Code::EngineUnavailable.because(anyhow!("docker said nothing of its engine")))
+    answer.ok_or_else(|| Code::EngineUnavailable.because(anyhow!("docker did not report an engine")))
 }
 
 #[cfg(test)]

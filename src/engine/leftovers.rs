@@ -1,4 +1,4 @@
-//! What is left of a project on the engine, and how to get rid of it.
+//! What is left of a project on the engine, and the command that removes it.
 
 use std::fmt;
 use std::thread;

@@ -1,4 +1,4 @@
-//! Which containers there are, as `docker ps` lists them.
+//! Lists containers, as `docker ps` does.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;

@@ -1,4 +1,5 @@
-//! Questions to the engine, asked by label: what of a project exists, whose is it, is there an engine at all.
+//! Questions to the engine, by label: what exists of a project, which checkout it belongs to, and whether there is an engine at
+//! all.
 //!
 //! Compose's own word is not enough here: its `down` says 0 with containers still running (a service behind a profile,
 //! an orphan), and its `up -d` says 0 when they have crashed; so what is there is asked of the engine itself.

@@ -1,4 +1,4 @@
-//! Volumes: the anonymous ones of a project's containers, which nothing can use once these are gone, and what stays on purpose.
+//! Anonymous volumes, which are removed with their containers, and named volumes and images, which are kept.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::thread;

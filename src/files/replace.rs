@@ -1,4 +1,4 @@
-//! Puts a file in its place at once: whoever reads it meanwhile gets the old one or the new one, and a failure leaves the old one.
+//! Replaces a file atomically: a reader sees the old file or the new one, and a failure leaves the old one.
 
 use std::fs::{self, File, Permissions};
 use std::io;

@@ -1,4 +1,4 @@
-//! The hidden verb that the completion scripts call: what can stand where the cursor is.
+//! The hidden command that completion scripts call: prints the completions for the word at the cursor.
 //!
 //! Somebody is typing: whatever goes wrong leads to fewer offers, never to a word on the terminal.
 

@@ -1,4 +1,4 @@
-//! `completions`: the script that teaches a shell our command line.
+//! `completions`: prints a shell completion script.
 
 use std::ffi::OsStr;
 

@@ -1,4 +1,4 @@
-//! `dev env`: where the stack's published ports can be reached, as variables.
+//! `dev env`: prints the addresses of published ports as variables.
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
@@ -99,7 +99,7 @@ fn variables(
             let variable = Variable { service: service.to_string(), port: port.target, value };
             match variables.get(&key) {
                 Some(other) if other.service != service => {
-                    let error = anyhow!("services `{}` and `{service}` both make the name {key}", other.service);
+                    let error = anyhow!("services `{}` and `{service}` both have the variable {key}", other.service);
                     return Err(Code::NothingToRun.because(error).help("rename one of them").into());
                 }
                 // The same port on another address, the version 6 one usually.
@@ -186,6 +186,6 @@ mod tests {
     fn two_services_that_make_one_name_are_an_error() {
         let all = [container("a-b", 1, &[(80, "tcp", "", 1)]), container("a_b", 1, &[(80, "tcp", "", 2)])];
         let error = said(&all, &Endpoint::Local).unwrap_err().to_string();
-        assert_eq!(error, "services `a-b` and `a_b` both make the name A_B_80_ADDR");
+        assert_eq!(error, "services `a-b` and `a_b` both have the variable A_B_80_ADDR");
     }
 }

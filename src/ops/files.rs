@@ -1,4 +1,4 @@
-//! `dev files`: makes the dev files from Cargo.toml, and nothing else. What a start does for them is here too.
+//! `dev files`: generates the dev files from Cargo.toml. A start uses this, too.
 
 use std::collections::BTreeMap;
 use std::panic::resume_unwind;

@@ -1,4 +1,4 @@
-//! The hidden verb: what our own binary does when it was started to guard a run.
+//! The hidden command that the guard process runs.
 
 use crate::command::{Commander, SendInterrupt};
 use crate::exit::Code;

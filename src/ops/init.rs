@@ -1,4 +1,4 @@
-//! `init`: begins a dev stack in the workspace's Cargo.toml files.
+//! `init`: adds a dev stack to the Cargo.toml files of the workspace.
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
@@ -49,7 +49,7 @@ pub(crate) fn init(options: &InitOptions, cx: &Context<'_>) -> anyhow::Result<Co
     let workspace = Workspace::discover(&cx.commander, cx.cwd, &options.selection.manifest, BrokenMember::Refuse)?;
     show(cx, &workspace);
     if options.services.is_empty() {
-        cx.shell.help("name those that are to be services: `cargo stagecraft init --service api:8080`");
+        cx.shell.help("name the services: `cargo stagecraft init --service api:8080`");
         return Ok(Code::Success);
     }
     if DevFiles::of(&workspace)?.topology.is_none() && workspace.root().join(COMPOSE_FILE).exists() {

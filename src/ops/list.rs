@@ -1,4 +1,4 @@
-//! `dev list`: every stack on this engine that was started from a dev dir, and what has become of its workspace.
+//! `dev list`: lists the stacks on this engine that were started from a dev dir, and whether their workspaces still exist.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -46,7 +46,7 @@ pub(crate) fn list(options: &ListOptions, cx: &Context<'_>) -> anyhow::Result<Co
     let is_here = stacks.is_empty() || engine::is_on_this_host(&cx.commander)?;
     if options.prune {
         if !is_here {
-            let error = anyhow!("whether a workspace is gone cannot be seen from here: the engine is on another host");
+            let error = anyhow!("cannot check which workspaces are gone: the engine is on another host");
             return Err(Code::NothingToRun.because(error).help("prune where the workspaces are").into());
         }
         return prune(options, &stacks, cx);
@@ -134,7 +134,7 @@ fn prune(options: &ListOptions, stacks: &[Listed], cx: &Context<'_>) -> anyhow::
         if !in_the_way.is_empty() {
             let lines: String = in_the_way.iter().map(|line| format!("\n  {line}")).collect();
             cx.shell.error(&format!(
-                "{} is left alone, since not all of it is a stack without workspace:{lines}",
+                "{} is left alone, because not all of it belongs to a deleted workspace:{lines}",
                 stack.project
             ));
             cx.shell.help("remove the containers that you do not need with `docker rm --force`");

@@ -1,4 +1,4 @@
-//! `dev logs`: what the workspace's dev stack has printed, and prints.
+//! `dev logs`: shows the logs of the services.
 
 use std::ffi::OsStr;
 
@@ -34,7 +34,7 @@ pub(crate) fn logs(options: &LogsOptions, cx: &Context<'_>) -> anyhow::Result<Co
     let target = target(cx, &workspace, &options.selection)?;
     let containers = own_containers(cx, &workspace, &target.project)?;
     if containers.is_empty() {
-        let error = anyhow!("nothing of {} has been started", target.project);
+        let error = anyhow!("{} has not been started", target.project);
         return Err(Code::NothingToRun.because(error).help("start it with `cargo stagecraft dev`").into());
     }
     let known = |name: &String| {

@@ -1,4 +1,4 @@
-//! `man`: the manual, as pages that are made from the definition of the command line (`tests/it/man.rs` makes them).
+//! `man`: writes the man pages, which `tests/it/man.rs` generates from the definition of the command line.
 
 use std::fs;
 use std::path::PathBuf;

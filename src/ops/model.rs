@@ -1,4 +1,4 @@
-//! The stack as Compose understands it: asked, or remembered.
+//! The stack as Compose resolves it, from Compose or from the cache.
 
 use anyhow::anyhow;
 

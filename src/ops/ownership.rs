@@ -1,4 +1,4 @@
-//! Whose project it is: the lock that commands on one project share, and the checkout that its containers belong to.
+//! The lock that commands on one project share, and the check that the project belongs to this checkout.
 
 use std::io;
 use std::path::Path;
@@ -22,7 +22,7 @@ pub(super) fn take_lock(cx: &Context<'_>, project: &ProjectName) -> ProjectLock 
             cx.shell.status("Blocking", &waiting_for_others(project));
             lock.take()?;
         }
-        let killed = format!("waiting for the end of what a killed run of {project} was doing");
+        let killed = format!("waiting for a command of a killed run of {project} to finish");
         if lock.end_orphans(|| cx.shell.status("Blocking", &killed)) {
             // The engine may still be at work on what it was asked for last.
             thread::sleep(SETTLE);
@@ -30,7 +30,7 @@ pub(super) fn take_lock(cx: &Context<'_>, project: &ProjectName) -> ProjectLock 
         io::Result::Ok(lock)
     };
     take().unwrap_or_else(|error| {
-        cx.shell.warn(&format!("nothing keeps other commands away from {project} meanwhile: {error}"));
+        cx.shell.warn(&format!("cannot lock {project}, other commands may change it at the same time: {error}"));
         ProjectLock::none()
     })
 }

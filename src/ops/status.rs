@@ -1,4 +1,4 @@
-//! `dev status`: how the workspace's dev stack is.
+//! `dev status`: shows the state of each service.
 
 use std::collections::BTreeMap;
 use std::panic::resume_unwind;
@@ -75,7 +75,7 @@ pub(super) fn containers(cx: &Context<'_>, workspace: &Workspace, stack: &Stack)
     let there = there.into_iter().map(|container| container.id).collect();
     let containers = engine::inspect(&cx.commander, &stack.project, &there)?;
     if containers.is_empty() {
-        let error = anyhow!("nothing of {} has been started", stack.project);
+        let error = anyhow!("{} has not been started", stack.project);
         return Err(Code::NothingToRun.because(error).help("start it with `cargo stagecraft dev`").into());
     }
     Ok(containers)

@@ -1,4 +1,4 @@
-//! What GitHub's runner makes more of than text: folded groups, annotations, a summary of the step.
+//! Output for GitHub Actions: folded groups, annotations and the summary of a step.
 //!
 //! The runner reads its commands from everything that a step prints, a container's log included; so while such a log is
 //! shown, commands are switched off: <https://docs.github.com/actions/reference/workflow-commands-for-github-actions>.

@@ -81,7 +81,7 @@ pub struct ShellOptions {
     pub format: MessageFormat,
 }
 
-/// What the working rooms need of a terminal.
+/// What the other modules use to tell people something.
 pub(crate) trait Logger: Send + Sync {
     /// A step that is begun or done: a right-aligned green verb and what it is about.
     fn status(&self, verb: &str, message: &str);

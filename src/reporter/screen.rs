@@ -1,4 +1,4 @@
-//! What the place can show that a stream of ours leads to: colours, links, a width; a pipe has none of them unless asked for.
+//! The capabilities of the terminal that stdout or stderr leads to: color, links, width.
 
 use std::io::{self, IsTerminal};
 

@@ -1,4 +1,4 @@
-//! Rows in columns, by the width that a terminal gives to what is in them. The only room that knows unicode-width.
+//! Aligns rows in columns by their display width. The only module that uses unicode-width.
 
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 

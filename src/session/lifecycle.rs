@@ -1,4 +1,4 @@
-//! What to do when something happens, as a table: (state, event) → (state, action). Nothing happens in here.
+//! The lifecycle as a table: (state, event) → (state, action). Pure: nothing runs in here.
 //!
 //! The hazard is an end that comes from several sides at once: a second Ctrl+C during a teardown, `up` dying while the
 //! engine is being asked, a container created after `down` has looked. As data, each of these is one row that a test

@@ -1,4 +1,4 @@
-//! Why what is not ready is not: what the engine tells of each container, and of the services that have none.
+//! Asks the engine why containers are not ready, and why services have none.
 
 use std::collections::BTreeSet;
 use std::path::Path;

@@ -1,5 +1,4 @@
-//! Why a container is not what it should be, in the words of somebody who has to mend it. Pure: the questions that lead here
-//! are asked elsewhere.
+//! Explains why a container failed, for the person who has to fix it. Pure.
 
 use std::fmt;
 use std::time::Duration;

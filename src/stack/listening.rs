@@ -1,4 +1,4 @@
-//! Whether something listens behind the ports that a container publishes.
+//! Whether a program listens behind the published ports of a container.
 //!
 //! That the engine's proxy accepts a connection proves nothing: it does so where nobody listens, and then closes it at once. So the
 //! sockets of the container are looked at where that is possible, which disturbs nobody; elsewhere a connection is made, and nothing is

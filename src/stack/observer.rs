@@ -1,4 +1,5 @@
-//! Hears how a start goes, which `up` does not tell: when everything has been started, and when all of it is ready.
+//! Follows the engine's events during a start and reports when everything has started and when it is ready, which `up` does not
+//! tell.
 
 use std::collections::BTreeSet;
 use std::io;

@@ -1,4 +1,4 @@
-//! Whether the ports that a stack publishes are free on this machine, and who has those that are not.
+//! Finds port conflicts before the start: which published ports are in use, and by whom.
 //!
 //! The engine finds out one port at a time, with half of the stack running, and does not say who it is.
 

@@ -1,4 +1,4 @@
-//! Whether a container is what its service should be, and how to say how it is.
+//! The rules by which a container is ready, pending or failed, and the words for its state.
 //!
 //! Compose does not tell: its `up -d` says 0 for a container that has crashed, and its `--wait` passes one that crashes
 //! again and again. The rules are those of `spec/dev/readiness.md`.

@@ -1,4 +1,4 @@
-//! What is known of a stack's containers, as rows for people and as messages for programs.
+//! The state of a stack's containers as table rows and as JSON messages.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! What is known of the containers of a start, kept up to date by what the engine tells, and what it amounts to.
+//! Keeps the state of each container of a start up to date from the engine's events.
 //!
 //! Pure: time comes in with each event. The rules for one container are those of [`crate::stack::readiness`].
 

@@ -1,4 +1,4 @@
-//! How the containers fared, once the start is over or `up` has ended by itself, and why.
+//! The final state of all containers, once the start or `up` has ended.
 //!
 //! Compose's exit code does not tell: it is 0 when every container has failed, and also when somebody else has taken
 //! the stack down.

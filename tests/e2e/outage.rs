@@ -101,7 +101,7 @@ fn engine_away_during_dev_down_and_back(stage: &Stage) {
 
 fn waited_once(ended: Ended) -> Ended {
     assert_eq!(ended.stderr.matches(WAITING).count(), 1, "says once that it waits");
-    assert!(!ended.complaints().contains("cannot be known"), "what is left is known in the end");
+    assert!(!ended.complaints().contains("cannot check what is left"), "what is left is known in the end");
     ended
 }
 
@@ -153,7 +153,7 @@ fn cannot_be_known(stage: &Stage, ended: &Ended) -> String {
     assert_eq!(ended.code, 6, "exit code");
     let complaints = ended.complaints();
     let lines: Vec<&str> = complaints.lines().collect();
-    let error = format!("error: what is left of {project} cannot be known: the docker engine does not answer: ");
+    let error = format!("error: cannot check what is left of {project}: the docker engine does not answer: ");
     assert!(lines.iter().any(|line| line.starts_with(&error)), "does not say `{error}…`");
     let help = lines.iter().find_map(|line| line.strip_prefix("help: once the engine answers, remove it with `"));
     let removal = help.and_then(|help| help.strip_suffix('`')).expect("the command that removes it");

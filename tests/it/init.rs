@@ -44,7 +44,7 @@ fn it_shows_what_there_is_and_writes_nothing_unasked() {
         assert!(shown.stderr.contains(line), "{}", shown.stderr);
     }
     assert!(!shown.stderr.contains("types"), "a library is no service: {}", shown.stderr);
-    assert!(shown.stderr.contains("help: name those that are to be services"), "{}", shown.stderr);
+    assert!(shown.stderr.contains("help: name the services"), "{}", shown.stderr);
     assert!(!manifest(&sandbox, "api").contains("metadata"));
 }
 

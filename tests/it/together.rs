@@ -225,7 +225,7 @@ fn a_start_whose_run_was_killed_with_its_guard_does_not_go_on_after_a_down() {
     let run = sandbox.stagecraft(["dev"]).start();
     sandbox.engine.wait_running(Verb::Up);
     kill_both(&sandbox, run);
-    sandbox.run(["dev", "down"]).exits(0).says("waiting for the end of what a killed run of shop was doing");
+    sandbox.run(["dev", "down"]).exits(0).says("waiting for a command of a killed run of shop to finish");
     assert!(sandbox.engine.wait_gone(Verb::Up).was_killed());
     assert!(sandbox.engine.world(|world| world.is_empty()));
     assert_eq!(locks(&sandbox), [""; 0]);
@@ -240,7 +240,7 @@ fn a_teardown_whose_run_was_killed_with_its_guard_is_waited_for() {
     sandbox.engine.wait_called(Verb::Down, 1);
     kill_both(&sandbox, run);
     let start = sandbox.stagecraft(["dev", "--detach"]).in_terminal();
-    start.wait_for_text("waiting for the end of what a killed run of shop was doing");
+    start.wait_for_text("waiting for a command of a killed run of shop to finish");
     sandbox.engine.release(Verb::Down);
     start.wait().exits(0).says("Started");
     assert!(!sandbox.engine.only(Verb::Down).was_killed());
@@ -264,5 +264,8 @@ fn without_a_place_for_locks_there_is_a_warning_and_a_start() {
     let sandbox = Sandbox::new();
     // A folder is expected, and there is a file.
     fs::write(sandbox.outside().join("cargo-stagecraft"), "").unwrap();
-    sandbox.run(["dev", "--detach"]).exits(0).says("warning: nothing keeps other commands away from shop meanwhile");
+    sandbox
+        .run(["dev", "--detach"])
+        .exits(0)
+        .says("warning: cannot lock shop, other commands may change it at the same time");
 }

@@ -67,8 +67,7 @@ fn status_says_1_if_one_is_not_ready_or_not_there() {
 fn status_logs_and_env_of_what_was_never_started_are_exit_3() {
     for verb in ["status", "logs", "env"] {
         let sandbox = Sandbox::new();
-        let finished =
-            sandbox.run(["dev", verb]).exits(3).says("error: nothing of shop has been started\nhelp: start it");
+        let finished = sandbox.run(["dev", verb]).exits(3).says("error: shop has not been started\nhelp: start it");
         assert_eq!(finished.stdout(), "");
     }
 }
@@ -228,7 +227,7 @@ fn a_project_that_has_containers_of_somebody_else_as_well_is_not_pruned() {
         for args in [&["dev", "list", "--prune"][..], &["dev", "list", "--prune", "--dry-run"]] {
             let finished = sandbox.run(args).exits(6);
             finished
-                .says("error: feature is left alone, since not all of it is a stack without workspace:\n")
+                .says("error: feature is left alone, because not all of it belongs to a deleted workspace:\n")
                 .says(why);
         }
         assert!(sandbox.engine.changes().is_empty());

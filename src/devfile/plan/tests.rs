@@ -132,7 +132,7 @@ fn a_value_of_another_type_is_refused() {
     packages_are_refused([
         (json!({"base": 1}), "] `base` must be a string, found an integer"),
         (json!({"base": ""}), "] `base` is empty"),
-        (json!({"base": "debian\nRUN x"}), "] `base` is \"debian\\nRUN x\", which is no image"),
+        (json!({"base": "debian\nRUN x"}), "] `base` is \"debian\\nRUN x\", which is not an image name"),
         (json!({"bin": true}), "] `bin` must be a string, found a boolean"),
         (json!({"features": "tls"}), "] `features` must be an array of strings, found a string"),
         (json!({"features": [1]}), "] `features` must be a string, found an integer"),
@@ -336,9 +336,9 @@ fn a_route_has_a_host_and_a_path_that_can_be() {
     let long = "x".repeat(64);
     for host in ["a b", "a..b", ".a", "a.", "http://a", "a:80", "a`)", "é.localhost", &long] {
         let said = refused(Value::Null, vec![api(json!({"route": {"port": 80, "host": host}}))]);
-        assert_eq!(said, format!("{OF_API}.route] `host` is `{host}`, which is no host's name"));
+        assert_eq!(said, format!("{OF_API}.route] `host` is `{host}`, which is not a host name"));
         let said = refused(json!({"domain": host}), vec![]);
-        assert_eq!(said, format!("{OF_WORKSPACE}] `domain` is `{host}`, which is no host's name"));
+        assert_eq!(said, format!("{OF_WORKSPACE}] `domain` is `{host}`, which is not a host name"));
     }
     for path in ["v1", "/a b", "/a`", "/a?b", "/a#b", "/é"] {
         let said = refused(Value::Null, vec![api(json!({"route": {"port": 80, "path": path}}))]);

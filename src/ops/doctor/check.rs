@@ -1,4 +1,4 @@
-//! What is found of one thing that was looked at.
+//! The result of one check of `doctor`.
 
 use anyhow::Context as _;
 
@@ -34,7 +34,7 @@ impl Check {
         Check { state: CheckState::Error, ..Check::warning(name, found, fix) }
     }
 
-    /// An error of another room's, which may know the next step.
+    /// An error of another module, which may know the next step.
     pub(super) fn failed(name: &'static str, error: &anyhow::Error) -> Check {
         let fix = error.downcast_ref::<Failure>().and_then(Failure::next_step).map(without_secrets);
         Check { state: CheckState::Error, fix, ..Check::ok(name, &format!("{error:#}")) }

@@ -1,4 +1,4 @@
-//! How much room there is for what cargo builds and for what the engine keeps.
+//! Free disk space for cargo's target directory and for the engine.
 
 use std::path::Path;
 use std::process::Command;

@@ -1,4 +1,4 @@
-//! The docker CLI, its Compose plugin, and the engine behind them: what is wrong with each, and whose turn it is.
+//! Checks the docker CLI, its Compose plugin and the engine, and says which of them has to be fixed.
 
 use std::io;
 use std::path::{Path, PathBuf};

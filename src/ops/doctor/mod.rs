@@ -1,4 +1,4 @@
-//! `doctor`: looks at everything that a dev stack needs, and says what is wrong with it and how to mend that.
+//! `doctor`: checks everything that a dev stack needs and suggests fixes.
 //!
 //! It is run because nothing works, so nothing may be taken for granted: whatever cannot be found out is a finding, and what
 //! depends on it is left out. It changes nothing.

@@ -1,4 +1,4 @@
-//! The workspace and its dev stack: what there is of them, and whether they can be understood.
+//! Checks the workspace and its dev stack.
 
 use std::path::PathBuf;
 use std::process::Command;

@@ -80,7 +80,7 @@ impl Run<'_> {
             Ok(answer) => answer,
             Err(failure) => {
                 let up = self.up.failure.as_deref().map(|up| format!("{up}, and ")).unwrap_or_default();
-                let message = format!("{up}how it fared cannot be asked: {failure:#}");
+                let message = format!("{up}its state cannot be checked: {failure:#}");
                 logger.event(&Report::StackUnknown {
                     project: project.as_str(),
                     message,

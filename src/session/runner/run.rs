@@ -1,4 +1,4 @@
-//! One run: what arrives on its one channel becomes events of the lifecycle table, and its actions are carried out.
+//! One run: turns arrivals on its channel into events of the lifecycle table, and carries out the actions.
 
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
@@ -76,9 +76,9 @@ impl<'a> Run<'a> {
         let lock = self.lock.as_ref().context("the lock is away");
         match lock.and_then(|lock| (self.runner.arm)(&task, lock)) {
             Ok(guard) => self.guard = guard,
-            Err(error) => self.logger().warn(&format!(
-                "no guard watches over this run, and `kill -9` would leave the stack running: {error:#}"
-            )),
+            Err(error) => self
+                .logger()
+                .warn(&format!("this run has no guard, `kill -9` would leave the stack running: {error:#}")),
         }
     }
 

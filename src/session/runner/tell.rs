@@ -1,4 +1,4 @@
-//! What is said of a run: to people as it happens, and to programs.
+//! Reports what happens in a run.
 
 use super::readiness::newly_ready;
 use super::{OnEnd, Options, Run};
@@ -47,7 +47,7 @@ impl Run<'_> {
         let (project, logger) = (self.compose.project().as_str(), self.logger());
         let (verdict, endpoint) = match ready {
             Ok(ready) => ready,
-            Err(failure) => return logger.warn(&format!("whether {project} is ready cannot be asked: {failure:#}")),
+            Err(failure) => return logger.warn(&format!("cannot check whether {project} is ready: {failure:#}")),
         };
         if verdict.unready().next().is_none() {
             return logger.event(&Event::StackReady {
@@ -222,7 +222,7 @@ impl Run<'_> {
                 removal: leftovers.removal(),
             }),
             Some(Err(failure)) => {
-                logger.error(&format!("what is left of {project} cannot be known: {failure:#}"));
+                logger.error(&format!("cannot check what is left of {project}: {failure:#}"));
                 let by_name = self.compose.down(
                     DownScope::ByName,
                     None,
@@ -231,7 +231,7 @@ impl Run<'_> {
                 );
                 logger.help(&format!("once the engine answers, remove it with `{by_name}`"));
             }
-            None => logger.error(&format!("what is left of {project} is not known")),
+            None => logger.error(&format!("could not check what is left of {project}")),
         }
     }
 

@@ -343,7 +343,11 @@ fn docker_that_cannot_be_started_is_exit_code_4_and_6_once_there_may_be_somethin
         runner.take_down(&compose(), DownScope::File, Teardown::default(), Vec::new(), ProjectLock::none()).unwrap(),
         Outcome::Incomplete
     );
-    assert!(log.said("error")[0].contains("cannot be known: cannot run `docker`"), "{:?}", log.said("error"));
+    assert!(
+        log.said("error")[0].contains("cannot check what is left of x: cannot run `docker`"),
+        "{:?}",
+        log.said("error")
+    );
 }
 
 /// An engine that leaves every question unanswered, without the time that this takes.

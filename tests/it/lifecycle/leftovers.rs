@@ -103,7 +103,7 @@ fn an_engine_that_stays_away_is_exit_6_and_a_press_ends_the_wait() {
     terminal
         .wait()
         .exits(6)
-        .says("what is left of shop cannot be known: the docker engine does not answer: Cannot connect to the Docker")
+        .says("cannot check what is left of shop: the docker engine does not answer: Cannot connect to the Docker")
         .says("once the engine answers, remove it with `docker compose -p shop down --remove-orphans`");
 }
 
