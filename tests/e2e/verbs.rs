@@ -26,7 +26,7 @@ fn status(stage: &Stage) {
     assert_eq!(row("web")[1], "running");
     assert!(row("web").last().expect("an address").starts_with("http://127.0.0.1:"));
     stage.take_down();
-    stage.tool(&["dev", "status"]).run().with(3).says("nothing of ");
+    stage.tool(&["dev", "status"]).run().with(3).says(" has not been started");
 }
 
 fn status_of_what_fails(stage: &Stage) {
