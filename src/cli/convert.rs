@@ -242,7 +242,7 @@ fn odd_variables() -> Vec<String> {
     odd.collect()
 }
 
-/// As for cargo, it is the variable that decides of help and of wrong command lines, which are told before `--color` is read.
+/// The color of help and of usage errors, which are printed before `--color` is read. As in cargo, only the variable counts.
 pub(super) fn color_of_help() -> clap::ColorChoice {
     let variable = std::env::var(CARGO_TERM_COLOR).ok();
     variable.and_then(|when| when.parse().ok()).unwrap_or_default()
@@ -259,8 +259,7 @@ fn usage(message: &str) -> clap::Error {
 
 /// Wrong usage of a verb, with its usage and not that of the whole program.
 fn usage_of(verbs: &[&str], message: &str) -> clap::Error {
-    let mut command = Cli::command();
-    command.build();
+    let mut command = command();
     let found = verbs.iter().try_fold(&mut command, |command, verb| command.find_subcommand_mut(verb));
     match found {
         Some(command) => command.error(ErrorKind::ArgumentConflict, message),

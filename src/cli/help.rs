@@ -13,7 +13,7 @@ const WIDTH: usize = 80;
 /// A wider term gets a line of its own.
 const WIDEST_TERM: usize = 43;
 
-/// Arguments that the brief help leaves out.
+/// Arguments that the brief help leaves out. Not by clap's `hide_short_help`: with it, `--help` puts each description on a line of its own.
 const NOT_BRIEF: [&str; 11] = [
     "args",
     "traefik",

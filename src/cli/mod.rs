@@ -68,15 +68,19 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Request, clap::
     if args.get(1).is_some_and(|arg| arg == "stagecraft") {
         args.remove(1);
     }
-    let error = match parse_with(command(), &args) {
+    let error = match parse_with(Cli::command(), &args) {
         Ok(cli) => return cli.into_request(),
         Err(error) => error,
     };
-    let is_help = [ErrorKind::DisplayHelp, ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand].contains(&error.kind());
-    if is_help && !args.iter().any(|arg| arg == "--help" || arg == "help") {
-        return parse_with(help::brief(command()), &args)?.into_request();
+    match error.kind() {
+        // Only help needs the definition of every command, so a start does not pay for it.
+        ErrorKind::DisplayHelp | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
+            let wants_all = args.iter().any(|arg| arg == "--help" || arg == "help");
+            let command = if wants_all { command() } else { help::brief(command()) };
+            parse_with(command, &args)?.into_request()
+        }
+        _ => Err(pointers::with_pointer(error)),
     }
-    Err(pointers::with_pointer(error))
 }
 
 fn parse_with(mut command: Command, args: &[OsString]) -> Result<Cli, clap::Error> {

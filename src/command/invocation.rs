@@ -81,7 +81,7 @@ impl From<xshell::Cmd<'_>> for Invocation {
 }
 
 impl Invocation {
-    /// Gives the command this text as standard input; without it, standard input is empty.
+    /// Sets the text that the command reads from standard input, which is empty by default.
     #[must_use]
     pub fn stdin(mut self, text: impl Into<String>) -> Invocation {
         self.stdin = Some(text.into());

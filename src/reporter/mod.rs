@@ -428,7 +428,7 @@ impl Logger for Shell {
         }
         people::show(event, self);
         for message in Message::of(event) {
-            // What happens on the way is told to whoever still listens; the exit code tells the rest.
+            // A failed write is ignored: the exit code also tells the result.
             let _ = self.print_message_within(&message, self.patience);
         }
     }

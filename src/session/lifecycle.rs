@@ -164,7 +164,7 @@ pub(super) struct State {
 
 /// What happened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Event {
+pub(super) enum RunEvent {
     /// A signal came.
     Interrupt(Interrupt),
     /// `up` ended; whether with exit code 0.
@@ -220,8 +220,8 @@ pub(super) enum Action {
     /// Ask how the containers fared.
     Judge,
     /// First cut `up` off, then as [`Action::Judge`].
-    CutUpAndJudge,
-    /// Send [`Event::Over`] when no container of the stack runs any more; meanwhile let others have the project's lock.
+    KillUpAndJudge,
+    /// Send [`RunEvent::Over`] when no container of the stack runs any more; meanwhile let others have the project's lock.
     Stay,
     /// Let others have the project's lock.
     Unlock,
@@ -234,10 +234,10 @@ pub(super) enum Action {
     /// Run `down` this wide (or `stop`), in place of one that may still be running.
     Undo(DownScope),
     /// First cut `up` off, then as [`Action::Undo`].
-    CutUpAndUndo(DownScope),
+    KillUpAndUndo(DownScope),
     /// Cut `up` off and go on when it has ended.
-    CutUp,
-    /// Send [`Event::TimeIsUp`] after this time.
+    KillUp,
+    /// Send [`RunEvent::TimeIsUp`] after this time.
     Wait(Duration),
     /// Ask what is left.
     Check,
@@ -279,7 +279,7 @@ impl State {
 
     fn cut_up_and_undo(mut self) -> (State, Action) {
         self.up = Up::CutOff;
-        self.to(Phase::Undoing(DownScope::File), Action::CutUpAndUndo(DownScope::File))
+        self.to(Phase::Undoing(DownScope::File), Action::KillUpAndUndo(DownScope::File))
     }
 
     fn check(self, policy: Policy, reach: DownScope) -> (State, Action) {
@@ -297,7 +297,7 @@ impl State {
             Some(UpShutdown::Attached) => self.undo(DownScope::File),
             Some(UpShutdown::Cut) | None => {
                 self.up = Up::Over;
-                self.to(Phase::Undoing(DownScope::File), Action::CutUpAndUndo(DownScope::File))
+                self.to(Phase::Undoing(DownScope::File), Action::KillUpAndUndo(DownScope::File))
             }
         }
     }
@@ -334,7 +334,7 @@ impl State {
 }
 
 /// The table.
-pub(super) fn next(policy: Policy, mut state: State, event: Event) -> (State, Action) {
+pub(super) fn next(policy: Policy, mut state: State, event: RunEvent) -> (State, Action) {
     use Phase::{
         Away, Checking, CheckingAgain, CheckingBack, Draining, Ended, Judging, Locking, Looking, Running, Settling,
         Staying, Stopping, Undoing, Waiting,
@@ -343,25 +343,25 @@ pub(super) fn next(policy: Policy, mut state: State, event: Event) -> (State, Ac
         (Ended(_), _) => (state, Action::Idle),
 
         // Escalation: first graceful, then at once, then we leave.
-        (_, Event::Interrupt(interrupt)) => interrupted(policy, state, interrupt),
+        (_, RunEvent::Interrupt(interrupt)) => interrupted(policy, state, interrupt),
 
         // A stack that just runs may be changed by others.
-        (Running, Event::Started { shutdown }) => {
+        (Running, RunEvent::Started { shutdown }) => {
             state.shutdown = shutdown;
             (state, Action::Unlock)
         }
 
-        (Running, Event::UpEnded { success }) => {
+        (Running, RunEvent::UpEnded { success }) => {
             state.up = if success { Up::Over } else { Up::CutOff };
             if success && policy.waits { state.to(Waiting, Action::Idle) } else { state.to(Judging, Action::Judge) }
         }
         // It waits for something that does not matter any more.
-        (Running, Event::Settled { .. }) => {
+        (Running, RunEvent::Settled { .. }) => {
             state.up = Up::CutOff;
-            state.to(Judging, Action::CutUpAndJudge)
+            state.to(Judging, Action::KillUpAndJudge)
         }
-        (Waiting, Event::Settled { .. }) => state.to(Judging, Action::Judge),
-        (phase, Event::UpEnded { success }) => {
+        (Waiting, RunEvent::Settled { .. }) => state.to(Judging, Action::Judge),
+        (phase, RunEvent::UpEnded { success }) => {
             // Ended under a teardown: if not with 0, then in the middle of something.
             if state.up == Up::Alive {
                 state.up = if success { Up::Over } else { Up::CutOff };
@@ -371,52 +371,52 @@ pub(super) fn next(policy: Policy, mut state: State, event: Event) -> (State, Ac
                 _ => (state, Action::Idle),
             }
         }
-        (Judging, Event::Judged(judgement)) => state.over(policy, judgement),
-        (Staying, Event::Over { known: true }) => state.to(Judging, Action::Judge),
-        (Staying, Event::Over { known: false }) => state.over(policy, Judgement::Badly),
+        (Judging, RunEvent::Judged(judgement)) => state.over(policy, judgement),
+        (Staying, RunEvent::Over { known: true }) => state.to(Judging, Action::Judge),
+        (Staying, RunEvent::Over { known: false }) => state.over(policy, Judgement::Badly),
 
-        (Locking, Event::Locked) => match state.up {
+        (Locking, RunEvent::Locked) => match state.up {
             Up::Alive if state.shutdown.is_some() => state.shut_down_up(policy),
             Up::Alive => state.to(Looking, Action::Look),
             Up::Over | Up::CutOff => state.undo(DownScope::File),
         },
-        (Looking, Event::Looked { .. }) if state.up != Up::Alive => state.undo(DownScope::File),
-        (Looking, Event::Looked { shutdown: Some(shutdown) }) => {
+        (Looking, RunEvent::Looked { .. }) if state.up != Up::Alive => state.undo(DownScope::File),
+        (Looking, RunEvent::Looked { shutdown: Some(shutdown) }) => {
             state.shutdown = Some(shutdown);
             state.shut_down_up(policy)
         }
-        (Looking, Event::Looked { .. }) => state.cut_up_and_undo(),
-        (Stopping, Event::UndoEnded) => state.undo(DownScope::File),
-        (Undoing(reach), Event::UndoEnded) => match state.up {
+        (Looking, RunEvent::Looked { .. }) => state.cut_up_and_undo(),
+        (Stopping, RunEvent::UndoEnded) => state.undo(DownScope::File),
+        (Undoing(reach), RunEvent::UndoEnded) => match state.up {
             Up::Alive => state.to(Draining(reach), Action::Wait(DRAIN)),
             Up::Over | Up::CutOff => state.check(policy, reach),
         },
-        (Draining(_), Event::TimeIsUp) if state.up == Up::Alive => {
+        (Draining(_), RunEvent::TimeIsUp) if state.up == Up::Alive => {
             // Still busy although its containers are gone: it was building or pulling, and would start them again.
             state.up = Up::CutOff;
-            (state, Action::CutUp)
+            (state, Action::KillUp)
         }
         // Something that a broken-off `up` had asked for may still be to come.
-        (Checking(_) | CheckingBack(_), Event::Checked { clean: true }) if state.up == Up::CutOff => {
+        (Checking(_) | CheckingBack(_), RunEvent::Checked { clean: true }) if state.up == Up::CutOff => {
             state.to(Settling, Action::Wait(SETTLE))
         }
-        (Settling, Event::TimeIsUp) => state.to(CheckingAgain, Action::Check),
-        (Checking(_) | CheckingAgain | CheckingBack(_), Event::Checked { clean: true }) => state.end(End::Clean),
+        (Settling, RunEvent::TimeIsUp) => state.to(CheckingAgain, Action::Check),
+        (Checking(_) | CheckingAgain | CheckingBack(_), RunEvent::Checked { clean: true }) => state.end(End::Clean),
         // What was tried without an engine has failed for that reason alone.
-        (CheckingBack(reach), Event::Checked { clean: false }) => state.undo(reach),
-        (Checking(_) | CheckingAgain, Event::Checked { clean: false }) if policy.undo == Undo::StopOnly => {
+        (CheckingBack(reach), RunEvent::Checked { clean: false }) => state.undo(reach),
+        (Checking(_) | CheckingAgain, RunEvent::Checked { clean: false }) if policy.undo == Undo::StopOnly => {
             state.end(End::Incomplete)
         }
-        (Checking(DownScope::File) | CheckingAgain, Event::Checked { clean: false }) => {
+        (Checking(DownScope::File) | CheckingAgain, RunEvent::Checked { clean: false }) => {
             state.undo(DownScope::Everything)
         }
-        (Checking(DownScope::Everything), Event::Checked { clean: false }) => state.undo(DownScope::ByName),
-        (Checking(DownScope::ByName), Event::Checked { clean: false }) => state.end(End::Incomplete),
-        (Checking(reach) | CheckingBack(reach), Event::Unanswered { patience }) => {
+        (Checking(DownScope::Everything), RunEvent::Checked { clean: false }) => state.undo(DownScope::ByName),
+        (Checking(DownScope::ByName), RunEvent::Checked { clean: false }) => state.end(End::Incomplete),
+        (Checking(reach) | CheckingBack(reach), RunEvent::Unanswered { patience }) => {
             state.wait_for_engine(reach, patience)
         }
-        (CheckingAgain, Event::Unanswered { patience }) => state.wait_for_engine(DownScope::File, patience),
-        (Away(reach), Event::TimeIsUp) => state.to(CheckingBack(reach), Action::Check),
+        (CheckingAgain, RunEvent::Unanswered { patience }) => state.wait_for_engine(DownScope::File, patience),
+        (Away(reach), RunEvent::TimeIsUp) => state.to(CheckingBack(reach), Action::Check),
 
         // An answer that came too late to matter.
         _ => (state, Action::Idle),
@@ -437,7 +437,7 @@ fn interrupted(policy: Policy, mut state: State, interrupt: Interrupt) -> (State
         (Running | Waiting | Judging | Staying, _) if policy.undo == Undo::Nothing => match state.up {
             Up::Alive => {
                 state.up = Up::CutOff;
-                state.to(Draining(DownScope::File), Action::CutUp)
+                state.to(Draining(DownScope::File), Action::KillUp)
             }
             Up::Over | Up::CutOff => state.end(End::Clean),
         },

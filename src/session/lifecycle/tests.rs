@@ -13,7 +13,7 @@ const WAITING_ALONE: Policy = Policy { waits: true, ..DETACHED_ALONE };
 const POLICIES: [Policy; 6] = [FOREGROUND, FOREGROUND_KEEP, DETACHED, DETACHED_ALONE, WAITING, WAITING_ALONE];
 
 /// Plays events and compares the action that each leads to; returns the last state.
-fn play(policy: Policy, from: State, story: &[(Event, Action)]) -> State {
+fn play(policy: Policy, from: State, story: &[(RunEvent, Action)]) -> State {
     story.iter().enumerate().fold(from, |state, (row, (event, expected))| {
         let (state, action) = next(policy, state, *event);
         assert_eq!(action, *expected, "row {row}: {event:?} led to {state:?}");
@@ -21,32 +21,32 @@ fn play(policy: Policy, from: State, story: &[(Event, Action)]) -> State {
     })
 }
 
-const GOOD: Event = Event::UpEnded { success: true };
-const BAD: Event = Event::UpEnded { success: false };
-const CLEAN: Event = Event::Checked { clean: true };
-const LEFT: Event = Event::Checked { clean: false };
-const WELL: Event = Event::Judged(Judgement::Well);
-const BADLY: Event = Event::Judged(Judgement::Badly);
-const STARTED: Event = Event::Looked { shutdown: Some(UpShutdown::Cut) };
-const NOT_STARTED: Event = Event::Looked { shutdown: None };
+const GOOD: RunEvent = RunEvent::UpEnded { success: true };
+const BAD: RunEvent = RunEvent::UpEnded { success: false };
+const CLEAN: RunEvent = RunEvent::Checked { clean: true };
+const LEFT: RunEvent = RunEvent::Checked { clean: false };
+const WELL: RunEvent = RunEvent::Judged(Judgement::Well);
+const BADLY: RunEvent = RunEvent::Judged(Judgement::Badly);
+const STARTED: RunEvent = RunEvent::Looked { shutdown: Some(UpShutdown::Cut) };
+const NOT_STARTED: RunEvent = RunEvent::Looked { shutdown: None };
 
 /// The end of a start, and what it leads to.
-fn started(shutdown: UpShutdown) -> (Event, Action) {
-    (Event::Started { shutdown: Some(shutdown) }, Action::Unlock)
+fn started(shutdown: UpShutdown) -> (RunEvent, Action) {
+    (RunEvent::Started { shutdown: Some(shutdown) }, Action::Unlock)
 }
 
-fn int(kind: Interrupt) -> Event {
-    Event::Interrupt(kind)
+fn int(kind: Interrupt) -> RunEvent {
+    RunEvent::Interrupt(kind)
 }
 
 #[test]
 fn an_interrupt_in_the_steady_state_ends_up_and_looks_once() {
     let cut = [
         (int(Int), Action::Lock),
-        (Event::Locked, Action::Look),
-        (STARTED, Action::CutUpAndUndo(DownScope::File)),
+        (RunEvent::Locked, Action::Look),
+        (STARTED, Action::KillUpAndUndo(DownScope::File)),
         (BAD, Action::Idle),
-        (Event::UndoEnded, Action::Check),
+        (RunEvent::UndoEnded, Action::Check),
         (CLEAN, Action::Finish),
     ];
     let end = play(FOREGROUND, State::STARTING, &cut);
@@ -56,7 +56,7 @@ fn an_interrupt_in_the_steady_state_ends_up_and_looks_once() {
     play(
         FOREGROUND,
         steady,
-        &[&cut[..1], &[(Event::Locked, Action::CutUpAndUndo(DownScope::File))], &cut[3..]].concat(),
+        &[&cut[..1], &[(RunEvent::Locked, Action::KillUpAndUndo(DownScope::File))], &cut[3..]].concat(),
     );
 }
 
@@ -65,18 +65,18 @@ fn an_attached_up_may_end_a_little_after_down_and_is_cut_off_if_it_does_not() {
     let begin = [
         started(UpShutdown::Attached),
         (int(Term), Action::Lock),
-        (Event::Locked, Action::Undo(DownScope::File)),
-        (Event::UndoEnded, Action::Wait(DRAIN)),
+        (RunEvent::Locked, Action::Undo(DownScope::File)),
+        (RunEvent::UndoEnded, Action::Wait(DRAIN)),
     ];
     let draining = play(FOREGROUND, State::STARTING, &begin);
     play(FOREGROUND, draining, &[(GOOD, Action::Check), (CLEAN, Action::Finish)]);
     let story = [
-        (Event::TimeIsUp, Action::CutUp),
+        (RunEvent::TimeIsUp, Action::KillUp),
         (BAD, Action::Check),
         (LEFT, Action::Undo(DownScope::Everything)),
-        (Event::UndoEnded, Action::Check),
+        (RunEvent::UndoEnded, Action::Check),
         (CLEAN, Action::Wait(SETTLE)),
-        (Event::TimeIsUp, Action::Check),
+        (RunEvent::TimeIsUp, Action::Check),
         (CLEAN, Action::Finish),
     ];
     play(FOREGROUND, draining, &story);
@@ -86,17 +86,17 @@ fn an_attached_up_may_end_a_little_after_down_and_is_cut_off_if_it_does_not() {
 fn an_interrupted_start_is_cut_off_and_looked_at_twice() {
     let story = [
         (int(Int), Action::Lock),
-        (Event::Locked, Action::Look),
-        (NOT_STARTED, Action::CutUpAndUndo(DownScope::File)),
+        (RunEvent::Locked, Action::Look),
+        (NOT_STARTED, Action::KillUpAndUndo(DownScope::File)),
         (BAD, Action::Idle),
-        (Event::UndoEnded, Action::Check),
+        (RunEvent::UndoEnded, Action::Check),
         (CLEAN, Action::Wait(SETTLE)),
-        (Event::TimeIsUp, Action::Check),
+        (RunEvent::TimeIsUp, Action::Check),
         // The engine finished a request of the killed client: once more, and until it is quiet.
         (LEFT, Action::Undo(DownScope::Everything)),
-        (Event::UndoEnded, Action::Check),
+        (RunEvent::UndoEnded, Action::Check),
         (CLEAN, Action::Wait(SETTLE)),
-        (Event::TimeIsUp, Action::Check),
+        (RunEvent::TimeIsUp, Action::Check),
         (CLEAN, Action::Finish),
     ];
     for policy in [FOREGROUND, DETACHED] {
@@ -107,8 +107,8 @@ fn an_interrupted_start_is_cut_off_and_looked_at_twice() {
 #[test]
 fn each_further_press_is_harder() {
     let begin = |shutdown| [started(shutdown), (int(Int), Action::Lock)];
-    let cut = (Event::Locked, Action::CutUpAndUndo(DownScope::File));
-    let attached = (Event::Locked, Action::Undo(DownScope::File));
+    let cut = (RunEvent::Locked, Action::KillUpAndUndo(DownScope::File));
+    let attached = (RunEvent::Locked, Action::Undo(DownScope::File));
     for (shutdown, first) in [(UpShutdown::Cut, cut), (UpShutdown::Attached, attached)] {
         let state = play(FOREGROUND, play(FOREGROUND, State::STARTING, &begin(shutdown)), &[first]);
         let story = [(int(Int), Action::Undo(DownScope::File)), (int(Term), Action::Finish)];
@@ -123,17 +123,17 @@ fn each_further_press_is_harder() {
 fn a_press_while_the_engine_is_being_asked_counts() {
     let story = [
         (int(Int), Action::Lock),
-        (Event::Locked, Action::Look),
-        (int(Int), Action::CutUpAndUndo(DownScope::File)),
+        (RunEvent::Locked, Action::Look),
+        (int(Int), Action::KillUpAndUndo(DownScope::File)),
         (STARTED, Action::Idle),
     ];
     assert_eq!(play(FOREGROUND, State::STARTING, &story).force, Force::AtOnce);
     let story = [
         (int(Int), Action::Lock),
-        (Event::Locked, Action::Look),
+        (RunEvent::Locked, Action::Look),
         (GOOD, Action::Idle),
         (int(Int), Action::Undo(DownScope::File)),
-        (Event::UndoEnded, Action::Check),
+        (RunEvent::UndoEnded, Action::Check),
         (CLEAN, Action::Finish),
     ];
     play(FOREGROUND, State::STARTING, &story);
@@ -143,47 +143,47 @@ fn a_press_while_the_engine_is_being_asked_counts() {
 fn the_lock_is_given_back_while_the_stack_just_runs_and_taken_again_for_the_end() {
     let waiting = play(FOREGROUND, State::STARTING, &[started(UpShutdown::Cut), (int(Int), Action::Lock)]);
     // It is known already how far the start is.
-    play(FOREGROUND, waiting, &[(Event::Locked, Action::CutUpAndUndo(DownScope::File))]);
-    let story = [(Event::Started { shutdown: None }, Action::Unlock), (int(Int), Action::Lock)];
+    play(FOREGROUND, waiting, &[(RunEvent::Locked, Action::KillUpAndUndo(DownScope::File))]);
+    let story = [(RunEvent::Started { shutdown: None }, Action::Unlock), (int(Int), Action::Lock)];
     let unknown = play(FOREGROUND, State::STARTING, &story);
-    play(FOREGROUND, unknown, &[(Event::Locked, Action::Look), (STARTED, Action::CutUpAndUndo(DownScope::File))]);
+    play(FOREGROUND, unknown, &[(RunEvent::Locked, Action::Look), (STARTED, Action::KillUpAndUndo(DownScope::File))]);
     // Another command has taken the stack down meanwhile.
-    play(FOREGROUND, waiting, &[(GOOD, Action::Idle), (Event::Locked, Action::Undo(DownScope::File))]);
-    let story = [(int(Int), Action::CutUpAndUndo(DownScope::File)), (Event::Locked, Action::Idle)];
+    play(FOREGROUND, waiting, &[(GOOD, Action::Idle), (RunEvent::Locked, Action::Undo(DownScope::File))]);
+    let story = [(int(Int), Action::KillUpAndUndo(DownScope::File)), (RunEvent::Locked, Action::Idle)];
     play(FOREGROUND, waiting, &story);
 }
 
 #[test]
 fn a_teardown_waits_for_the_engine_and_is_done_again_when_it_is_back() {
-    let away = |patience| Event::Unanswered { patience };
+    let away = |patience| RunEvent::Unanswered { patience };
     let begin = [
-        (Event::UndoEnded, Action::Check),
+        (RunEvent::UndoEnded, Action::Check),
         (away(true), Action::Wait(RETRY)),
-        (Event::TimeIsUp, Action::Check),
+        (RunEvent::TimeIsUp, Action::Check),
         (away(true), Action::Wait(RETRY)),
     ];
     let waiting = play(FOREGROUND, State::taking_down(DownScope::File), &begin);
     let back = [
-        (Event::TimeIsUp, Action::Check),
+        (RunEvent::TimeIsUp, Action::Check),
         (LEFT, Action::Undo(DownScope::File)),
-        (Event::UndoEnded, Action::Check),
+        (RunEvent::UndoEnded, Action::Check),
         (LEFT, Action::Undo(DownScope::Everything)),
-        (Event::UndoEnded, Action::Check),
+        (RunEvent::UndoEnded, Action::Check),
         (away(true), Action::Wait(RETRY)),
-        (Event::TimeIsUp, Action::Check),
+        (RunEvent::TimeIsUp, Action::Check),
         (CLEAN, Action::Finish),
     ];
     assert_eq!(play(FOREGROUND, waiting, &back).phase, Phase::Ended(End::Clean));
-    let for_good = [(Event::TimeIsUp, Action::Check), (away(false), Action::Finish)];
+    let for_good = [(RunEvent::TimeIsUp, Action::Check), (away(false), Action::Finish)];
     assert_eq!(play(FOREGROUND, waiting, &for_good).phase, Phase::Ended(End::Incomplete));
     assert_eq!(play(FOREGROUND, waiting, &[(int(Int), Action::Finish)]).phase, Phase::Ended(End::Incomplete));
     let hurried = State { force: Force::AtOnce, ..State::taking_down(DownScope::File) };
-    play(FOREGROUND, hurried, &[(Event::UndoEnded, Action::Check), (away(true), Action::Finish)]);
+    play(FOREGROUND, hurried, &[(RunEvent::UndoEnded, Action::Check), (away(true), Action::Finish)]);
 }
 
 #[test]
 fn a_stack_that_somebody_is_attached_to_is_stopped_before_it_is_removed() {
-    let story = [(Event::UndoEnded, Action::Undo(DownScope::File)), (Event::UndoEnded, Action::Check)];
+    let story = [(RunEvent::UndoEnded, Action::Undo(DownScope::File)), (RunEvent::UndoEnded, Action::Check)];
     play(FOREGROUND, State::stopping(), &story);
 }
 
@@ -191,8 +191,8 @@ fn a_stack_that_somebody_is_attached_to_is_stopped_before_it_is_removed() {
 fn a_terminal_that_tells_twice_that_it_is_gone_is_no_second_wish() {
     let story = [
         (int(Hup), Action::Lock),
-        (Event::Locked, Action::Look),
-        (STARTED, Action::CutUpAndUndo(DownScope::File)),
+        (RunEvent::Locked, Action::Look),
+        (STARTED, Action::KillUpAndUndo(DownScope::File)),
         (int(Hup), Action::Idle),
     ];
     let state = play(FOREGROUND, State::STARTING, &story);
@@ -208,8 +208,8 @@ fn a_foreground_run_that_ends_by_itself_is_judged_and_taken_down() {
         let begin = [
             (up, Action::Judge),
             (judged, Action::Lock),
-            (Event::Locked, Action::Undo(DownScope::File)),
-            (Event::UndoEnded, Action::Check),
+            (RunEvent::Locked, Action::Undo(DownScope::File)),
+            (RunEvent::UndoEnded, Action::Check),
         ];
         let state = play(FOREGROUND, State::STARTING, &begin);
         assert_eq!(state.cause, Some(cause));
@@ -221,10 +221,10 @@ fn a_failed_start_is_looked_at_twice_since_it_may_have_been_broken_off() {
     let story = [
         (BAD, Action::Judge),
         (BADLY, Action::Lock),
-        (Event::Locked, Action::Undo(DownScope::File)),
-        (Event::UndoEnded, Action::Check),
+        (RunEvent::Locked, Action::Undo(DownScope::File)),
+        (RunEvent::UndoEnded, Action::Check),
         (CLEAN, Action::Wait(SETTLE)),
-        (Event::TimeIsUp, Action::Check),
+        (RunEvent::TimeIsUp, Action::Check),
         (CLEAN, Action::Finish),
     ];
     play(DETACHED, State::STARTING, &story);
@@ -241,22 +241,22 @@ fn a_detached_start_leaves_a_good_stack_running_and_a_bad_one_only_if_it_must() 
 
 #[test]
 fn a_start_that_waits_is_judged_when_all_is_ready_or_never_will_be() {
-    let ready = Event::Settled { success: true };
-    let not_ready = Event::Settled { success: false };
+    let ready = RunEvent::Settled { success: true };
+    let not_ready = RunEvent::Settled { success: false };
     let waiting = play(WAITING, State::STARTING, &[(GOOD, Action::Idle)]);
     play(WAITING, waiting, &[(ready, Action::Judge), (WELL, Action::Finish)]);
     // The engine has the last word.
     play(WAITING, waiting, &[(ready, Action::Judge), (BADLY, Action::Lock)]);
-    let late = [(not_ready, Action::Judge), (Event::Judged(Judgement::TooSlowly), Action::Lock)];
+    let late = [(not_ready, Action::Judge), (RunEvent::Judged(Judgement::TooSlowly), Action::Lock)];
     assert_eq!(play(WAITING, waiting, &late).cause, Some(EndCause::Late));
     play(WAITING_ALONE, waiting, &[(not_ready, Action::Judge), (BADLY, Action::Finish)]);
     // What has crashed does not come back while `up` waits for something else.
     let early = [
-        (not_ready, Action::CutUpAndJudge),
+        (not_ready, Action::KillUpAndJudge),
         (BAD, Action::Idle),
         (BADLY, Action::Lock),
-        (Event::Locked, Action::Undo(DownScope::File)),
-        (Event::UndoEnded, Action::Check),
+        (RunEvent::Locked, Action::Undo(DownScope::File)),
+        (RunEvent::UndoEnded, Action::Check),
         (CLEAN, Action::Wait(SETTLE)),
     ];
     play(WAITING, State::STARTING, &early);
@@ -267,14 +267,14 @@ fn a_start_that_waits_is_judged_when_all_is_ready_or_never_will_be() {
 #[test]
 fn an_interrupted_wait_undoes_what_may_be_undone() {
     let waiting = play(WAITING, State::STARTING, &[(GOOD, Action::Idle)]);
-    let story = [(int(Int), Action::Lock), (Event::Locked, Action::Undo(DownScope::File))];
+    let story = [(int(Int), Action::Lock), (RunEvent::Locked, Action::Undo(DownScope::File))];
     play(WAITING, waiting, &story);
     play(WAITING_ALONE, waiting, &[(int(Int), Action::Finish)]);
 }
 
 #[test]
 fn an_interrupted_detached_start_that_may_undo_nothing_ends_up_and_itself() {
-    let story = [(int(Int), Action::CutUp), (int(Int), Action::Idle), (BAD, Action::Finish)];
+    let story = [(int(Int), Action::KillUp), (int(Int), Action::Idle), (BAD, Action::Finish)];
     let end = play(DETACHED_ALONE, State::STARTING, &story);
     assert_eq!((end.phase, end.cause), (Phase::Ended(End::Clean), Some(EndCause::Interrupted(Int))));
     play(DETACHED_ALONE, State::STARTING, &[(GOOD, Action::Judge), (int(Int), Action::Finish)]);
@@ -283,11 +283,11 @@ fn an_interrupted_detached_start_that_may_undo_nothing_ends_up_and_itself() {
 #[test]
 fn what_is_left_is_taken_down_in_three_widening_steps() {
     let story = [
-        (Event::UndoEnded, Action::Check),
+        (RunEvent::UndoEnded, Action::Check),
         (LEFT, Action::Undo(DownScope::Everything)),
-        (Event::UndoEnded, Action::Check),
+        (RunEvent::UndoEnded, Action::Check),
         (LEFT, Action::Undo(DownScope::ByName)),
-        (Event::UndoEnded, Action::Check),
+        (RunEvent::UndoEnded, Action::Check),
         (LEFT, Action::Finish),
     ];
     let end = play(FOREGROUND, State::taking_down(DownScope::File), &story);
@@ -296,7 +296,7 @@ fn what_is_left_is_taken_down_in_three_widening_steps() {
 
 #[test]
 fn a_teardown_that_was_asked_for_is_hurried_by_the_first_press_and_left_by_the_second() {
-    let story = [(int(Int), Action::Undo(DownScope::File)), (Event::UndoEnded, Action::Check)];
+    let story = [(int(Int), Action::Undo(DownScope::File)), (RunEvent::UndoEnded, Action::Check)];
     let state = play(FOREGROUND, State::taking_down(DownScope::File), &story);
     assert_eq!((state.force, state.cause), (Force::AtOnce, Some(EndCause::Interrupted(Int))));
     play(FOREGROUND, state, &[(int(Int), Action::Finish)]);
@@ -307,7 +307,7 @@ fn the_first_press_is_the_first_also_in_a_teardown_that_has_begun_by_itself() {
     let begin = [
         (BAD, Action::Judge),
         (BADLY, Action::Lock),
-        (Event::Locked, Action::Undo(DownScope::File)),
+        (RunEvent::Locked, Action::Undo(DownScope::File)),
         (int(Int), Action::Idle),
     ];
     let state = play(FOREGROUND, State::STARTING, &begin);
@@ -315,12 +315,12 @@ fn the_first_press_is_the_first_also_in_a_teardown_that_has_begun_by_itself() {
     play(FOREGROUND, state, &[(int(Term), Action::Undo(DownScope::File)), (int(Int), Action::Finish)]);
 
     // While the engine is away, too.
-    let away = Event::Unanswered { patience: true };
-    let begin = [(Event::UndoEnded, Action::Check), (away, Action::Wait(RETRY))];
+    let away = RunEvent::Unanswered { patience: true };
+    let begin = [(RunEvent::UndoEnded, Action::Check), (away, Action::Wait(RETRY))];
     let (phase, cause) = (Phase::Undoing(DownScope::File), Some(EndCause::Failed));
     let waiting = State { phase, cause, up: Up::CutOff, ..State::STARTING };
     let waiting = play(FOREGROUND, waiting, &begin);
-    let waiting = play(FOREGROUND, waiting, &[(int(Int), Action::Idle), (Event::TimeIsUp, Action::Check)]);
+    let waiting = play(FOREGROUND, waiting, &[(int(Int), Action::Idle), (RunEvent::TimeIsUp, Action::Check)]);
     play(FOREGROUND, waiting, &[(away, Action::Wait(RETRY)), (int(Int), Action::Finish)]);
 }
 
@@ -343,10 +343,10 @@ fn a_start_that_fails_leaves_a_stack_alone_that_ran_before() {
 fn keep_stops_on_an_interrupt_and_widens_nothing() {
     let story = [
         (int(Int), Action::Lock),
-        (Event::Locked, Action::Look),
+        (RunEvent::Locked, Action::Look),
         (STARTED, Action::Undo(DownScope::File)),
         (GOOD, Action::Idle),
-        (Event::UndoEnded, Action::Check),
+        (RunEvent::UndoEnded, Action::Check),
         (LEFT, Action::Finish),
     ];
     assert_eq!(play(FOREGROUND_KEEP, State::STARTING, &story).phase, Phase::Ended(End::Incomplete));
@@ -356,36 +356,36 @@ fn keep_stops_on_an_interrupt_and_widens_nothing() {
 
 #[test]
 fn a_run_stays_while_a_container_runs_to_which_up_was_not_attached() {
-    let begin = [(GOOD, Action::Judge), (Event::Judged(Judgement::StillUp), Action::Stay)];
+    let begin = [(GOOD, Action::Judge), (RunEvent::Judged(Judgement::StillUp), Action::Stay)];
     let staying = play(FOREGROUND, State::STARTING, &begin);
-    let over = (Event::Over { known: true }, Action::Judge);
-    play(FOREGROUND, staying, &[over, (WELL, Action::Lock), (Event::Locked, Action::Undo(DownScope::File))]);
+    let over = (RunEvent::Over { known: true }, Action::Judge);
+    play(FOREGROUND, staying, &[over, (WELL, Action::Lock), (RunEvent::Locked, Action::Undo(DownScope::File))]);
     // Started again meanwhile.
-    play(FOREGROUND, staying, &[over, (Event::Judged(Judgement::StillUp), Action::Stay)]);
-    let blind = [(Event::Over { known: false }, Action::Lock)];
+    play(FOREGROUND, staying, &[over, (RunEvent::Judged(Judgement::StillUp), Action::Stay)]);
+    let blind = [(RunEvent::Over { known: false }, Action::Lock)];
     assert_eq!(play(FOREGROUND, staying, &blind).cause, Some(EndCause::Failed));
-    let interrupt = [(int(Int), Action::Lock), (Event::Locked, Action::Undo(DownScope::File))];
+    let interrupt = [(int(Int), Action::Lock), (RunEvent::Locked, Action::Undo(DownScope::File))];
     play(FOREGROUND, staying, &interrupt);
     play(FOREGROUND_KEEP, staying, &interrupt);
 }
 
 /// Every event in every state that can be reached.
-fn every_row(policy: Policy) -> Vec<(State, Event, State, Action)> {
-    let mut events = vec![Event::UndoEnded, Event::TimeIsUp, Event::Locked];
+fn every_row(policy: Policy) -> Vec<(State, RunEvent, State, Action)> {
+    let mut events = vec![RunEvent::UndoEnded, RunEvent::TimeIsUp, RunEvent::Locked];
     let judgements = [Judgement::Well, Judgement::Badly, Judgement::TooSlowly, Judgement::StillUp];
-    events.extend(judgements.map(Event::Judged));
-    events.extend(Interrupt::ALL.map(Event::Interrupt));
+    events.extend(judgements.map(RunEvent::Judged));
+    events.extend(Interrupt::ALL.map(RunEvent::Interrupt));
     for yes in [true, false] {
         events.extend([
-            Event::UpEnded { success: yes },
-            Event::Settled { success: yes },
-            Event::Over { known: yes },
-            Event::Started { shutdown: yes.then_some(UpShutdown::Attached) },
-            Event::Started { shutdown: yes.then_some(UpShutdown::Cut) },
-            Event::Looked { shutdown: yes.then_some(UpShutdown::Attached) },
-            Event::Looked { shutdown: yes.then_some(UpShutdown::Cut) },
-            Event::Checked { clean: yes },
-            Event::Unanswered { patience: yes },
+            RunEvent::UpEnded { success: yes },
+            RunEvent::Settled { success: yes },
+            RunEvent::Over { known: yes },
+            RunEvent::Started { shutdown: yes.then_some(UpShutdown::Attached) },
+            RunEvent::Started { shutdown: yes.then_some(UpShutdown::Cut) },
+            RunEvent::Looked { shutdown: yes.then_some(UpShutdown::Attached) },
+            RunEvent::Looked { shutdown: yes.then_some(UpShutdown::Cut) },
+            RunEvent::Checked { clean: yes },
+            RunEvent::Unanswered { patience: yes },
         ]);
     }
     let mut rows = Vec::new();
@@ -421,12 +421,12 @@ fn whatever_happens_the_law_holds() {
             assert_eq!(over(after) && !over(state), action == Action::Finish, "{row}");
             assert!(!over(state) || after == state, "the end is the end: {row}");
             assert!(state.force == Force::Graceful || after.force == Force::AtOnce, "never softer: {row}");
-            let undoes = matches!(action, Action::Undo(_) | Action::CutUpAndUndo(_));
+            let undoes = matches!(action, Action::Undo(_) | Action::KillUpAndUndo(_));
             assert!(!undoes || policy.undo != Undo::Nothing, "not ours to undo: {row}");
             let may_stay =
                 policy.leaves_running && after.cause == Some(EndCause::Finished) || after.leaves_what_it_found(policy);
             if after.phase == Phase::Ended(End::Clean) && policy.undo == Undo::Remove && !may_stay {
-                let seen = matches!(event, Event::Checked { clean: true });
+                let seen = matches!(event, RunEvent::Checked { clean: true });
                 assert!(seen || over(state), "clean is seen, not assumed: {row}");
             }
         }

@@ -5,8 +5,8 @@ use crate::command::Executor;
 use crate::compose::Attach;
 use crate::engine::Endpoint;
 use crate::exit::Failure;
-use crate::reporter::event::Event as Report;
-use crate::session::lifecycle::{Event, Judgement, Phase};
+use crate::reporter::event::Event;
+use crate::session::lifecycle::{Judgement, Phase, RunEvent};
 use crate::stack::diagnosis::Finding;
 use crate::stack::expected::UpArgs;
 use crate::stack::observer::Settled;
@@ -57,23 +57,23 @@ impl Run<'_> {
         })
     }
 
-    pub(super) fn followed(&self) -> Event {
+    pub(super) fn followed(&self) -> RunEvent {
         match &self.up.failure {
             None => self.logger().status("Ended", &format!("{}, which its run has taken down", self.compose.project())),
             Some(failure) => {
                 self.logger().error(&format!("{} can no longer be followed: {failure}", self.compose.project()))
             }
         }
-        Event::Judged(if self.up.failure.is_none() { Judgement::Well } else { Judgement::Badly })
+        RunEvent::Judged(if self.up.failure.is_none() { Judgement::Well } else { Judgement::Badly })
     }
 
-    pub(super) fn judged(&mut self, answer: Result<(Verdict, Endpoint), Failure>) -> Event {
+    pub(super) fn judged(&mut self, answer: Result<(Verdict, Endpoint), Failure>) -> RunEvent {
         let Some((stack, options)) = self.mode.start() else {
-            return Event::Judged(Judgement::Well);
+            return RunEvent::Judged(Judgement::Well);
         };
         if self.state.phase != Phase::Judging {
             // Interrupted meanwhile: how the containers fared is no longer the question.
-            return Event::Judged(Judgement::Well);
+            return RunEvent::Judged(Judgement::Well);
         }
         let (project, logger) = (self.compose.project(), self.logger());
         let (verdict, endpoint) = match answer {
@@ -81,12 +81,12 @@ impl Run<'_> {
             Err(failure) => {
                 let up = self.up.failure.as_deref().map(|up| format!("{up}, and ")).unwrap_or_default();
                 let message = format!("{up}its state cannot be checked: {failure:#}");
-                logger.event(&Report::StackUnknown {
+                logger.event(&Event::StackUnknown {
                     project: project.as_str(),
                     message,
                     compose: self.up.last_words.as_deref(),
                 });
-                return Event::Judged(Judgement::Badly);
+                return RunEvent::Judged(Judgement::Badly);
             }
         };
         let args = UpArgs::parse(&options.args);
@@ -96,7 +96,7 @@ impl Run<'_> {
             let what = self.what_an_interrupt_does();
             let services = still_up.join(", ");
             logger.status("Running", &format!("{project}: {services}, not attached to (Ctrl+C {what})"));
-            return Event::Judged(Judgement::StillUp);
+            return RunEvent::Judged(Judgement::StillUp);
         }
         // With `--abort-on-container-exit` and its like Compose ends with the exit code of a container.
         let is_up_code = |code: &i64| self.up.exit_code.map(i64::from) == Some(*code);
@@ -139,13 +139,13 @@ impl Run<'_> {
                 }
                 (Attach::Detached, _) => self.tell_started(stack, &endpoint, &verdict),
             }
-            return Event::Judged(Judgement::Well);
+            return RunEvent::Judged(Judgement::Well);
         }
         if nothing_was_started && self.up.failure.is_none() {
             self.up.failure = Some("no container of it was created".to_string());
         }
         let late = !failed && unready && self.readiness.settled == Some(Settled::Late);
         self.tell_failed(stack, options, &endpoint, &verdict, late);
-        Event::Judged(if late { Judgement::TooSlowly } else { Judgement::Badly })
+        RunEvent::Judged(if late { Judgement::TooSlowly } else { Judgement::Badly })
     }
 }

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use super::{Arrival, Run};
 use crate::engine::Inspected;
-use crate::reporter::event::Event as Report;
-use crate::session::lifecycle::{Event, Phase};
+use crate::reporter::event::Event;
+use crate::session::lifecycle::{Phase, RunEvent};
 use crate::session::lock::HeldFor;
 use crate::stack::observer::{Observation, Observer, Settled, Wait};
 use crate::stack::readiness::Standing;
@@ -38,12 +38,12 @@ impl Run<'_> {
     /// Until it is over, nobody else may change anything.
     pub(super) fn watch_the_start(&mut self, up: u32) {
         let sender = self.sender.clone();
-        let tell = move |news| {
-            let _ = sender.send(Arrival::Observation(news));
+        let tell = move |observation| {
+            let _ = sender.send(Arrival::Observation(observation));
         };
         let (commander, project, expected) = (&self.runner.commander, self.compose.project(), self.expected.clone());
         match Observer::attached(commander, project, up, expected, self.wait(), tell.clone()) {
-            Ok(watch) => self.readiness.observer = Some(watch),
+            Ok(observer) => self.readiness.observer = Some(observer),
             // Better an early change than none at all.
             Err(_) => tell(Observation::Started(None)),
         }
@@ -53,14 +53,14 @@ impl Run<'_> {
     pub(super) fn watch_what_becomes_ready(&mut self) {
         let Some(wait) = self.wait() else { return };
         let sender = self.sender.clone();
-        let tell = move |news| {
-            let _ = sender.send(Arrival::Observation(news));
+        let tell = move |observation| {
+            let _ = sender.send(Arrival::Observation(observation));
         };
         match Observer::detached(&self.runner.commander, self.compose.project(), wait, tell.clone()) {
-            Ok(watch) => {
-                self.guard.listener(watch.id());
-                self.note(HeldFor::Start, watch.id());
-                self.readiness.observer = Some(watch);
+            Ok(observer) => {
+                self.guard.listener(observer.id());
+                self.note(HeldFor::Start, observer.id());
+                self.readiness.observer = Some(observer);
             }
             // Whoever cannot start docker for this will not start it for anything else, and say so.
             Err(_) => tell(Observation::Settled(Settled::Failed)),
@@ -70,15 +70,15 @@ impl Run<'_> {
     /// Where `up` has ended and containers run on.
     pub(super) fn watch_what_runs_on(&mut self) {
         let sender = self.sender.clone();
-        let tell = move |news| {
-            let _ = sender.send(Arrival::Observation(news));
+        let tell = move |observation| {
+            let _ = sender.send(Arrival::Observation(observation));
         };
         let (expected, before) = (self.expected.clone(), self.ids_before());
         let is_ours = move |it: &Inspected| expected.has(&it.service) || !before.contains(&it.id);
         match Observer::until_over(&self.runner.commander, self.compose.project(), is_ours, tell) {
-            Ok(watch) => {
-                self.guard.listener(watch.id());
-                self.readiness.observer = Some(watch);
+            Ok(observer) => {
+                self.guard.listener(observer.id());
+                self.readiness.observer = Some(observer);
             }
             // Whoever cannot start docker for this will not start it for anything else, and say so.
             Err(_) => drop(self.sender.send(Arrival::Observation(Observation::Over(false)))),
@@ -107,7 +107,7 @@ impl Run<'_> {
         let before = std::mem::replace(&mut self.readiness.standings, services);
         let project = self.compose.project().as_str();
         for ServiceStanding { service, summary, .. } in newly_ready(&before, &self.readiness.standings) {
-            self.logger().event(&Report::ServiceReady { project, service, state: summary });
+            self.logger().event(&Event::ServiceReady { project, service, state: summary });
         }
         // Before that Compose itself shows what goes on, and in the foreground logs do; and of containers that ran already only
         // what has just happened to them is known before the engine has been asked.
@@ -116,12 +116,12 @@ impl Run<'_> {
         }
     }
 
-    pub(super) fn settled(&mut self, settled: Settled) -> Option<Event> {
+    pub(super) fn settled(&mut self, settled: Settled) -> Option<RunEvent> {
         self.readiness.settled = Some(settled);
         self.readiness.observer = None;
         self.logger().waiting(&[]);
         if self.policy.waits {
-            return Some(Event::Settled { success: settled == Settled::Ready });
+            return Some(RunEvent::Settled { success: settled == Settled::Ready });
         }
         // In the foreground the stack runs on, and whoever looks at it gets to know.
         self.ask_what_is_ready();

@@ -15,7 +15,7 @@ use crate::compose::Compose;
 use crate::engine;
 use crate::reporter::Logger;
 use crate::session::guard::{Guard, GuardTask};
-use crate::session::lifecycle::{self, Action, End, EndCause, Event, Phase, SETTLE, State};
+use crate::session::lifecycle::{self, Action, End, EndCause, Phase, RunEvent, SETTLE, State};
 use crate::session::lock::{HeldFor, ProjectLock};
 use crate::stack::diagnosis::Finding;
 use crate::stack::observer::Observation;
@@ -83,9 +83,9 @@ impl<'a> Run<'a> {
     }
 
     /// Lets whoever takes the lock after us know of a command, should it outlive us and the guard.
-    pub(super) fn note(&self, change: HeldFor, pid: u32) {
+    pub(super) fn note(&self, held_for: HeldFor, pid: u32) {
         if let Some(lock) = &self.lock {
-            lock.note(change, pid);
+            lock.note(held_for, pid);
         }
     }
 
@@ -99,7 +99,7 @@ impl<'a> Run<'a> {
             let before = self.state;
             let (state, action) = lifecycle::next(self.policy, before, event);
             self.state = state;
-            if let Event::Interrupt(interrupt) = event {
+            if let RunEvent::Interrupt(interrupt) = event {
                 self.tell_interrupt(interrupt, before);
             }
             if state.force != before.force {
@@ -111,7 +111,7 @@ impl<'a> Run<'a> {
     }
 
     /// Blocks until something happens. None if it was of no consequence.
-    fn receive(&mut self) -> Option<Event> {
+    fn receive(&mut self) -> Option<RunEvent> {
         let message = match self.deadline {
             // Cannot fail: we hold a sender ourselves.
             None => self.receiver.recv().ok()?,
@@ -121,7 +121,7 @@ impl<'a> Run<'a> {
                     Ok(message) => message,
                     Err(RecvTimeoutError::Timeout) => {
                         self.deadline = None;
-                        return Some(Event::TimeIsUp);
+                        return Some(RunEvent::TimeIsUp);
                     }
                     Err(RecvTimeoutError::Disconnected) => return None,
                 }
@@ -131,21 +131,21 @@ impl<'a> Run<'a> {
             Arrival::Interrupt(interrupt, now) => {
                 let before = self.last_interrupt.replace((interrupt, now));
                 let is_echo = before.is_some_and(|(kind, time)| kind == interrupt && now - time < ECHO);
-                (!is_echo).then_some(Event::Interrupt(interrupt))
+                (!is_echo).then_some(RunEvent::Interrupt(interrupt))
             }
             Arrival::Observation(Observation::Started(containers)) => {
                 if !self.waits() {
                     self.readiness.observer = None;
                 }
                 let Some((containers, endpoint)) = containers else {
-                    return Some(Event::Started { shutdown: None });
+                    return Some(RunEvent::Started { shutdown: None });
                 };
                 self.undoing.known = Some(containers.clone());
                 if let Some((stack, _)) = self.mode.start() {
                     let ours = containers.iter().filter(|container| stack.has(&container.service));
                     self.tell_attached(&endpoint, &ours.map(Finding::listed).collect::<Vec<_>>());
                 }
-                Some(Event::Started { shutdown: self.up_shutdown(&containers) })
+                Some(RunEvent::Started { shutdown: self.up_shutdown(&containers) })
             }
             Arrival::Observation(Observation::Crashed(crash)) => {
                 self.tell_crash(&crash);
@@ -157,7 +157,7 @@ impl<'a> Run<'a> {
                 if !known && self.state.phase == Phase::Staying {
                     self.logger().error(&format!("{} cannot be watched any longer", self.compose.project()));
                 }
-                Some(Event::Over { known })
+                Some(RunEvent::Over { known })
             }
             Arrival::Observation(Observation::Progress(services, start)) => {
                 self.progress(services, start);
@@ -170,12 +170,12 @@ impl<'a> Run<'a> {
             }
             Arrival::Locked(lock) => {
                 self.lock = Some(lock);
-                Some(Event::Locked)
+                Some(RunEvent::Locked)
             }
             Arrival::UpExited => Some(self.up_ended()),
             Arrival::UndoExited(number) if number == self.undoing.number => {
                 self.undo_ended();
-                Some(Event::UndoEnded)
+                Some(RunEvent::UndoEnded)
             }
             Arrival::UndoExited(_) => None,
             Arrival::Probably(anonymous) => {
@@ -215,7 +215,7 @@ impl<'a> Run<'a> {
                 let shutdown = started.and_then(|containers| self.up_shutdown(&containers));
                 let found = if shutdown.is_some() { "everything has started" } else { "the start is not over" };
                 self.logger().detail("Asked", &format!("the engine: {found}"));
-                Some(Event::Looked { shutdown })
+                Some(RunEvent::Looked { shutdown })
             }
             Arrival::Checked(leftovers, kept) => Some(self.checked(leftovers, kept)),
         }
@@ -228,7 +228,7 @@ impl<'a> Run<'a> {
         match action {
             Action::Idle | Action::Finish => {}
             Action::Judge => self.judge(),
-            Action::CutUpAndJudge => {
+            Action::KillUpAndJudge => {
                 self.kill_up();
                 self.judge();
             }
@@ -245,11 +245,11 @@ impl<'a> Run<'a> {
             }
             Action::Stop => self.stop(),
             Action::Undo(reach) => self.undo(reach),
-            Action::CutUpAndUndo(reach) => {
+            Action::KillUpAndUndo(reach) => {
                 self.kill_up();
                 self.undo(reach);
             }
-            Action::CutUp => self.kill_up(),
+            Action::KillUp => self.kill_up(),
             Action::Wait(SETTLE) => self.deadline = Some(Instant::now() + self.settling_time()),
             Action::Wait(time) => self.deadline = Some(Instant::now() + time),
             Action::Check => self.check(),

@@ -13,7 +13,7 @@ use crate::compose::DownScope;
 use crate::engine::{self, Container, Kept, Leftovers};
 use crate::exit::Failure;
 use crate::reporter::Verbosity;
-use crate::session::lifecycle::{EndCause, Event, Force, PATIENCE, Phase, SETTLE, Undo, Up};
+use crate::session::lifecycle::{EndCause, Force, PATIENCE, Phase, RunEvent, SETTLE, Undo, Up};
 use crate::session::lock::HeldFor;
 use crate::workspace::{DEV_DIR, checkout_name};
 
@@ -169,7 +169,7 @@ impl Run<'_> {
         }
     }
 
-    pub(super) fn dev_dir(&self) -> PathBuf {
+    fn dev_dir(&self) -> PathBuf {
         self.compose.root().join(DEV_DIR)
     }
 
@@ -193,7 +193,7 @@ impl Run<'_> {
     }
 
     /// How long containers may take to stop, in seconds; without it each service's own counts.
-    pub(super) fn grace(&self) -> Option<u32> {
+    fn grace(&self) -> Option<u32> {
         match (self.state.force, self.state.cause) {
             (Force::AtOnce, _) => Some(0),
             (Force::Graceful, Some(EndCause::Interrupted(_))) => self.grace_of_an_interrupt(),
@@ -265,7 +265,7 @@ impl Run<'_> {
     }
 
     /// What a check has to find gone: with `stop`, whatever still runs.
-    pub(super) fn only_what_counts(&self, mut remains: Leftovers) -> Leftovers {
+    fn only_what_counts(&self, mut remains: Leftovers) -> Leftovers {
         // It was looked into once, and no teardown will ever remove it.
         remains.networks.retain(|network| !self.undoing.lost_networks.contains(&network.name));
         if self.undoing.taken_over {
@@ -297,7 +297,7 @@ impl Run<'_> {
     }
 
     /// Whether to go on asking an engine that does not answer.
-    pub(super) fn has_patience(&mut self) -> bool {
+    fn has_patience(&mut self) -> bool {
         if self.answers.missing_since.is_none() && self.state.force == Force::Graceful {
             let seconds = PATIENCE.as_secs();
             let what =
@@ -330,7 +330,7 @@ impl Run<'_> {
         });
     }
 
-    pub(super) fn checked(&mut self, leftovers: Result<Leftovers, Failure>, kept: Kept) -> Event {
+    pub(super) fn checked(&mut self, leftovers: Result<Leftovers, Failure>, kept: Kept) -> RunEvent {
         self.answers.answered_in = self.answers.asked.elapsed();
         if let Ok(leftovers) = &leftovers {
             self.undoing.known = Some(leftovers.containers.clone());
@@ -344,7 +344,7 @@ impl Run<'_> {
             Ok(leftovers) => self.only_what_counts(leftovers),
             Err(failure) => {
                 self.undoing.leftovers = Some(Err(failure));
-                return Event::Unanswered { patience: self.has_patience() };
+                return RunEvent::Unanswered { patience: self.has_patience() };
             }
         };
         self.answers.missing_since = None;
@@ -359,6 +359,6 @@ impl Run<'_> {
             self.undoing.lost_networks.push(network.clone());
         }
         self.undoing.leftovers = Some(Ok(leftovers));
-        Event::Checked { clean }
+        RunEvent::Checked { clean }
     }
 }

@@ -4,7 +4,7 @@ use super::Run;
 use crate::command::Running;
 use crate::engine::Container;
 use crate::reporter::Verbosity;
-use crate::session::lifecycle::{Event, UpShutdown};
+use crate::session::lifecycle::{RunEvent, UpShutdown};
 use crate::stack::verdict::UpEnd;
 
 /// The last version of Compose (2.26) that was seen to survive a `down` under an attached `up`; 2.40 may crash:
@@ -51,21 +51,21 @@ fn minor_version(version: &str) -> Option<(u32, u32)> {
 }
 
 impl Run<'_> {
-    pub(super) fn up_ended(&mut self) -> Event {
+    pub(super) fn up_ended(&mut self) -> RunEvent {
         match &self.readiness.observer {
             // Its end is the beginning of the wait.
             Some(watch) if self.policy.waits => watch.up_is_over(),
             _ => self.readiness.observer = None,
         }
         let Some(mut up) = self.up.process.take() else {
-            return Event::UpEnded { success: false };
+            return RunEvent::UpEnded { success: false };
         };
         self.guard.forget();
         match up.wait() {
             Ok(ended) if ended.status.success() => {
                 self.up.exit_code = Some(0);
                 self.logger().detail("Ended", &format!("`{}` with exit status: 0", self.up.line));
-                Event::UpEnded { success: true }
+                RunEvent::UpEnded { success: true }
             }
             Ok(ended) => {
                 self.logger().detail("Ended", &format!("`{}` with {}", self.up.line, ended.status));
@@ -83,17 +83,17 @@ impl Run<'_> {
                 self.up.exit_code = ended.status.code();
                 let crashed = self.up.exit_code == Some(GO_PANIC);
                 self.up.end = if crashed { UpEnd::Crashed } else { UpEnd::Badly };
-                Event::UpEnded { success: false }
+                RunEvent::UpEnded { success: false }
             }
             Err(error) => {
                 self.up.failure = Some(format!("`{}` cannot be waited for: {error}", self.up.line));
                 self.up.end = UpEnd::Badly;
-                Event::UpEnded { success: false }
+                RunEvent::UpEnded { success: false }
             }
         }
     }
 
-    pub(super) fn is_quiet(&self) -> bool {
+    fn is_quiet(&self) -> bool {
         self.undoing.options.verbosity == Verbosity::Quiet
     }
 

@@ -4,7 +4,7 @@ use super::*;
 
 on_both_pairs![routes_lead_through_traefik, without_traefik];
 
-/// What stands in for Traefik, whose image is not to be had here: sends a request to where the file says that its host is.
+/// A replacement for Traefik, whose image is not available to the tests: forwards requests to the service that `dynamic.yaml` gives for the host.
 const PROXY: &str = r##"
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};

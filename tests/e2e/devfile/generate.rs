@@ -185,7 +185,7 @@ fn pairs() -> BoxedStrategy<Value> {
     .boxed()
 }
 
-/// Anything at all, for the keys that are nobody's.
+/// Any value, for keys that begin with `x-`.
 fn anything() -> BoxedStrategy<Value> {
     scalars()
         .prop_recursive(3, 24, 5, |inner| {
