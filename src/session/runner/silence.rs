@@ -1,11 +1,12 @@
-//! Detects an engine that accepts requests and never answers. `down` would wait for such an engine forever, so the engine is asked
-//! something from time to time while a `down` runs.
+//! Detects an engine that accepts requests and never answers. `down` would wait for such an engine forever, so while a `down` runs, the
+//! engine is asked from time to time for what `down` removes. Containers alone are not enough: Engine 20.10 can deadlock in its
+//! networks, and then lists containers as always.
 
 use std::time::{Duration, Instant};
 
 use super::ticker::Ticker;
 use crate::command::{Commander, PAUSE_AFTER_SILENCE};
-use crate::compose::ProjectName;
+use crate::compose::{ProjectName, Volumes};
 use crate::engine;
 
 /// The time before each question. Most teardowns end sooner.
@@ -26,7 +27,7 @@ pub(super) fn watch(
     let mut report = Some(report);
     Ticker::start(pause, move || {
         let asked = Instant::now();
-        if engine::containers(&commander, &project).is_ok() {
+        if engine::remains(&commander, &project, Volumes::Keep).is_ok() {
             return Some(PAUSE);
         }
         if asked.elapsed() < SILENT {

@@ -31,3 +31,19 @@ fn an_engine_that_falls_silent_under_a_stack_is_given_up_after_the_first_press()
     run.wait().exits(6).says(WAITS).says("docker compose -p shop down");
     assert_eq!(sandbox.engine.changes(), [UP, DOWN]);
 }
+
+#[test]
+fn an_engine_that_answers_only_some_questions_is_given_up_as_well() {
+    let sandbox = Sandbox::new();
+    let run = started(&sandbox, &["dev"]);
+    sandbox.wait_until_unlocked();
+    // Seen with a deadlock in the networks of Engine 20.10: it lists containers and nothing else.
+    sandbox.engine.hold(Verb::Networks);
+    sandbox.engine.hold(Verb::Down);
+    run.signal(Signal::INT);
+    sandbox.engine.wait_called(Verb::Down, 1);
+    sandbox.engine.wait_called(Verb::Networks, 1);
+    assert!(sandbox.engine.wait_gone(Verb::Down).was_killed());
+    run.wait().exits(6).says(WAITS).says("docker compose -p shop down");
+    assert_eq!(sandbox.engine.changes(), [UP, DOWN]);
+}
