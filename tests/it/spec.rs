@@ -165,7 +165,7 @@ impl Executor for Recorder {
 }
 
 #[test]
-fn every_command_line_of_the_spec_is_what_the_program_builds() {
+fn every_command_of_the_spec_is_built_by_the_program() {
     const YAML: &[u8] = b"name: hello\nservices:\n  web:\n    build:\n      ssh:\n        - 'default: /key'\n";
     let name = ProjectName::new("hello").unwrap();
     let workspace = Workspace::at("/");
@@ -338,6 +338,7 @@ fn each_outside_crate_appears_in_its_one_room() {
         ("cargo_config2", "src/cargo.rs"),
         ("cargo_metadata", "src/workspace.rs"),
         ("owo_colors", "src/reporter/mod.rs"),
+        ("supports_hyperlinks", "src/reporter/screen.rs"),
         ("serde_saphyr", "src/devfile/render.rs"),
         ("strsim", "src/suggest.rs"),
         ("unicode_width", "src/reporter/table.rs"),
@@ -365,7 +366,7 @@ fn each_outside_crate_appears_in_its_one_room() {
 }
 
 #[test]
-fn only_the_rooms_of_the_operating_systems_know_which_one_it_is() {
+fn only_the_os_module_depends_on_the_operating_system() {
     let words =
         ["cfg(unix", "cfg(windows", "cfg(target_os", "cfg!(", "std::os::", "libc::", "rustix::", "\"/proc/", "\"/dev/"];
     for file in files(&root().join("src"), "rs").iter().filter(|file| !file.ends_with("tests.rs")) {
@@ -416,7 +417,7 @@ fn the_stated_rust_version_is_not_below_that_of_any_dependency() {
 }
 
 #[test]
-fn the_changelog_has_this_version_or_what_is_unreleased() {
+fn the_changelog_has_this_version_or_unreleased() {
     let changelog = read("CHANGELOG.md");
     let version = format!("## [{}]", env!("CARGO_PKG_VERSION"));
     assert!(changelog.contains(&version) || changelog.contains("## [Unreleased]"));
