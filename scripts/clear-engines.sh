@@ -6,7 +6,7 @@ set -euo pipefail
 readonly PAIRS=${STAGECRAFT_ENGINES:-/var/lib/stagecraft-engines}/pairs
 readonly LABEL=com.docker.compose.project
 
-# The lock of tests/e2e/engine.rs.
+# The lock of tests/support/engine.rs.
 exec 9>"${TMPDIR:-/tmp}/cargo-stagecraft-e2e.lock"
 flock --wait 600 9 || { echo "clear-engines: end-to-end tests are still running" >&2 && exit 1; }
 

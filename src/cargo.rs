@@ -320,7 +320,7 @@ mod tests {
     }
 
     #[test]
-    fn a_toolchain_that_cannot_build_for_the_engine_is_told_the_command_that_helps() {
+    fn a_missing_target_is_reported_with_the_rustup_command() {
         let expected = "this toolchain cannot build static programs for the engine, which is arm64 with Linux\n\
                         help: rustup target add aarch64-unknown-linux-musl";
         assert_eq!(chosen(&["x86_64-unknown-linux-gnu"], None, "arm64").unwrap_err(), expected);
@@ -459,7 +459,7 @@ mod tests {
     }
 
     #[test]
-    fn the_binary_of_each_service_is_found_among_what_cargo_says() {
+    fn the_binary_of_each_service_is_found_in_cargos_messages() {
         let artifact = |package: &str, name: &str, executable: Option<&str>| {
             let line = json!({
                 "reason": "compiler-artifact", "manifest_path": format!("/w/shop/{package}/Cargo.toml"),

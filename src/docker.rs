@@ -24,8 +24,8 @@ pub(crate) fn config_folder() -> Option<PathBuf> {
     }
 }
 
-/// Whether the first `docker` on PATH is a program, and no script, of which nobody knows what it does: it may ask another
-/// engine, or ask as somebody else.
+/// Whether the first `docker` on PATH is a program and not a script. A script can do anything: ask another
+/// engine, or ask as another user.
 pub(crate) fn is_program_on_path() -> bool {
     env::var_os("PATH").is_some_and(|path| is_program_in(&path))
 }

@@ -72,7 +72,7 @@ impl Code {
     }
 }
 
-/// An error that knows its exit code and what to do next.
+/// An error with its exit code and the next step.
 #[derive(Debug)]
 pub struct Failure {
     code: Code,

@@ -117,7 +117,7 @@ impl Table {
     }
 }
 
-/// The same value with each date as the string that stands in the manifest: cargo tells it as a table with this key.
+/// The same value with each date as a string: cargo metadata prints a date as a table with this key.
 pub(crate) fn without_dates(value: &Value) -> Value {
     match value {
         Value::Object(table) => match table.get("$__toml_private_datetime") {

@@ -1,7 +1,7 @@
 //! Defaults of options from environment variables and Cargo.toml.
 //!
-//! What leaves something running, or removes what cannot be had back (`--detach`, `--keep`, `--volumes`), is no setting:
-//! nobody shall be surprised by a line in a file that somebody else has written.
+//! Options that leave something running or delete data (`--detach`, `--keep`, `--volumes`) are not settings: a line in a file
+//! that another person wrote must not surprise anyone.
 
 use std::time::Duration;
 
@@ -22,7 +22,7 @@ pub(crate) const TIMEOUT: &str = "STAGECRAFT_TIMEOUT";
 pub(crate) const TRAEFIK: &str = "STAGECRAFT_TRAEFIK";
 /// The variable for `--wait` and `--no-wait`.
 pub(crate) const WAIT: &str = "STAGECRAFT_WAIT";
-/// The variable that says whether a wait is also for somebody to listen at the published ports.
+/// The variable that sets whether a wait includes listeners on the published ports.
 pub(crate) const WAIT_FOR_PORTS: &str = "STAGECRAFT_WAIT_FOR_PORTS";
 /// The variable for `--wait-timeout`.
 pub(crate) const WAIT_TIMEOUT: &str = "STAGECRAFT_WAIT_TIMEOUT";
@@ -44,13 +44,13 @@ const DEFAULT_WAIT_TIMEOUT: u32 = 120;
 pub struct Settings {
     /// Grace for containers at teardown in seconds; without it each service's own counts.
     pub timeout: Option<u32>,
-    /// With or without the service `traefik`; with it, if nobody says.
+    /// With or without the service `traefik`; default: with it.
     pub traefik: Option<Traefik>,
-    /// Whether to wait until every service is ready; not, if nobody says.
+    /// Whether to wait until every service is ready; default: no.
     pub wait: Option<bool>,
     /// For how long, in seconds.
     pub wait_timeout: Option<u32>,
-    /// Whether a service without a healthcheck has to listen at the ports that it publishes; it has to, if nobody says.
+    /// Whether a service without a healthcheck must listen on its published ports; default: yes.
     pub wait_for_ports: Option<bool>,
 }
 
@@ -141,7 +141,7 @@ fn require_none(at: &Table, settings: &Value) -> Result<(), Failure> {
 /// `true` or `false`, which is what cargo's own variables take, too.
 ///
 /// # Errors
-/// What it is to be, for whoever names the variable.
+/// The expected value, for the error message of a variable.
 pub(crate) fn boolean(text: &str) -> Result<bool, String> {
     text.parse().map_err(|_| "expected `true` or `false`".to_string())
 }
@@ -149,7 +149,7 @@ pub(crate) fn boolean(text: &str) -> Result<bool, String> {
 /// A number of seconds, or a duration with units: `90`, `90s`, `2m`, `1m30s`.
 ///
 /// # Errors
-/// What is expected, for whoever names the option, the variable or the key.
+/// The expected value, for the error message of an option, a variable or a key.
 pub(crate) fn seconds(text: &str) -> Result<u32, String> {
     if let Ok(seconds) = text.parse() {
         return Ok(seconds);
@@ -186,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn cargo_toml_gives_what_it_says_and_nothing_else() {
+    fn settings_are_read_from_cargo_toml() {
         let none = Settings::of(&workspace(Value::Null, Value::Null)).unwrap();
         assert_eq!(none, Settings::default());
         assert_eq!((none.traefik(), none.wait()), (Traefik::On, None));
@@ -215,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_meant_is_refused_with_file_table_and_key() {
+    fn invalid_tables_are_rejected_with_file_table_and_key() {
         let cases = [
             (json!({"wait": "yes"}), "] `wait` must be a boolean, found a string"),
             (json!({"traefik": {"port": 81}}), "] `traefik` must be a boolean, found a table"),

@@ -253,7 +253,9 @@ impl Workspace {
             .find(|name| self.dev_dir().join(name).is_file());
         Err(match (other, self.compose_file_of_the_root(), self.workspace_above()) {
             (Some(other), ..) => missing.help(format!("rename {DEV_DIR}/{other} to compose.yaml")),
-            _ if self.describes_a_stack() => missing.help("`cargo stagecraft dev files` makes it from Cargo.toml"),
+            _ if self.describes_a_stack() => {
+                missing.help("generate it from Cargo.toml with `cargo stagecraft dev files`")
+            }
             (None, Some(name), _) => missing.help(format!(
                 "to use {name} of the workspace, write this one line to {COMPOSE_FILE}:\n\
                  include: [{{path: ../../{name}, project_directory: ../..}}]"
@@ -263,7 +265,7 @@ impl Workspace {
                 manifest.display()
             )),
             (None, None, None) => missing.help(format!(
-                "describe the dev stack in {COMPOSE_FILE}, or let `cargo stagecraft init` begin one in Cargo.toml"
+                "write {COMPOSE_FILE}, or describe the stack in Cargo.toml with `cargo stagecraft init`"
             )),
         })
     }
@@ -342,15 +344,15 @@ mod tests {
     }
 
     #[test]
-    fn a_missing_compose_file_is_an_error_that_knows_misnamed_ones() {
+    fn a_missing_compose_file_is_an_error_that_names_misnamed_files() {
         let (_temp, workspace) = dev_dir();
         let failure = workspace.require_compose_file().unwrap_err();
         assert_eq!(failure.code(), Code::NothingToRun);
         let help = failure.next_step().unwrap();
-        assert!(help.starts_with("describe the dev stack in .stagecraft/dev/compose.yaml, or "), "{help}");
+        assert!(help.starts_with("write .stagecraft/dev/compose.yaml, or "), "{help}");
         let described = Workspace { metadata: serde_json::json!({}), ..workspace.clone() };
         let failure = described.require_compose_file().unwrap_err();
-        assert_eq!(failure.next_step(), Some("`cargo stagecraft dev files` makes it from Cargo.toml"));
+        assert_eq!(failure.next_step(), Some("generate it from Cargo.toml with `cargo stagecraft dev files`"));
         fs::write(workspace.dev_dir().join("docker-compose.yml"), "").unwrap();
         let failure = workspace.require_compose_file().unwrap_err();
         assert_eq!(failure.next_step(), Some("rename .stagecraft/dev/docker-compose.yml to compose.yaml"));

@@ -229,7 +229,7 @@ fn is_on(variable: &str) -> Result<bool, clap::Error> {
     Ok(given_or(None, variable, boolean)? == Some(true))
 }
 
-/// Variables with which one of ours may be meant. Others that begin alike may be somebody else's.
+/// Prefixes of variables that are probably misspelt settings. Other variables may belong to other programs.
 fn odd_variables() -> Vec<String> {
     let ours = || settings::VARIABLES.into_iter().filter_map(|name| name.strip_prefix(settings::PREFIX));
     let names = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
@@ -249,7 +249,7 @@ pub(super) fn color_of_help() -> clap::ColorChoice {
 }
 
 fn no_messages(verb: &str) -> clap::Error {
-    let message = format!("`{verb}` has nothing to tell a program: it takes no --message-format json");
+    let message = format!("`{verb}` has no JSON output: it takes no --message-format json");
     usage_of(&[verb], &message)
 }
 

@@ -353,7 +353,7 @@ mod tests {
     }
 
     #[test]
-    fn terms_are_in_a_column_and_what_is_said_of_them_is_wrapped_beside_it() {
+    fn help_tables_are_wrapped_in_columns() {
         let words = "one two three four five six seven eight nine ten eleven twelve thirteen fourteen";
         let wide = "w".repeat(WIDEST_TERM + 1);
         let text = columns(&[("a", words), ("long", "short"), (&wide, "below")]);

@@ -62,7 +62,7 @@ pub struct Request {
 /// Reads a command line, as cargo hands it to a subcommand (`cargo-stagecraft stagecraft …`) or as a user types it.
 ///
 /// # Errors
-/// Clap's: a wrong command line, or a request for help or the version. `exit_code` tells which.
+/// Clap's: a wrong command line, or a request for help or the version. `exit_code` distinguishes them.
 pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Request, clap::Error> {
     let mut args: Vec<OsString> = args.into_iter().collect();
     if args.get(1).is_some_and(|arg| arg == "stagecraft") {
@@ -96,14 +96,14 @@ pub(crate) fn page(args: &[OsString], error: &clap::Error) -> Option<String> {
     if error.kind() != ErrorKind::DisplayHelp || args.iter().any(|arg| is_flag(arg.as_encoded_bytes())) {
         return None;
     }
-    // Clap tells only in these words whose help it is.
+    // Only clap's text shows whose help it is.
     let help = error.render().to_string();
     let usage = help.lines().find_map(|line| line.strip_prefix("Usage: "))?;
     let names = usage.split(' ').take_while(|word| word.starts_with(|first: char| first.is_ascii_lowercase()));
     Some(format!("{}.1", names.collect::<Vec<_>>().join("-")))
 }
 
-/// The exit code of what clap has to say: success for help and version, else wrong usage.
+/// The exit code of clap's output: success for help and version, else wrong usage.
 pub(crate) fn exit_code(error: &clap::Error) -> Code {
     match error.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => Code::Success,
@@ -119,7 +119,7 @@ pub fn command() -> Command {
     with_own_options(command)
 }
 
-/// Hides the global options that a command does not take.
+/// Hides the global options that a command does not take, and describes those that mean something else there.
 fn with_own_options(command: Command) -> Command {
     const WORKSPACE: [&str; 5] = ["manifest_path", "locked", "offline", "frozen", "project_name"];
     let (messages, workspace) = match command.get_name() {
@@ -129,8 +129,16 @@ fn with_own_options(command: Command) -> Command {
         _ => (true, true),
     };
     let is_hidden = |id: &str| (!messages && id == "message_format") || (!workspace && WORKSPACE.contains(&id));
-    let hide = |arg: Arg| if is_hidden(arg.get_id().as_str()) { arg.hide(true) } else { arg };
-    command.mut_args(hide).mut_subcommands(with_own_options)
+    let is_status = command.get_name() == "status";
+    let adapt = |arg: Arg| match arg.get_id().as_str() {
+        id if is_hidden(id) => arg.hide(true),
+        "traefik" if is_status => arg.help(
+            "Expect the `traefik` service, if there is one (default) [env: STAGECRAFT_TRAEFIK] [Cargo.toml: traefik]",
+        ),
+        "no_traefik" if is_status => arg.help("Do not expect the `traefik` service"),
+        _ => arg,
+    };
+    command.mut_args(adapt).mut_subcommands(with_own_options)
 }
 
 #[cfg(test)]

@@ -59,7 +59,7 @@ fn unknown_word(error: &clap::Error) -> Option<String> {
     }
 }
 
-/// Clap suggests no command behind `dev`, where arguments may stand in its place, and knows none of those that are missing `dev`.
+/// Clap suggests no command after `dev`, which accepts arguments, and none that needs `dev` first.
 fn with_similar_verb(mut error: clap::Error, word: &str) -> clap::Error {
     let names = |command: &Command| command.get_subcommands().map(|it| it.get_name().to_string()).collect();
     let cli = Cli::command();

@@ -73,7 +73,7 @@ fn of_two_flags_that_contradict_each_other_the_last_one_counts() {
 }
 
 #[test]
-fn what_cargo_may_do_is_passed_on_whatever_the_verb() {
+fn locked_offline_and_frozen_are_passed_by_every_command() {
     let flags = |line: &str| dev(line).selection.manifest.flags;
     assert!(flags("x dev").is_empty());
     assert_eq!(flags("x dev --locked --offline"), ["--locked", "--offline"]);

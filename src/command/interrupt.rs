@@ -1,7 +1,7 @@
-//! Signals become values: INT, TERM and HUP are sent on, nothing else happens in a handler.
+//! Turns signals into values: INT, TERM and HUP are sent on, and a handler does nothing else.
 //!
-//! ctrlc hears INT, on every system; the others are the system's own. A signal that was ignored when we were started stays
-//! ignored, and QUIT is nobody's: it ends us.
+//! ctrlc handles INT on every system; the others are in `os`. A signal that was ignored when the program started stays
+//! ignored. QUIT has its default effect.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -66,7 +66,7 @@ pub(crate) fn hook(send: impl Fn(Interrupt) + Send + 'static) -> anyhow::Result<
     if before.is_none() { listen() } else { Ok(()) }
 }
 
-/// Does what the signal would have done, had nobody hooked it: ends us by it.
+/// Does what the signal does by default: ends the process by it.
 pub(super) fn end_by(interrupt: Interrupt) {
     os::end_by(interrupt.number());
 }

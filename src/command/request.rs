@@ -92,7 +92,7 @@ mod tests {
 
     #[cfg(unix)]
     #[test]
-    fn a_server_is_asked_and_nobody_is_an_error() {
+    fn a_request_gets_an_answer_or_an_error() {
         use std::io::{Read as _, Write as _};
         let temp = tempfile::tempdir().unwrap();
         let socket = temp.path().join("socket");

@@ -32,7 +32,7 @@ fn word() -> impl Strategy<Value = OsString> {
 }
 
 #[test]
-fn a_question_over_a_socket_is_shown_as_what_curl_would_be_told() {
+fn a_direct_question_is_shown_as_a_curl_command() {
     let line = |socket: &str, path: &str| Invocation::from(Request::new(Path::new(socket), path).curl()).to_string();
     assert_eq!(line("/run/x.sock", "/version"), "curl --unix-socket /run/x.sock http://localhost/version");
     assert_eq!(line("/a b/c", "/x?y=1&z=2"), "curl --unix-socket '/a b/c' 'http://localhost/x?y=1&z=2'");
@@ -67,7 +67,7 @@ proptest! {
 }
 
 #[test]
-fn a_process_that_nobody_told_of_is_found_by_what_the_system_shows_of_it() {
+fn an_unknown_up_process_is_found_in_the_process_table() {
     let temp = tempfile::tempdir().unwrap();
     let shell = Shell::new().unwrap();
     shell.change_dir(temp.path());
@@ -108,14 +108,14 @@ fn spawn(invocation: &Invocation) -> (Box<dyn Running>, mpsc::Receiver<()>) {
 }
 
 #[test]
-fn the_end_of_a_spawned_command_is_told_before_it_is_reaped() {
+fn the_end_of_a_spawned_command_is_reported_before_it_is_reaped() {
     let (mut running, ended) = spawn(&sh("exit 7"));
     ended.recv().unwrap();
     assert_eq!(running.wait().unwrap().status.code(), Some(7));
 }
 
 #[test]
-fn output_that_is_held_back_is_there_at_the_end_whatever_its_size() {
+fn captured_output_is_complete_at_the_end() {
     let long = sh("echo begin; head -c 300000 /dev/zero; echo end >&2").show(Show::IfItFails);
     let (mut running, ended) = spawn(&long);
     ended.recv().unwrap();
@@ -125,7 +125,7 @@ fn output_that_is_held_back_is_there_at_the_end_whatever_its_size() {
 }
 
 #[test]
-fn the_end_of_what_is_shown_is_kept() {
+fn the_end_of_streamed_output_is_kept() {
     let (mut running, ended) = spawn(&sh("echo progress >&2; echo the reason >&2").show(Show::LiveAndKept));
     ended.recv().unwrap();
     assert_eq!(running.wait().unwrap().kept, b"progress\nthe reason\n");
@@ -140,14 +140,14 @@ fn of_a_command_that_shows_its_errors_the_output_is_held_back() {
 }
 
 #[test]
-fn the_end_is_told_also_where_somebody_else_still_holds_the_output() {
+fn the_end_is_reported_even_if_another_process_holds_the_output() {
     let (mut running, ended) = spawn(&sh("sleep 1000 & exit 7").shielded().show(Show::IfItFails));
     ended.recv().unwrap();
     assert_eq!(running.wait().unwrap().status.code(), Some(7));
 }
 
 #[test]
-fn errors_come_with_the_output_where_they_are_wanted() {
+fn stderr_is_returned_with_the_output_on_request() {
     let both = sh("echo one; echo two >&2; echo three").with_errors();
     assert_eq!(System.output(&both).unwrap().stdout, b"one\ntwo\nthree\n");
     assert!(both.to_string().ends_with(" 2>&1"), "{both}");

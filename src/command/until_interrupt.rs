@@ -31,7 +31,7 @@ impl Drop for Lines {
     }
 }
 
-/// Asks a command for its output. Afterwards interrupts end us as if nobody had hooked them.
+/// Asks a command for its output. Afterwards interrupts have their default effect.
 ///
 /// # Errors
 /// If interrupts cannot be hooked, or the command cannot be started.
@@ -101,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn a_command_that_nobody_interrupts_gives_its_output() {
+    fn an_uninterrupted_command_returns_its_output() {
         let hook = |_: SendInterrupt| Ok(());
         let answer = output_until_interrupt(&System, &hook, &sh("echo a; echo b; exit 3")).unwrap();
         let CommandEnd::Ended(status, printed) = answer else { panic!("{answer:?}") };
@@ -124,7 +124,7 @@ mod tests {
                     let mut fifo = BufReader::new(File::open(fifo).unwrap());
                     fifo.read_line(&mut String::new()).unwrap();
                     send(Interrupt::Term);
-                    // Ends when nobody holds it open any more: neither the shell nor what that has started.
+                    // Ends when it is closed by the shell and by all processes that it started.
                     io::read_to_string(fifo).unwrap()
                 })
             });

@@ -74,7 +74,7 @@ impl Fault {
     }
 }
 
-/// The variables of a `.env`, with their values, as far as a look at each line tells.
+/// The variables of a `.env` with their values, parsed line by line.
 fn assigned(env_file: &str) -> Vec<(&str, &str)> {
     let lines = env_file.lines().filter_map(|line| line.trim().trim_start_matches("export ").split_once('='));
     lines.map(|(name, value)| (name.trim(), value.trim().trim_matches(['"', '\'']))).collect()
@@ -127,7 +127,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_at_fault_is_what_composes_words_name() {
+    fn the_place_of_a_fault_is_read_from_composes_error() {
         let environment = [("COMPOSE_PROGRESS", "foo"), ("PORT", "808O"), ("COMPOSE_ENV_FILES", "/nope"), ("W", "web")];
         let env_file = [("COMPOSE_PROJECT_NAME", "Bad Name"), ("HTTP", "80a")];
         for (error, fault) in [

@@ -381,7 +381,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_choice_against_colour_is_told() {
+    fn only_color_never_is_passed_to_compose() {
         let all = |color| {
             let compose = compose_in(color);
             let logs = Logs::default();

@@ -21,11 +21,11 @@ pub struct Stack {
     pub services: BTreeMap<String, Service>,
     /// The volumes that Compose makes for it, by the engine's name.
     pub volumes: BTreeMap<String, VolumeConfig>,
-    /// Those of somebody else's that it uses (`external`), by the engine's name.
+    /// The external ones that it uses, by their name on the engine.
     pub external_volumes: BTreeSet<String>,
 }
 
-/// How a volume is configured, in a form that can be compared and tells nothing: options may hold passwords.
+/// A hash of a volume's configuration, for comparison: options may contain passwords.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct VolumeConfig(u64);
 
@@ -85,7 +85,7 @@ pub struct Service {
     pub depends_on: BTreeMap<String, Dependency>,
 }
 
-/// That a key has a value, whatever it is.
+/// A key with any value.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(from = "IgnoredAny", into = "bool")]
 struct Present;
@@ -129,7 +129,7 @@ pub struct Port {
 }
 
 impl Port {
-    /// The ports on the host of which it is to be one. None where the engine chooses.
+    /// The range of host ports. None if the engine chooses.
     pub fn published(&self) -> Option<RangeInclusive<u16>> {
         let (first, last) = match self.published.as_deref()?.split_once('-') {
             Some((first, last)) => (first.parse().ok()?, last.parse().ok()?),
@@ -327,7 +327,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_stack_knows_its_active_services_and_how_many_containers_each_wants() {
+    fn a_stack_has_its_active_services_with_their_replicas() {
         let json = br#"{"name": "x", "services": {
             "web": {"image": "i", "ports": [{"target": 9000, "published": "80", "protocol": "tcp", "app_protocol": "http"}]},
             "three": {"scale": 3}, "two": {"deploy": {"replicas": 2}}, "none": {"scale": 0}}}"#;
@@ -345,7 +345,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_read_is_named_by_service_and_key() {
+    fn an_unreadable_value_is_named_by_service_and_key() {
         let json = br#"{"name": "x", "services": {"db": {}, "web": {"image": "i", "ports": [{"target": 70000}]}}}"#;
         let error = format!("{:#}", Stack::parse(json).unwrap_err());
         let words = "services.web.ports has a value that cannot be used here";
@@ -353,7 +353,7 @@ mod tests {
     }
 
     #[test]
-    fn what_compose_starts_can_be_read() {
+    fn every_file_that_compose_accepts_can_be_parsed() {
         let json = br#"{"name": "x", "services": {
             "many": {"scale": 5000000000}, "few": {"deploy": {"replicas": -1}}, "zero": {"ports": [{"protocol": "tcp"}]}}}"#;
         let stack = Stack::parse(json).unwrap();
@@ -409,7 +409,7 @@ mod tests {
     }
 
     #[test]
-    fn the_services_that_a_start_is_about_are_those_named_and_what_they_wait_for() {
+    fn a_start_includes_the_named_services_and_their_dependencies() {
         let json = br#"{"name": "x", "services": {
             "web": {"depends_on": {"db": {"condition": "service_healthy"}}},
             "db": {"depends_on": {"init": {"condition": "service_completed_successfully"}, "off": {"condition": "x"}}},

@@ -35,7 +35,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_services_with_an_ssh_key_are_found_in_what_compose_prints() {
+    fn services_with_an_ssh_key_are_found_in_the_yaml() {
         let web = "services:\n  \"1\":\n    build:\n      ssh:\n        - 'default: /key'\n  \
                    web:\n    depends_on:\n      ssh:\n        condition: service_started\n  \
                    api:\n    build:\n      context: /x\n      ssh:\n        - 'default: /key'\n";

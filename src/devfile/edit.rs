@@ -47,12 +47,12 @@ pub(crate) fn add(manifest: &str, new: &NewTable) -> anyhow::Result<String> {
         None => {}
     }
     insert(document.as_item_mut(), &["package", "metadata", "stagecraft", "dev"], table)
-        .context("has something else in the place of the table [package.metadata.stagecraft.dev]")?;
+        .context("has a value in place of the table [package.metadata.stagecraft.dev]")?;
     let text = document.to_string();
-    // A table that cannot be extended where it stands would be written in a way that nobody can read.
+    // If the table cannot be extended in place, the result would be invalid TOML.
     match text.parse::<DocumentMut>() {
         Ok(_) => Ok(format!("{mark}{}", with_the_ends_of_lines(toml, &text))),
-        Err(_) => Err(anyhow!("cannot be extended by the table [package.metadata.stagecraft.dev]")),
+        Err(_) => Err(anyhow!("cannot be extended with the table [package.metadata.stagecraft.dev]")),
     }
 }
 
@@ -168,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn the_table_holds_what_was_asked_for() {
+    fn the_settings_table_is_read() {
         let all = NewTable {
             service: Some("front".to_string()),
             bin: Some("server".to_string()),

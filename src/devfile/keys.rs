@@ -1,6 +1,6 @@
 //! The keys of a service in a compose file.
 
-/// Every one that the Compose specification knows; a test holds this against its schema. Source:
+/// Every key of the Compose specification; a test compares this with its schema. Source:
 /// `schema/compose-spec.json` of compose-go.
 pub(super) const SERVICE: [&str; 92] = [
     "annotations",

@@ -31,7 +31,7 @@ impl Folder {
     }
 
     /// A path of this folder, from the dev dir; the same on every system. What is not relative stays as it is: what begins with
-    /// `/`, with `~`, or with a variable, of which nobody knows here what it holds.
+    /// `/`, with `~`, or with a variable, whose value is unknown here.
     fn reach(&self, path: &str) -> String {
         if path.is_empty() || path.starts_with(['/', '~', '$', '\\']) || Path::new(path).is_absolute() {
             return path.to_string();

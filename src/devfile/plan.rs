@@ -228,7 +228,7 @@ impl Plan<'_> {
         let mut others = self.topology.crates.iter();
         if let Some((other, _)) = others.find(|(_, other)| (&other.bin, &other.profile) == (&krate.bin, &krate.profile))
         {
-            let what = format!("is `{}`, and so is that of service `{other}`", krate.bin);
+            let what = format!("is `{}`, the same as for service `{other}`", krate.bin);
             return Err(at.error("bin", what).help("give one of the binaries another name"));
         }
         self.service(&name, at, table, &folder)?;
@@ -243,7 +243,7 @@ impl Plan<'_> {
             return Err(at.error("service", what));
         }
         if let Some(other) = self.topology.tables.get(name) {
-            let what = format!("is `{name}`, and so is that of [{}] in {}", other.name, other.file);
+            let what = format!("is `{name}`, the same as in [{}] in {}", other.name, other.file);
             return Err(at.error("service", what).help("give one of them another name with `service = \"…\"`"));
         }
         if let Some(route) = keys.remove("route") {
@@ -257,7 +257,7 @@ impl Plan<'_> {
 
     fn route(&mut self, name: &str, at: &Table, route: &Value, keys: &Map<String, Value>) -> Result<(), Failure> {
         if let Some(mode) = keys.get("network_mode") {
-            let what = format!("leads nowhere: with `network_mode` {mode} the service is on no network of the stack");
+            let what = format!("is not possible: with `network_mode` {mode} the service is in no network of the stack");
             return Err(at.error("route", what));
         }
         let mut host = format!("{name}.{}", self.domain);
@@ -277,7 +277,7 @@ impl Plan<'_> {
                         return Err(at.error(
                             "path",
                             format!(
-                                "is `{text}`, and a path begins with `/` and has no space, backquote, `?` or `#` in it"
+                                "is `{text}`; a path must begin with `/` and must not contain a space, backquote, `?` or `#`"
                             ),
                         ));
                     }
@@ -301,13 +301,13 @@ impl Plan<'_> {
             let at = &self.topology.tables[&route.service];
             if let Some(other) = taken.insert((route.host.to_lowercase(), &route.path), &route.service) {
                 let url = self.topology.url(route);
-                return Err(at.error("route", format!("is {url}, and so is that of service `{other}`")));
+                return Err(at.error("route", format!("is {url}, the same as for service `{other}`")));
             }
         }
         match self.topology.tables.get(TRAEFIK) {
             Some(at) if !self.topology.routes.is_empty() => Err(at
-                .error("service", "is `traefik`, which is the name of the one that leads the routes")
-                .help(format!("what there is to set stands in [{WORKSPACE}.traefik]: `image` and `port`"))),
+                .error("service", "is `traefik`, the name of the service that implements routes")
+                .help(format!("set its `image` and `port` in [{WORKSPACE}.traefik]"))),
             _ => Ok(()),
         }
     }
@@ -316,7 +316,7 @@ impl Plan<'_> {
 fn crate_of(at: &Table, package: &Package, table: &mut Map<String, Value>) -> Result<Crate, Failure> {
     let binaries = || package.binaries.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
     let bin = match (table.remove("bin"), package.binaries.as_slice()) {
-        (_, []) => return Err(at.error("bin", format!("cannot be: package `{}` has no binary", package.name))),
+        (_, []) => return Err(at.error("bin", format!("is not possible: package `{}` has no binary", package.name))),
         (Some(bin), all) => {
             let bin = at.text("bin", &bin)?;
             if !all.contains(&bin) {
@@ -375,7 +375,7 @@ fn require_image_name(at: &Table, name: &str) -> Result<(), Failure> {
         return Ok(());
     }
     let what = format!(
-        "is `{name}`, and no image can be called that: lower-case letters and digits, with one `.`, `_` or `-` between them"
+        "is `{name}`, which is not a valid image name: use lower-case letters and digits, with single `.`, `_` or `-` between them"
     );
     Err(at.error("service", what).help("give it another name with `service = \"…\"`"))
 }

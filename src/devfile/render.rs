@@ -40,13 +40,13 @@ pub fn render(topology: &Topology) -> anyhow::Result<BTreeMap<String, String>> {
 }
 
 fn yaml(document: &Value) -> anyhow::Result<String> {
-    // Long lines are not folded: what stands in a file is to be found in there.
+    // Long lines are not folded, so that a value can be searched in the file.
     let options = serde_saphyr::ser_options! { compact_list_indent: false, folded_wrap_chars: usize::MAX };
     let text = serde_saphyr::to_string_with_options(&Sorted(document), options).context("cannot be written as YAML")?;
     Ok(format!("{HEADER} from Cargo.toml: change it there.\n{text}"))
 }
 
-/// A JSON value with its tables whatever order the build of serde_json keeps.
+/// A JSON value with sorted tables, independent of the features of serde_json.
 struct Sorted<'a>(&'a Value);
 
 impl Serialize for Sorted<'_> {
@@ -113,7 +113,7 @@ fn complete(keys: &mut Keys, name: &str, krate: &Crate) {
     keys.insert("build".to_string(), build);
     // A changed binary is in the image when the service is started, also by `docker compose up`.
     keys.entry("pull_policy".to_string()).or_insert_with(|| json!("build"));
-    // Process 1 gets no default handling of signals and has to reap what nobody waits for.
+    // Process 1 has no default signal handling and must reap orphaned processes.
     keys.entry("init".to_string()).or_insert_with(|| json!(true));
     if krate.base == Base::Scratch && !mounts(keys).any(|(_, target)| target == "/tmp") {
         keys.entry("tmpfs".to_string()).or_insert_with(|| json!(["/tmp"]));
@@ -156,7 +156,7 @@ fn owner(keys: &Keys) -> Option<&str> {
     by_number.then_some(user)
 }
 
-/// Where volumes are mounted that the program is to be able to write to.
+/// The mount points of volumes that the program must be able to write to.
 fn writable(keys: &Keys) -> impl Iterator<Item = String> {
     let volumes = mounts(keys).filter(|(kind, _)| *kind == Mount::Volume);
     let targets: BTreeSet<String> = volumes.map(|it| it.1).collect();

@@ -63,7 +63,7 @@ impl Server {
     }
 }
 
-/// What an engine tells of itself, and the CLI of its plugins.
+/// What an engine reports about itself, and the CLI about its plugins.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 pub struct Info {
@@ -163,13 +163,13 @@ pub fn versions(executor: &dyn Executor, limit: Duration) -> io::Result<Versions
     let words: Vec<&str> = said.lines().filter(|line| !line.starts_with('{')).collect();
     let words = || match words.join("\n").trim() {
         _ if !in_time => format!("no answer within {} seconds", limit.as_secs()),
-        "" => "docker does not say why".to_string(),
+        "" => "docker gives no reason".to_string(),
         words => words.to_string(),
     };
     Ok(Versions { client: client.map(|client| client.version), server: server.ok_or_else(words) })
 }
 
-/// What the engine tells of itself.
+/// What the engine reports about itself.
 ///
 /// # Errors
 /// [`crate::exit::Code::EngineUnavailable`] if it does not answer.
@@ -292,14 +292,14 @@ mod tests {
     }
 
     #[test]
-    fn an_address_is_told_or_why_there_is_none() {
+    fn the_engines_address_is_reported_or_why_there_is_none() {
         let there = Address { context: "default".to_string(), host: "unix:///x.sock".to_string() };
         assert_eq!(address(&Says(0, r#"{"context":"default","host":"unix:///x.sock"}"#, "")), Ok(there));
         assert_eq!(address(&Says(1, "\n", "context \"x\": not found\n")), Err("context \"x\": not found".to_string()));
     }
 
     #[test]
-    fn what_an_engine_tells_of_itself_is_read_from_old_and_new_ones() {
+    fn the_version_of_old_and_new_engines_is_parsed() {
         let told = r#"{"Name":"vm","DockerRootDir":"/d","HttpProxy":"p","HttpsProxy":"q","SecurityOptions":["name=rootless"],
             "ClientInfo":{"Plugins":[{"Name":"buildx","Path":"/b"},{"Name":"compose","Path":"/c","ShadowedPaths":["/e"]}]}}"#;
         let info = info(&Says(0, told, "")).unwrap();
@@ -323,7 +323,7 @@ mod tests {
     }
 
     #[test]
-    fn the_proxies_of_an_engine_of_its_own_hide_the_default_ones() {
+    fn the_proxies_of_an_engine_override_the_default_ones() {
         let temp = tempfile::tempdir().unwrap();
         let config = temp.path().join("config.json");
         let http = |host: &str| proxies_of(&config, host).map(|proxies| proxies.http_proxy).map_err(|(path, _)| path);

@@ -37,7 +37,7 @@ impl Endpoint {
     /// The engine of a context of the docker CLI's.
     pub fn of_context(executor: &dyn Executor, context: &str) -> Endpoint {
         let question = docker(&["context", "inspect", "--format", "{{json .Endpoints.docker.Host}}", context]);
-        // A context that is not there is told of by whatever is asked next.
+        // The next question reports a context that does not exist.
         let hosts: Vec<String> = ask(executor, &question).unwrap_or_default();
         hosts.first().map_or(Endpoint::Local, |host| Endpoint::of(host))
     }
@@ -56,7 +56,7 @@ impl Endpoint {
                     Some((v6, _)) => v6,
                     None => host.rsplit_once(':').map_or(host, |(name, _)| name),
                 };
-                // Nobody but docker knows what it makes of an empty one.
+                // Only docker decides what an empty one means.
                 if name.is_empty() { Endpoint::Local } else { Endpoint::Remote(name.to_string()) }
             }
             _ => Endpoint::Local,
@@ -154,7 +154,7 @@ fn lock_name_of(project: &ProjectName, choice: Choice) -> String {
     format!("{project}@{:016x}", hasher.finish())
 }
 
-/// Where the docker CLI finds the engine if nobody says where.
+/// The docker CLI's default address of the engine.
 const USUAL_SOCKET: &str = "/var/run/docker.sock";
 
 /// The socket behind which the docker CLI asks the engine, where it does so without anything that only the CLI knows of:

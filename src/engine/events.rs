@@ -1,4 +1,4 @@
-//! What happens to a project's containers, as `docker events` tells it.
+//! The events of a project's containers, from `docker events`.
 
 use std::collections::BTreeMap;
 use std::time::Instant;
@@ -29,7 +29,7 @@ impl Signal {
     /// What asks a container to stop, where neither its image nor the file says otherwise.
     pub const TERM: Signal = Signal(15);
 
-    /// Reads what the engine knows a signal by: `15`, `TERM`, `SIGTERM`, `SIGRTMIN+3`. None if it is none.
+    /// Parses a signal as the engine does: `15`, `TERM`, `SIGTERM`, `SIGRTMIN+3`. None if it is invalid.
     pub fn parse(text: &str) -> Option<Signal> {
         if let Ok(number) = text.parse() {
             return Some(Signal(number));
@@ -42,7 +42,7 @@ impl Signal {
         Some(Signal(number.try_into().ok()?))
     }
 
-    /// Whether somebody who sends it to a container with this stop signal wants it to end: a reload by `HUP` or `USR1` does not.
+    /// Whether this signal is meant to stop a container with this stop signal: a reload by `HUP` or `USR1` is not.
     pub fn ends(self, stop_signal: Signal) -> bool {
         self == stop_signal || ["TERM", "INT", "QUIT", "KILL"].iter().any(|name| Signal::parse(name) == Some(self))
     }
@@ -84,7 +84,7 @@ impl ContainerEvent {
     }
 }
 
-/// Whether what happened before a question reached the engine is told too.
+/// Whether earlier events are included.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Past {
     /// All that the engine remembers is: its last few hundred events.
@@ -135,7 +135,7 @@ pub(crate) fn now(executor: &dyn Executor) -> Result<Timestamp, Failure> {
 
 /// The signals that each of the project's containers was sent through the engine since this moment of ours and its last start, by id.
 ///
-/// A process that ends by itself makes no `kill` event, so this tells "stopped from elsewhere" from "crashed". The
+/// A process that ends by itself causes no `kill` event, so this distinguishes "stopped from elsewhere" from "crashed". The
 /// engine remembers its last few hundred events only; the ones in question are a second old.
 ///
 /// # Errors
@@ -200,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_that_is_no_event_is_none() {
+    fn a_line_that_is_not_an_event_is_ignored() {
         let line = r#"{"action":"die","id":"1","service":"web","exit_code":"3","signal":"","time":5}"#;
         assert_eq!(ContainerEvent::parse(line).unwrap().exit_code, "3");
         assert_eq!(ContainerEvent::parse("unexpected EOF"), None);

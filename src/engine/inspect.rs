@@ -34,7 +34,7 @@ pub struct Inspected {
     pub state: String,
     /// How its last process ended; 0 while it runs.
     pub exit_code: i64,
-    /// Whether its last process was ended for want of memory.
+    /// Whether its last process was killed because it was out of memory.
     pub out_of_memory: bool,
     /// The number of its first process on the engine's host; 0 while it does not run.
     pub pid: u32,
@@ -54,7 +54,7 @@ pub struct Inspected {
     pub stop_signal: Signal,
     /// Its ports, also those that are not published, in order.
     pub ports: Vec<Published>,
-    /// The program that it runs, as the engine was told.
+    /// The program that it runs, from its configuration.
     pub program: String,
 }
 
@@ -283,7 +283,7 @@ pub fn inspect(
     }
 }
 
-/// What the engine knows of one container. None if it is gone, or the engine does not tell.
+/// The state of one container. None if it is gone, or the engine does not answer.
 pub(crate) fn inspect_one(executor: &dyn Executor, id: &str) -> Option<Inspected> {
     inspect_ids(executor, &BTreeSet::from([id.to_string()])).ok()?.pop()
 }

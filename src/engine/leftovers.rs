@@ -81,7 +81,7 @@ impl fmt::Display for Leftovers {
 /// What of a project is still there; its volumes count only if they were to be removed.
 ///
 /// # Errors
-/// [`crate::exit::Code::EngineUnavailable`] if the engine does not answer: then nobody knows.
+/// [`crate::exit::Code::EngineUnavailable`] if the engine does not answer.
 pub fn remains(executor: &dyn Executor, project: &ProjectName, volumes: Volumes) -> Result<Leftovers, Failure> {
     #[derive(Deserialize)]
     #[serde(rename_all = "PascalCase")]
@@ -164,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_left_is_listed_with_the_command_that_removes_it() {
+    fn leftovers_are_listed_with_the_command_that_removes_them() {
         let remains = Leftovers {
             containers: vec![container("x-web-1", "/")],
             networks: vec![network("x_a", &[]), network("x_b", &["other"])],
@@ -184,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn a_network_that_is_left_is_used_by_somebody_else_or_lost_by_the_engine() {
+    fn a_leftover_network_is_in_use_or_lost_by_the_engine() {
         /// Answers `network inspect` with these containers, and refuses `network rm` in these words.
         struct Refuses(&'static str, &'static str);
         impl Executor for Refuses {

@@ -11,7 +11,7 @@ use crate::compose::ProjectName;
 use crate::exit::Failure;
 use crate::reporter::one_line;
 
-/// A container as `docker ps` lists it, in whatever state.
+/// A container as `docker ps --all` lists it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(from = "Listed")]
 pub struct Container {
@@ -195,7 +195,7 @@ pub(crate) fn containers_directly(executor: &dyn Executor, project: &ProjectName
     api::ask_directly(executor, &[api::containers(true, &[&of_project(project)])])
 }
 
-/// Every container that mounts one of these volumes, whoever made it.
+/// Every container that mounts one of these volumes, of any project.
 ///
 /// # Errors
 /// [`crate::exit::Code::EngineUnavailable`] if the engine does not answer.
@@ -221,7 +221,7 @@ pub fn compose_containers(executor: &dyn Executor) -> Result<Vec<Container>, Fai
     list(executor, true, &[PROJECT_LABEL])
 }
 
-/// Every container that runs, whoever started it.
+/// Every running container, of any project.
 ///
 /// # Errors
 /// [`crate::exit::Code::EngineUnavailable`] if the engine does not answer.

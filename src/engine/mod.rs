@@ -80,7 +80,7 @@ pub(crate) fn made_elsewhere<'a>(containers: &'a [Container], dev_dir: &Path) ->
             _ if theirs.as_os_str().is_empty() => true,
             Ok(theirs) => Some(&theirs) != ours.as_ref(),
             Err(error) if error.kind() == io::ErrorKind::NotFound => false,
-            // It is there, we just may not look: somebody else's.
+            // It exists, but may not be read: another user's.
             Err(_) => Some(theirs) != ours.as_deref(),
         }
     })
@@ -145,7 +145,7 @@ fn understood<T: DeserializeOwned>(values: Vec<Value>) -> serde_json::Result<Vec
 fn docker_says(executor: &dyn Executor, question: &Invocation) -> Result<Vec<u8>, Failure> {
     let mut output = executor.output(question).map_err(no_docker)?;
     if output.status.code().is_none() {
-        // A signal to our process group may strike a command between its fork and its own group: nobody meant it.
+        // A signal to our process group can hit a command between its fork and its own group. It was not meant for it.
         output = executor.output(question).map_err(no_docker)?;
     }
     if output.status.success() {
@@ -201,7 +201,7 @@ mod tests {
 
     #[test]
     #[cfg(unix)] // Elsewhere a symlink is not for everybody to make.
-    fn another_checkout_is_one_that_still_exists_and_is_not_ours_through_symlinks() {
+    fn another_checkout_must_exist_and_symlinks_are_resolved() {
         use super::fake::container;
 
         let temp = tempfile::tempdir().unwrap();

@@ -90,7 +90,7 @@ fn anonymous_among(
     Ok(volumes.map(|volume| volume.name).filter(|name| names.contains(name)).collect())
 }
 
-/// A container, as far as it tells which of its volumes it was given by name.
+/// The parts of a container that show which volumes it got by name.
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct Mounting {
@@ -122,7 +122,7 @@ struct Mount {
 }
 
 impl Mounting {
-    /// Whether somebody has asked for the volume by its name.
+    /// Whether the volume was requested by its name.
     fn was_given(&self, volume: &str) -> bool {
         let replaces = self.config.labels.iter().any(|labels| labels.contains_key(REPLACES));
         let bind = |bind: &String| bind.split(':').next() == Some(volume);
@@ -155,9 +155,9 @@ pub fn anonymous_volumes(executor: &dyn Executor, containers: &[Container]) -> B
 /// Volumes whose names look made up.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct SortedOut {
-    /// Those that nobody has asked for by name.
+    /// Those that were not requested by name.
     pub anonymous: BTreeSet<String>,
-    /// Those that are somebody's, by what the engine has told of the containers.
+    /// Those that another container uses.
     pub others: BTreeSet<String>,
 }
 

@@ -13,9 +13,9 @@ use crate::os;
 pub(crate) enum Mode {
     /// As the umask says.
     Umask,
-    /// Readable by everybody, whatever the umask: a container reads it as another user.
+    /// Mode 644, independent of the umask: a container reads it as another user.
     Readable,
-    /// Readable and executable by everybody, whatever the umask: it goes into an image.
+    /// Mode 755, independent of the umask: it goes into an image.
     Program,
     /// As it was, with a file that is there.
     As(Permissions),
@@ -28,7 +28,7 @@ pub(crate) struct Staged {
 }
 
 impl Staged {
-    /// Writes a file beside its place, under a name that nobody can know before; a link in the place is not followed.
+    /// Writes a file beside its place, under an unpredictable name; a link in the place is not followed.
     ///
     /// # Errors
     /// If the disk does not let us; there is no new file then.
@@ -70,7 +70,7 @@ fn set_mode(file: &File, mode: &Mode) -> io::Result<()> {
     os::with_mode(mode).map_or(Ok(()), |permissions| file.set_permissions(permissions))
 }
 
-/// Makes a folder and those above it that are missing, which everybody can enter, whatever the umask.
+/// Creates a directory and its missing parents, with mode 755, independent of the umask.
 ///
 /// # Errors
 /// If the disk does not let us.
@@ -109,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_written_leaves_nothing() {
+    fn a_failed_write_leaves_no_file() {
         let folder = tempfile::tempdir().unwrap();
         let place = folder.path().join("place");
         let failed = Staged::new(&place, &Mode::Readable, |_| Err(io::ErrorKind::StorageFull.into()));

@@ -1,6 +1,6 @@
 //! The hidden command that completion scripts call: prints the completions for the word at the cursor.
 //!
-//! Somebody is typing: whatever goes wrong leads to fewer offers, never to a word on the terminal.
+//! Errors only lead to fewer candidates. Nothing is printed on stderr, because the user is typing.
 
 use std::ffi::OsStr;
 
@@ -10,7 +10,7 @@ use crate::devfile;
 use crate::exit::Code;
 use crate::workspace::{BrokenMember, Workspace};
 
-/// What is to be completed.
+/// The kind of word to complete.
 #[derive(Clone, Debug)]
 pub struct CompleteOptions {
     /// Which workspace the names come from.
@@ -24,13 +24,13 @@ pub struct CompleteOptions {
 /// What can stand somewhere.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Offer {
-    /// What the command line itself knows.
+    /// Candidates from the command line definition.
     pub candidates: Vec<Candidate>,
-    /// What only the workspace knows.
+    /// Candidates from the workspace.
     pub names: Option<Names>,
     /// What such a name has to stand after: an option and its `=`.
     pub front: String,
-    /// Also files, which the shell knows best.
+    /// Files, which the shell completes.
     pub files: bool,
 }
 
@@ -43,7 +43,7 @@ pub struct Candidate {
     pub help: String,
 }
 
-/// Names that only the workspace knows.
+/// Names from the workspace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Names {
     /// The services of the dev stack.

@@ -230,7 +230,7 @@ fn traefik_of(options: &DevOptions, settings: Settings, cx: &Context<'_>, has_tr
     Traefik::On
 }
 
-/// How `up` is told to leave out the service `traefik` of this stack, and with which arguments.
+/// How `up` leaves out the service `traefik` of this stack, and with which arguments.
 ///
 /// By its scale, which also removes one that is there. But Compose refuses that where services are named without it, and pulls the
 /// image of a service that is to have no container (2.26 and 2.40): where the engine lacks the image, the others are named.
@@ -306,7 +306,7 @@ fn warn_of_changed_volumes(cx: &Context<'_>, stack: &Stack, args: &[OsString]) {
     for (name, config) in &there {
         if stack.volumes.get(name).is_some_and(|wanted| wanted != config) {
             cx.shell.warn(&format!(
-                "volume {name} was created with another configuration than the file's, and stays as it is"
+                "volume {name} was created with another configuration than in the file; it is used as it is"
             ));
             cx.shell.help(
                 "to apply the file's, which deletes the data of the volume: `cargo stagecraft dev down --volumes` and start \
@@ -331,7 +331,7 @@ fn require_ports(
         return Ok(());
     }
     if !Endpoint::current(&cx.commander).is_local() {
-        cx.shell.detail("Skipping", "the look at the ports: they are another machine's");
+        cx.shell.detail("Skipping", "the port check: the ports are on another machine");
         return Ok(());
     }
     let is_kept = |container: &Container| match (stack.has(&container.service), container.is_one_off) {

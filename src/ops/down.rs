@@ -1,4 +1,4 @@
-//! `dev down`: takes the workspace's dev stack down, whoever started it.
+//! `dev down`: tears the workspace's stack down, whichever command started it.
 
 use anyhow::Context as _;
 

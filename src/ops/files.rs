@@ -39,12 +39,12 @@ pub(crate) fn files(options: &FilesOptions, cx: &Context<'_>) -> anyhow::Result<
     let files = DevFiles::of(&workspace)?;
     if files.topology.is_none() && files.changes.is_empty() {
         let error = anyhow!("no Cargo.toml of {} describes a dev stack", workspace.root().display());
-        return Err(Code::NothingToRun.because(error).help("`cargo stagecraft init` begins one").into());
+        return Err(Code::NothingToRun.because(error).help("describe one with `cargo stagecraft init`").into());
     }
     if !options.check {
         files.write(cx, &workspace)?;
         if files.changes.is_empty() {
-            cx.shell.status("Fresh", &format!("{DEV_DIR} is what Cargo.toml describes"));
+            cx.shell.status("Fresh", &format!("{DEV_DIR} is up to date with Cargo.toml"));
         }
         return Ok(Code::Success);
     }
@@ -55,13 +55,13 @@ pub(crate) fn files(options: &FilesOptions, cx: &Context<'_>) -> anyhow::Result<
     if files.changes.is_empty() {
         return Ok(Code::Success);
     }
-    cx.shell.help("`cargo stagecraft dev files` brings them up to date");
+    cx.shell.help("`cargo stagecraft dev files` updates them");
     Ok(Code::Failed)
 }
 
-/// What the manifests describe, and what is to be done for it in the dev dir.
+/// The stack that the manifests describe, and the changes that the dev dir needs.
 pub(super) struct DevFiles {
-    /// None where they describe nothing: whatever is in the dev dir was written by hand.
+    /// None if they describe none: then the files in the dev dir are written by hand.
     pub(super) topology: Option<Topology>,
     pub(super) changes: Vec<Change>,
 }
@@ -84,7 +84,7 @@ impl DevFiles {
         !self.changes.iter().any(|change| change.path == "compose.yaml")
     }
 
-    /// The compose file that is to be written; empty if it is what it should be.
+    /// The compose file to write; empty if it is up to date.
     pub(super) fn compose_file(&self) -> &str {
         let change = self.changes.iter().find(|change| change.path == "compose.yaml");
         match change.map(|change| &change.kind) {
@@ -93,13 +93,13 @@ impl DevFiles {
         }
     }
 
-    /// Does what is to be done, and says so.
+    /// Makes the changes, and reports them.
     pub(super) fn write(&self, cx: &Context<'_>, workspace: &Workspace) -> anyhow::Result<()> {
         self.tell(cx, true);
         devfile::write(workspace, &self.changes)
     }
 
-    /// Says what is to be done.
+    /// Reports the changes.
     pub(super) fn tell(&self, cx: &Context<'_>, done: bool) {
         for Change { path, kind } in &self.changes {
             let path = format!("{DEV_DIR}/{path}");
@@ -182,7 +182,9 @@ impl DevFiles {
             binaries.extend(cargo::binaries(workspace, &crates, &printed));
         }
         if let Some(service) = crates.keys().find(|service| !binaries.contains_key(**service)) {
-            return Err(Code::Failed.because(anyhow!("cargo has not said where the binary of `{service}` is")).into());
+            return Err(Code::Failed
+                .because(anyhow!("cargo did not report where the binary of `{service}` is"))
+                .into());
         }
         Ok(Ok(binaries))
     }

@@ -25,13 +25,13 @@ pub struct InitOptions {
     pub selection: Selection,
     /// The services to begin with.
     pub services: Vec<NewService>,
-    /// How their ports are to be reached.
+    /// How their ports are published.
     pub reached: Reached,
     /// Show what would be written; write nothing.
     pub dry_run: bool,
 }
 
-/// A service that there is to be.
+/// A requested service.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewService {
     /// A package or a binary, and the name of the service.
@@ -150,7 +150,7 @@ fn table_of<'a>(
         (None, []) => {
             let with_binaries = workspace.packages.iter().filter(|package| !package.binaries.is_empty());
             let known = with_binaries.flat_map(|package| package.binaries.iter().chain([&package.name]));
-            let error = anyhow!("no package and no binary of this workspace is called `{name}`");
+            let error = anyhow!("no package and no binary of this workspace is named `{name}`");
             return Err(refuse(error).help_if(suggestion("name", name, known.map(String::as_str))));
         }
         (None, several) => {

@@ -46,8 +46,8 @@ pub(crate) fn list(options: &ListOptions, cx: &Context<'_>) -> anyhow::Result<Co
     let is_here = stacks.is_empty() || engine::is_on_this_host(&cx.commander)?;
     if options.prune {
         if !is_here {
-            let error = anyhow!("cannot check which workspaces are gone: the engine is on another host");
-            return Err(Code::NothingToRun.because(error).help("prune where the workspaces are").into());
+            let error = anyhow!("cannot check which workspaces are deleted: the engine is on another host");
+            return Err(Code::NothingToRun.because(error).help("run it on the machine that has the workspaces").into());
         }
         return prune(options, &stacks, cx);
     }
@@ -72,11 +72,11 @@ pub(crate) fn list(options: &ListOptions, cx: &Context<'_>) -> anyhow::Result<Co
         ]);
     }
     match stacks.is_empty() {
-        true => cx.shell.note("no stack of cargo-stagecraft is on this engine"),
+        true => cx.shell.note("there is no stack of cargo-stagecraft on this engine"),
         false => cx.shell.print_table(&rows).context("cannot write to stdout")?,
     }
     if is_here && stacks.iter().any(Listed::is_gone) {
-        cx.shell.note("take down those whose workspace is gone with `cargo stagecraft dev list --prune`");
+        cx.shell.note("remove the stacks of deleted workspaces with `cargo stagecraft dev list --prune`");
     }
     Ok(Code::Success)
 }
@@ -119,7 +119,7 @@ fn prune(options: &ListOptions, stacks: &[Listed], cx: &Context<'_>) -> anyhow::
     let mut gone: Vec<&Listed> = stacks.iter().filter(|stack| stack.is_gone()).collect();
     gone.dedup_by(|a, b| a.project == b.project);
     if gone.is_empty() {
-        cx.shell.note("every stack on this engine has its workspace");
+        cx.shell.note("no stack on this engine belongs to a deleted workspace");
     }
     let runner = Runner::new(cx.commander.clone(), cx.shell, cx.hook, cx.arm);
     let mut worst = Code::Success;

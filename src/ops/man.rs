@@ -55,7 +55,7 @@ pub(crate) fn show(page: &str, executor: &dyn Executor) -> bool {
     // man-db's name for that is `-l -`; by this one others find it, too.
     man.arg(os::STDIN);
     let shown = executor.spawn(&Invocation::from(man).stdin(*text), Box::new(|| {}));
-    // man-db ends with an error when Ctrl+C was pressed, however much has been read by then. We hear of it a moment later.
+    // man-db exits with an error after Ctrl+C, even if the page was shown. Our own interrupt event arrives a moment later.
     let was_read = || pressed.recv_timeout(Duration::from_secs(1)).is_ok();
     shown.and_then(|mut man| man.wait()).is_ok_and(|ended| ended.status.success() || was_read())
 }
@@ -66,7 +66,7 @@ pub(crate) fn show(page: &str, executor: &dyn Executor) -> bool {
 /// [`Code::Failed`] if one cannot be written.
 pub(crate) fn man(options: &ManOptions, cx: &Context<'_>) -> anyhow::Result<Code> {
     let dir = cx.cwd.join(&options.dir);
-    fs::create_dir_all(&dir).with_context(|| format!("cannot make the folder {}", dir.display()))?;
+    fs::create_dir_all(&dir).with_context(|| format!("cannot create the directory {}", dir.display()))?;
     for (name, page) in PAGES {
         let path = dir.join(name);
         fs::write(&path, page).with_context(|| format!("cannot write {}", path.display()))?;

@@ -14,7 +14,7 @@ use crate::reporter::{Logger, one_line};
 use crate::session::{ProjectLock, SETTLE, waiting_for_others};
 use crate::workspace::{Workspace, checkout_name};
 
-/// The project's lock, held: nobody else starts it or takes it down meanwhile.
+/// The project's lock, held: no other command starts or tears down the project.
 pub(super) fn take_lock(cx: &Context<'_>, project: &ProjectName) -> ProjectLock {
     let take = || {
         let mut lock = ProjectLock::open(&engine::lock_name(project))?;
@@ -51,7 +51,7 @@ pub(super) fn own_containers(
     for other in engine::running_projects_of(&all, &workspace.dev_dir()) {
         if other != project.as_str() {
             let command = format!("cargo stagecraft dev down --project-name {other}");
-            cx.shell.warn(&format!("this checkout also runs {other}, which `{command}` takes down"));
+            cx.shell.warn(&format!("this checkout also runs {other}; stop it with `{command}`"));
         }
     }
     let containers: Vec<Container> = all.into_iter().filter(|it| it.project == project.as_str()).collect();

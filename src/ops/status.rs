@@ -81,9 +81,9 @@ pub(super) fn containers(cx: &Context<'_>, workspace: &Workspace, stack: &Stack)
     Ok(containers)
 }
 
-/// What is to be said of these containers, and of the services that have too few, by name.
+/// The rows for these containers, and for services with too few of them, sorted by name.
 ///
-/// `deaf_ports` says behind which published ports of a container nobody listens.
+/// `deaf_ports`: the published ports of a container on which no program listens.
 ///
 /// A service without any container counts only if one that has some depends on it: others may not have been asked for.
 fn findings(
@@ -127,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_started_is_judged_with_what_it_depends_on_and_what_the_file_lacks() {
+    fn status_judges_started_services_dependencies_and_unknown_ones() {
         let json = br#"{"name": "x", "services": {
             "web": {"depends_on": {"db": {"condition": "service_started"}}}, "db": {}, "redis": {"scale": 2}, "mail": {}}}"#;
         let stack = Stack::parse(json).unwrap();

@@ -11,7 +11,7 @@ use crate::reporter::Logger;
 use crate::settings::Settings;
 use crate::workspace::Workspace;
 
-/// The project's name if nobody says one: the folder of the workspace, by its own name, whatever symlink led there.
+/// The default project name: the name of the workspace directory, with symlinks resolved.
 pub(super) fn default_name(workspace: &Workspace) -> Option<ProjectName> {
     let root = workspace.root().canonicalize().unwrap_or_else(|_| workspace.root().to_owned());
     ProjectName::normalized(root.file_name()?)
@@ -20,7 +20,7 @@ pub(super) fn default_name(workspace: &Workspace) -> Option<ProjectName> {
 /// The settings of Cargo.toml for a verb that looks at a stack or takes it down, which goes on without those that make no sense.
 pub(super) fn settings_if_sound(cx: &Context<'_>, workspace: &Workspace) -> Settings {
     Settings::of(workspace).unwrap_or_else(|error| {
-        cx.shell.warn(&format!("{error}; going on without settings"));
+        cx.shell.warn(&format!("{error}; continuing without settings"));
         Settings::default()
     })
 }
@@ -35,13 +35,16 @@ pub(super) fn name_choice<'a>(
         (Some(name), _) => Ok(NameChoice::Given(name)),
         (None, Some(name)) => Ok(NameChoice::Default(name)),
         (None, None) => {
-            let error = anyhow!("the workspace's folder, {}, makes no project name", workspace.root().display());
+            let error = anyhow!(
+                "the name of the workspace directory, {}, contains no character of a project name",
+                workspace.root().display()
+            );
             Err(Code::NothingToRun.because(error).help("name the project with `--project-name`"))
         }
     }
 }
 
-/// The project that is meant, and how it is to be spoken of.
+/// The selected project, and how messages name it.
 pub(super) struct Target {
     pub(super) project: ProjectName,
     pub(super) reach: DownScope,
@@ -58,7 +61,7 @@ pub(super) fn target(cx: &Context<'_>, workspace: &Workspace, selection: &Select
         Ok(stack) => Ok(Target { project: stack.project.clone(), reach: DownScope::File, stack: Some(stack) }),
         Err(error) => match project_without_file(cx, workspace, selection, &error)? {
             Some(project) => {
-                cx.shell.warn(&format!("{error:#}; going by the name, `{project}`"));
+                cx.shell.warn(&format!("{error:#}; using the project name `{project}`"));
                 Ok(Target { project, reach: DownScope::ByName, stack: None })
             }
             None => Err(error),

@@ -74,7 +74,7 @@ mod tests {
     }
 
     #[test]
-    fn arguments_and_variables_are_told_apart_by_their_number() {
+    fn arguments_and_variables_are_separated_by_their_number() {
         let mut answer = 3i32.to_ne_bytes().to_vec();
         answer.extend_from_slice(b"/usr/local/bin/docker\0\0\0\0docker\0\0up\0A=1\0B=x y\0\0ptr_munge=\0");
         let Words { argv, env } = words_in(&answer).unwrap();

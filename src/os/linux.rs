@@ -43,7 +43,7 @@ pub(crate) fn start_of(pid: u32) -> Option<u64> {
     stat.rsplit_once(") ")?.1.split(' ').nth(19)?.parse().ok()
 }
 
-/// The descriptor stands for this very process, whoever gets its number later.
+/// The descriptor stands for this process, even if its id is reused.
 pub(crate) struct Orphan {
     pid: Pid,
     process: OwnedFd,

@@ -1,4 +1,4 @@
-//! What operating systems do differently, each in files of its own; nobody else knows which one it is.
+//! Code for one operating system, each in files of its own. No other module depends on the operating system.
 //!
 //! All of them offer the same, which is described here once:
 //!
@@ -13,18 +13,18 @@
 //! | `exec` | lets a command take the place of this process |
 //! | `find` | a process by its command line, its folder and a variable |
 //! | `start_of` | when a process was started, in a unit of the system's own |
-//! | `Orphan` | a process that somebody else has started: found with `of`, it can be waited for (`wait`) and ended (`kill`) |
+//! | `Orphan` | a process that another process has started: found with `of`, it can be waited for (`wait`) and ended (`kill`) |
 //! | `port_holder` | name and number of the process that listens at an address |
 //! | `first_free_port` | the lowest port that everybody may have |
-//! | `is_served` | whether somebody listens at a socket |
-//! | `request` | says something to whoever listens at a socket, and hears the answer until that comes to its end, within a time if one is given |
+//! | `is_served` | whether a program listens at a socket |
+//! | `request` | sends a request to a socket and reads the answer to its end, within a time if one is given |
 //! | `host_name` | what this host is called |
 //! | `Wire` | one end of what a guard and we tell each other: to be written to, and read from |
 //! | `guard_command`, `start_guard` | this very program as a guard |
 //! | `stand_guard` | makes a guard of this process: out of reach of what ends the one that started it |
 //! | `ignores` | whether a signal was ignored when we were started |
 //! | `hear` | calls a function for each of these signals from now on, from a thread of its own; where there are none it does nothing |
-//! | `end_by` | ends us as this signal would have, had nobody listened for it |
+//! | `end_by` | ends the process as this signal does by default |
 //! | `with_mode` | who may do what with a file, where systems have modes |
 //! | `open_private`, `open_existing`, `is_at`, `own_folder` | the files of the locks; links are not followed |
 //! | `listeners_of` | at which addresses a container listens |
@@ -62,7 +62,7 @@ pub(crate) use windows::*;
 #[cfg(not(any(target_os = "linux", target_os = "macos", windows)))]
 compile_error!("cargo-stagecraft is for Linux, macOS and Windows; on any other system add a file here");
 
-/// Runs a command to its end, for a system where only a command knows.
+/// Runs a command to its end, for a system without a call for the same.
 pub(crate) type Ask<'a> = &'a dyn Fn(Command) -> io::Result<Output>;
 
 /// What standard input is called where a program reads files only; on Windows by those that come from Unix.

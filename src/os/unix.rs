@@ -98,11 +98,11 @@ impl Tree {
         Ok(kill_process_group(self.0, Signal::KILL)?)
     }
 
-    /// It is nobody's as it is.
+    /// Nothing to do: a process group does not end with us.
     pub(crate) fn let_go(&self) {}
 }
 
-/// Waited for, but not reaped: until that is done, the pid cannot become somebody else's.
+/// Waited for, but not reaped: until that is done, the process id cannot be reused.
 const LOOK: WaitIdOptions = WaitIdOptions::EXITED.union(WaitIdOptions::NOWAIT);
 
 pub(crate) fn end_of(child: &Child) -> io::Result<impl FnOnce() + Send + 'static> {
@@ -155,7 +155,7 @@ pub(crate) fn start_guard(mut command: Command, lock: Option<File>) -> io::Resul
 pub(crate) fn stand_guard() -> anyhow::Result<(Wire, Option<File>)> {
     close_inherited();
     // With the session it leaves the terminal and the process group.
-    rustix::process::setsid().context("cannot get a session of its own")?;
+    rustix::process::setsid().context("cannot create a session")?;
     let lock = take_stdout().context("cannot keep the lock")?;
     let wire = UnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);
     Ok((wire, Some(lock.into())))
@@ -220,7 +220,7 @@ pub(crate) fn is_at(file: &File, path: &Path) -> bool {
     file.metadata().is_ok_and(|ours| fs::symlink_metadata(path).is_ok_and(|theirs| identity(ours) == identity(theirs)))
 }
 
-/// It must be the user's own, and nobody else's to write to.
+/// It must belong to the user, and no one else may write to it.
 pub(crate) fn own_folder() -> io::Result<PathBuf> {
     let user = rustix::process::geteuid().as_raw();
     let is_ours = |folder: &Path| fs::symlink_metadata(folder).is_ok_and(|it| it.is_dir() && it.uid() == user);
@@ -228,7 +228,7 @@ pub(crate) fn own_folder() -> io::Result<PathBuf> {
     match DirBuilder::new().mode(0o700).create(&folder) {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
         _ if is_ours(&folder) => {}
-        _ => return Err(io::Error::other(format!("{} is no folder of this user's", folder.display()))),
+        _ => return Err(io::Error::other(format!("{} is not a directory of this user", folder.display()))),
     }
     if fs::metadata(&folder)?.mode() & 0o077 != 0 {
         fs::set_permissions(&folder, Permissions::from_mode(0o700))?;

@@ -51,11 +51,11 @@ pub(crate) fn text(bytes: Vec<u8>) -> OsString {
     String::from_utf8_lossy(&bytes).into_owned().into()
 }
 
-/// An old console takes them for text unless it is told.
+/// An old console prints them as text unless this mode is set.
 pub(crate) fn prepare_terminal() {
     for handle in [io::stdout().as_raw_handle(), io::stderr().as_raw_handle()] {
         let mut mode = 0;
-        // SAFETY: whatever the handle is, at worst these fail.
+        // SAFETY: with any handle, these fail at worst.
         unsafe {
             if GetConsoleMode(handle, &raw mut mode) != 0 {
                 SetConsoleMode(handle, mode | ENABLE_VIRTUAL_TERMINAL_PROCESSING);
@@ -90,7 +90,7 @@ pub(crate) fn request(_: &Path, _: &[u8], _: Option<Duration>) -> io::Result<Vec
 fn flags(group: Group) -> u32 {
     match group {
         Group::Ours => 0,
-        // In a group of its own a console's Ctrl+C is not heard.
+        // A process in a group of its own does not receive the console's Ctrl+C.
         Group::Own | Group::Of(_) => CREATE_NEW_PROCESS_GROUP,
     }
 }
@@ -125,7 +125,7 @@ pub(crate) struct Tree(OwnedHandle);
 
 impl Tree {
     fn new() -> io::Result<Tree> {
-        // SAFETY: neither attributes nor a name are given; the handle is nobody else's.
+        // SAFETY: neither attributes nor a name are given; no one else has the handle.
         let job = unsafe { owned(CreateJobObjectW(ptr::null(), ptr::null())) }?;
         let tree = Tree(job);
         tree.limit(JOB_OBJECT_LIMIT_KILL_ON_JOB_CLOSE)?;
@@ -161,7 +161,7 @@ impl Tree {
 
 /// Resumes the only thread of a process that has been started suspended, of which std keeps no handle.
 fn resume(pid: u32) -> io::Result<()> {
-    // SAFETY: a snapshot of all threads needs no more than this, and the handle is nobody else's.
+    // SAFETY: a snapshot of all threads needs no more than this, and no one else has the handle.
     let snapshot = unsafe { owned(CreateToolhelp32Snapshot(TH32CS_SNAPTHREAD, 0)) }?;
     let size = u32::try_from(size_of::<THREADENTRY32>()).unwrap_or(0);
     let mut entry = THREADENTRY32 { dwSize: size, ..Default::default() };
@@ -174,7 +174,7 @@ fn resume(pid: u32) -> io::Result<()> {
     if !there_is_one {
         return Err(io::ErrorKind::NotFound.into());
     }
-    // SAFETY: it is suspended, so the number is still its own; the handle is nobody else's.
+    // SAFETY: it is suspended, so the number is still its own; no one else has the handle.
     unsafe {
         let thread = owned(OpenThread(THREAD_SUSPEND_RESUME, 0, entry.th32ThreadID))?;
         if ResumeThread(thread.as_raw_handle()) == u32::MAX { Err(io::Error::last_os_error()) } else { Ok(()) }
@@ -182,7 +182,7 @@ fn resume(pid: u32) -> io::Result<()> {
 }
 
 /// # Safety
-/// The handle is nobody else's.
+/// No one else has the handle.
 unsafe fn owned(handle: HANDLE) -> io::Result<OwnedHandle> {
     if handle.is_null() || handle == INVALID_HANDLE_VALUE {
         return Err(io::Error::last_os_error());
@@ -321,7 +321,7 @@ fn port_of(port: u32) -> u16 {
 fn name_of(pid: u32) -> Option<String> {
     let mut path = vec![0; 1024];
     let mut length = 1024;
-    // SAFETY: the handle is nobody else's; the buffer is ours and as long as we say.
+    // SAFETY: no one else has the handle; the buffer is ours and as long as we say.
     unsafe {
         let process = owned(OpenProcess(PROCESS_QUERY_LIMITED_INFORMATION, 0, pid)).ok()?;
         let path = path.as_mut_ptr();
@@ -365,7 +365,7 @@ impl Write for Wire {
 
 pub(crate) fn guard_command() -> io::Result<Command> {
     let mut command = Command::new(std::env::current_exe()?);
-    // No folder that somebody may want to remove.
+    // Not a directory that could block its removal.
     command.current_dir(std::env::temp_dir());
     Ok(command)
 }
@@ -377,7 +377,7 @@ pub(crate) fn start_guard(mut command: Command, _: Option<File>) -> io::Result<(
     let (from, answers) = io::pipe()?;
     command.stdin(theirs).stdout(answers);
     let alone = CREATE_NO_WINDOW | CREATE_NEW_PROCESS_GROUP;
-    // Out of the job of whoever has started us, where that permits it.
+    // Outside of the parent's job, if it permits that.
     let child = match command.creation_flags(alone | CREATE_BREAKAWAY_FROM_JOB).spawn() {
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => command.creation_flags(alone).spawn(),
         started => started,
@@ -390,7 +390,7 @@ pub(crate) fn stand_guard() -> anyhow::Result<(Wire, Option<File>)> {
     let from = io::stdin().as_handle().try_clone_to_owned()?.into();
     let to = io::stdout().as_handle().try_clone_to_owned()?.into();
     let nowhere = OpenOptions::new().write(true).open("NUL")?;
-    // SAFETY: the handle stays open, since nobody closes it.
+    // SAFETY: the handle stays open, since it is never closed.
     done(unsafe { SetStdHandle(STD_OUTPUT_HANDLE, nowhere.into_raw_handle()) })?;
     Ok((Wire { from, to }, None))
 }

@@ -20,9 +20,11 @@ pub(crate) enum Event<'a> {
     StackReady { project: &'a str, seconds: f64, services: Vec<Service>, rows: Rows },
     /// A run in the foreground goes on although some services are not ready.
     StackNotReady { project: &'a str, problem: String, failures: Vec<ServiceFailure>, helps: Vec<String> },
-    /// The stack failed to start, to run, or to be ready in time.
+    /// The stack failed to start, to run, or to be ready in time. People get the error after the teardown: [`Event::FailureSummary`].
     StackFailed(StackFailure<'a>),
-    /// `up` has ended, and the engine does not say how the services are.
+    /// The end of a run that failed, after its teardown, so that the error is the last thing on the screen.
+    FailureSummary(&'a FailureSummary),
+    /// `up` has ended, and the engine does not say how the services are. People get the error with [`Event::FailureSummary`].
     StackUnknown { project: &'a str, message: String, compose: Option<&'a str> },
     /// Nothing of the stack runs any more. The cause is `requested`, `interrupted`, `finished`, `failed` or `late`.
     StackStopped { project: &'a str, cause: &'static str, complete: bool },
@@ -63,8 +65,6 @@ pub(crate) struct StackFailure<'a> {
     pub(crate) failures: Vec<ServiceFailure>,
     /// What Compose printed last, where that is known.
     pub(crate) compose: Option<&'a str>,
-    pub(crate) helps: Vec<String>,
-    pub(crate) note: Option<String>,
 }
 
 impl StackFailure<'_> {
@@ -72,6 +72,13 @@ impl StackFailure<'_> {
     pub(crate) fn message(&self) -> String {
         format!("{}: {}", self.what, self.reasons.join("; "))
     }
+}
+
+/// The error of a failed run for people, and the next step.
+pub(crate) struct FailureSummary {
+    pub(crate) message: String,
+    pub(crate) helps: Vec<String>,
+    pub(crate) note: Option<String>,
 }
 
 /// A container that failed, or a service without one.

@@ -136,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn an_annotation_is_one_line_whatever_is_in_it() {
+    fn an_annotation_is_always_one_line() {
         let actions = Actions { summary: None };
         assert_eq!(actions.error("a: b, c", "100 %\nof it"), "::error title=a%3A b%2C c::100 %25%0Aof it");
     }

@@ -139,7 +139,7 @@ pub(crate) enum Message<'a> {
     DevFile {
         /// By its path in the workspace.
         path: &'a str,
-        /// What was done, or is to be done: `write` or `remove`.
+        /// What was done, or would be done: `write` or `remove`.
         change: &'static str,
         /// Whether it has been done.
         done: bool,
@@ -235,6 +235,7 @@ impl<'a> Message<'a> {
                 };
                 vec![Message::DevFile { path, change, done: *state == FileState::Done }]
             }
+            Event::FailureSummary(_) => Vec::new(),
             Event::Failed { message, help } => vec![Message::Error { message, help: *help }],
             Event::Finished { exit_code } => vec![Message::Finished { exit_code: *exit_code }],
         }

@@ -1,8 +1,8 @@
-//! The terminal: everything that a person reads goes through here, in cargo's shapes.
+//! The terminal: all output for people goes through here, in cargo's format.
 //!
-//! The hazard: the terminal may be gone (SIGHUP, a closed pipe) while there are still containers to remove, and
-//! `eprintln!` panics then. Here a failed write is no error, and nobody waits for a reader that does not read (see `outlet`). Written
-//! over [`io::Write`], so that tests read it.
+//! The terminal may be gone (SIGHUP, a closed pipe) while there are still containers to remove, and
+//! `eprintln!` panics then. Here a failed write is not an error, and a blocked reader delays nothing (see `outlet`). Written
+//! over [`io::Write`], so that tests can read the output.
 
 use std::borrow::Cow;
 use std::ffi::OsStr;
@@ -107,7 +107,7 @@ pub(crate) trait Logger: Send + Sync {
     fn waiting(&self, services: &[(String, String)]);
     /// Whether what is said appears on a terminal.
     fn is_terminal(&self) -> bool;
-    /// Whether nobody reads what was said last.
+    /// Whether the last line is still unread.
     fn is_unread(&self) -> bool;
     /// Something that has happened: for people, for a program that reads standard output, and for the CI service.
     fn event(&self, event: &Event<'_>);
@@ -137,7 +137,7 @@ impl Shell {
         let outlet = Arc::new(Outlet::new(Box::new(io::stderr()), Box::new(io::stdout())));
         Shell {
             outlet: Arc::clone(&outlet),
-            patience: Patience::Limited(outlet::PATIENCE),
+            patience: Patience::Limited(outlet::LINE_LIMIT),
             options: *options,
             err_screen,
             out_screen: Screen::of(Stream::Stdout, options),
@@ -166,7 +166,7 @@ impl Shell {
         }
     }
 
-    /// The process's own stdout and stderr for one that acts first and speaks afterwards: it waits for nobody to read.
+    /// The process's stdout and stderr for the guard, which does not wait for a reader.
     pub(crate) fn afterwards(options: &ShellOptions) -> Shell {
         Shell { patience: Patience::Limited(Duration::ZERO), ..Shell::stdio(options) }
     }
@@ -201,7 +201,7 @@ impl Shell {
         self.options.verbosity
     }
 
-    /// A line on stdout: what was asked for, as opposed to what is told about it.
+    /// Prints requested output, a line on stdout.
     ///
     /// # Errors
     /// If stdout cannot be written to; output that was asked for and is lost must not look like success.
@@ -227,7 +227,7 @@ impl Shell {
 
     fn write(&self, bytes: &[u8]) {
         self.progress.lock().unwrap_or_else(PoisonError::into_inner).aside(|| {
-            // The terminal may be gone, or nobody reads.
+            // The terminal may be gone, or blocked.
             let _ = self.outlet.say(Stream::Stderr, bytes.to_vec(), self.patience);
         });
     }
@@ -428,7 +428,7 @@ impl Logger for Shell {
         }
         people::show(event, self);
         for message in Message::of(event) {
-            // A failed write is ignored: the exit code also tells the result.
+            // A failed write is ignored: the exit code has the result, too.
             let _ = self.print_message_within(&message, self.patience);
         }
     }

@@ -1,8 +1,8 @@
-//! Standard output and standard error, written to by a thread of its own.
+//! Standard output and standard error, written by a thread of its own.
 //!
-//! The hazard: a reader that does not read (a full pipe, Ctrl+S) blocks whoever writes, and that must not be the thread that takes
-//! containers down. So a writer waits a moment, which keeps the order of our lines and those of the programs that we start, and
-//! then goes on. What nobody reads is kept up to a limit; beyond that whole lines are dropped, and a note says how many.
+//! A reader that does not read (a full pipe, Ctrl+S) blocks a write, and the thread that tears the stack down must not block. So a
+//! caller waits a short time for its line, which keeps the order of these lines and of the output of other programs, and then goes
+//! on. Unread lines are kept up to a limit. Beyond it whole lines are dropped, and a note says how many.
 
 use std::collections::VecDeque;
 use std::io::{self, Write};
@@ -13,8 +13,8 @@ use std::time::Duration;
 
 use super::screen::Stream;
 
-/// How long a line may take to be written before whoever has said it goes on.
-pub(super) const PATIENCE: Duration = Duration::from_millis(200);
+/// How long a line may take to be written before its caller goes on.
+pub(super) const LINE_LIMIT: Duration = Duration::from_millis(200);
 /// How many bytes are kept for a reader that does not read.
 const LIMIT: usize = 256 * 1024;
 /// A blocked write shows no progress, so long texts are written in parts of this size.
@@ -119,7 +119,7 @@ impl Outlet {
         }
     }
 
-    /// Whether nobody reads what was said last.
+    /// Whether the last line is still unread.
     pub(super) fn is_stalled(&self) -> bool {
         self.shared.state().is_stalled
     }
@@ -184,7 +184,7 @@ impl Shared {
                 }
                 Piece::Dropped(lines) => {
                     let s = if lines == 1 { "" } else { "s" };
-                    let note = format!("note: {lines} line{s} of output were dropped, since nobody read them\n");
+                    let note = format!("note: {lines} line{s} of output were dropped because nobody read them\n");
                     let _ = self.write(Stream::Stderr, note.as_bytes());
                     0
                 }
@@ -232,7 +232,7 @@ mod tests {
 
     const A_MOMENT: Patience = Patience::Limited(Duration::from_millis(1));
 
-    /// Says numbered lines to nobody until one is dropped, and returns how many were not.
+    /// Writes numbered lines without a reader until one is dropped, and returns how many were not.
     fn fill(outlet: &Outlet) -> usize {
         (0..).find(|number| outlet.say(Stream::Stderr, line(*number), A_MOMENT).is_err()).unwrap()
     }
@@ -242,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reader_that_does_not_read_delays_nobody_and_learns_what_it_has_missed() {
+    fn a_blocked_reader_delays_nothing_and_gets_a_note_about_dropped_lines() {
         let (outlet, mut reader, _out) = outlet();
         let kept = fill(&outlet);
         assert!(outlet.is_stalled());
@@ -258,12 +258,12 @@ mod tests {
         // The writing thread never closes the pipe. Drop it here, so that the reader reaches its end.
         outlet.shared.writers.lock().unwrap().err = Box::new(io::sink());
         let expected: Vec<u8> = (0..kept).flat_map(line).collect();
-        let note = "note: 3 lines of output were dropped, since nobody read them\n";
+        let note = "note: 3 lines of output were dropped because nobody read them\n";
         assert_eq!(reading.join().unwrap(), String::from_utf8(expected).unwrap() + note);
     }
 
     #[test]
-    fn whoever_reads_slowly_gets_everything_and_the_streams_stay_in_order() {
+    fn a_slow_reader_gets_everything_in_order() {
         let (outlet, err, mut out) = outlet();
         drop(err);
         assert!(

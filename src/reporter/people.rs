@@ -1,7 +1,7 @@
 //! Events as text for people.
 
 use super::Logger;
-use super::event::{Event, FileChange, FileState, ServiceCrash, ServiceFailure, StackFailure};
+use super::event::{Event, FailureSummary, FileChange, FileState, ServiceCrash, ServiceFailure, StackFailure};
 
 /// Writes what people need to know about an event.
 pub(crate) fn show(event: &Event<'_>, logger: &dyn Logger) {
@@ -28,9 +28,9 @@ pub(crate) fn show(event: &Event<'_>, logger: &dyn Logger) {
             helps.iter().for_each(|help| logger.help(help));
         }
         Event::StackFailed(failure) => show_failure(failure, logger),
-        Event::StackUnknown { project, message, .. } => logger.error(&format!("{project}: {message}")),
+        Event::FailureSummary(summary) => show_summary(summary, logger),
         Event::Leftovers { project, list, removal, .. } => {
-            logger.error(&format!("{project} is not completely taken down; still on the engine:\n{list}"));
+            logger.error(&format!("{project} is not completely torn down; still on the engine:\n{list}"));
             logger.help(&format!("remove it with `{removal}`"));
         }
         Event::DevFile { path, change, state } => show_file(path, *change, *state, logger),
@@ -42,6 +42,7 @@ pub(crate) fn show(event: &Event<'_>, logger: &dyn Logger) {
         }
         Event::ServiceReady { .. }
         | Event::StackAttached { .. }
+        | Event::StackUnknown { .. }
         | Event::StackStopped { .. }
         | Event::PortsTaken { .. }
         | Event::Finished { .. } => {}
@@ -58,9 +59,12 @@ fn show_crash(crash: &ServiceCrash<'_>, logger: &dyn Logger) {
 fn show_failure(failure: &StackFailure<'_>, logger: &dyn Logger) {
     logger.table(&failure.rows);
     failure.failures.iter().for_each(|failure| show_service(failure, logger));
-    logger.error(&format!("{} {}", failure.project, failure.message()));
-    failure.helps.iter().for_each(|help| logger.help(help));
-    if let Some(note) = &failure.note {
+}
+
+fn show_summary(summary: &FailureSummary, logger: &dyn Logger) {
+    logger.error(&summary.message);
+    summary.helps.iter().for_each(|help| logger.help(help));
+    if let Some(note) = &summary.note {
         logger.note(note);
     }
 }
@@ -80,9 +84,9 @@ fn show_file(path: &str, change: FileChange, state: FileState, logger: &dyn Logg
         (FileState::Done, FileChange::Remove) => logger.status("Removing", path),
         (FileState::Planned, FileChange::Write) => logger.note(&format!("it would write {path}")),
         (FileState::Planned, FileChange::Remove) => logger.note(&format!("it would remove {path}")),
-        (FileState::Stale, FileChange::Write) => logger.error(&format!("{path} is not what Cargo.toml describes")),
+        (FileState::Stale, FileChange::Write) => logger.error(&format!("{path} is out of date")),
         (FileState::Stale, FileChange::Remove) => {
-            logger.error(&format!("{path} is described by no Cargo.toml any more"));
+            logger.error(&format!("{path} is no longer described in Cargo.toml"));
         }
     }
 }

@@ -5,7 +5,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::outlet::{Outlet, PATIENCE, Patience};
+use super::outlet::{LINE_LIMIT, Outlet, Patience};
 use super::screen::{Screen, Stream};
 use super::table::cut;
 
@@ -30,7 +30,7 @@ impl Progress {
         Progress { live, shown: Vec::new() }
     }
 
-    /// Shows these services with their states, and no others any more. Returns what there is to be said as plain lines.
+    /// Shows these services with their states instead of the previous ones. Returns the plain lines to print.
     pub(super) fn show(&mut self, services: &[(String, String)]) -> Vec<String> {
         let before = std::mem::replace(&mut self.shown, services.to_vec());
         let Some(live) = &self.live else {
@@ -83,7 +83,7 @@ impl Live {
         while !lines.all.is_empty() {
             lines = self.over.wait_timeout(lines, TICK).unwrap_or_else(PoisonError::into_inner).0;
             lines.frame += 1;
-            // Frames for nobody would take the place of lines that somebody reads later.
+            // While nothing is read, frames would use up the buffer for lines.
             if self.outlet.is_idle() {
                 self.draw(&mut lines);
             }
@@ -91,7 +91,7 @@ impl Live {
     }
 
     fn aside<T>(&self, write: impl FnOnce() -> T) -> T {
-        // Held meanwhile, so that nobody draws into what is written.
+        // Held while writing, so that no frame is drawn into a line.
         let mut lines = self.lines();
         self.say(lines.erased());
         let value = write();
@@ -106,7 +106,7 @@ impl Live {
     /// In one piece, so that it does not flicker. The terminal may be gone, which is no reason to end.
     fn say(&self, text: String) {
         if !text.is_empty() {
-            let _ = self.outlet.say(Stream::Stderr, text.into_bytes(), Patience::Limited(PATIENCE));
+            let _ = self.outlet.say(Stream::Stderr, text.into_bytes(), Patience::Limited(LINE_LIMIT));
         }
     }
 }
@@ -204,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_terminal_has_no_room_for_is_left_out() {
+    fn lines_beyond_the_terminal_height_are_left_out() {
         let mut lines = Lines::default();
         let start = Instant::now();
         lines.take(&services(&[("a", "created"), ("b", "created"), ("c", "created")]), start);

@@ -15,7 +15,7 @@ pub(crate) fn one_line(text: &str) -> Cow<'_, str> {
     made_visible(text, |_| false)
 }
 
-/// What a program has printed: colours and the like are left out, whatever else is no text becomes visible.
+/// Output of a program: colours and similar sequences are removed, other control characters are made visible.
 pub(super) fn log(bytes: &[u8]) -> String {
     let text = String::from_utf8_lossy(bytes).replace("\r\n", "\n");
     lines(&strip_str(&text).to_string()).into_owned()

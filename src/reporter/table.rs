@@ -92,7 +92,7 @@ mod tests {
         assert_eq!(cut_to(82), lines(&table, None, false)[0]);
         assert_eq!(cut_to(70), "web  running  http://127.0.0.1:8080 http://s…  no answer at all so far");
         assert_eq!(cut_to(50), "web  running  http://127.0.0.1…  no answer at all…");
-        assert_eq!(cut_to(1), "web  running  http://…  no answ…", "nobody can read less");
+        assert_eq!(cut_to(1), "web  running  http://…  no answ…", "columns keep 8 characters");
     }
 
     #[test]

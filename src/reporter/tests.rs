@@ -46,7 +46,7 @@ fn said(verbosity: Verbosity, color: bool) -> String {
 }
 
 #[test]
-fn an_excerpt_has_a_title_and_what_is_waited_for_a_line_each() {
+fn an_excerpt_has_a_title_and_each_awaited_service_a_line() {
     let err = Buffer::default();
     let shell = Shell::from_write(Box::new(err.clone()), Box::new(Buffer::default()), Verbosity::Normal, false);
     shell.excerpt("log of web", b"boom\n\n");
@@ -58,7 +58,7 @@ fn an_excerpt_has_a_title_and_what_is_waited_for_a_line_each() {
 }
 
 #[test]
-fn a_check_is_a_line_of_its_own_and_what_to_do_below_it() {
+fn a_check_is_one_line_with_its_fix_below() {
     let printed = |verbosity, color| {
         let out = Buffer::default();
         let shell = Shell::from_write(Box::new(Buffer::default()), Box::new(out.clone()), verbosity, color);
@@ -103,7 +103,7 @@ fn color_wraps_verbs_labels_and_commands_only() {
 }
 
 #[test]
-fn a_terminal_that_is_gone_is_no_panic_but_lost_output_is_an_error() {
+fn a_closed_terminal_does_not_panic_and_lost_output_is_an_error() {
     let shell = Shell::from_write(Box::new(Gone), Box::new(Gone), Verbosity::Verbose, false);
     shell.status("Removed", "hello");
     shell.error("e");

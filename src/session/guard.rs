@@ -52,7 +52,7 @@ impl Guard {
         Guard(None)
     }
 
-    /// Starts a guard, which shares `lock`, and returns when it is out of reach of whatever ends us.
+    /// Starts a guard that shares `lock`, and returns when no signal to us can end it.
     ///
     /// # Errors
     /// If our own binary cannot be started, or does not become a guard.
@@ -82,7 +82,7 @@ impl Guard {
         self.say(&format!("listener {listener}"));
     }
 
-    /// Tells the guard that `up` is over and about to be reaped: its number may become somebody else's.
+    /// Tells the guard that `up` is over and about to be reaped: its process id can be reused.
     pub fn forget(&mut self) {
         self.say("up over");
     }
@@ -111,7 +111,7 @@ impl Guard {
     }
 
     fn say(&mut self, line: &str) {
-        // If it was killed, nobody listens, and we do without.
+        // If the guard was killed, the message is lost, and the run goes on.
         if let Some((wire, _)) = &mut self.0 {
             let _ = wire.write_all(format!("{line}\n").as_bytes());
         }
@@ -123,7 +123,7 @@ pub fn is_guard(args: &[impl AsRef<OsStr>]) -> bool {
     args.get(1).is_some_and(|arg| arg.as_ref() == SUBCOMMAND)
 }
 
-/// What a guard knows when the process that it guards has died.
+/// What a guard has received when the run that it guards dies.
 #[derive(Debug)]
 pub(crate) struct Orphaned {
     pub(super) task: GuardTask,
@@ -140,7 +140,7 @@ pub(crate) struct Orphaned {
 /// nothing to do; otherwise what there is to do, and the project's lock, held if it was.
 ///
 /// # Errors
-/// If it cannot get a session of its own, or if what it is told makes no sense.
+/// If it cannot create a session, or if a message is invalid.
 pub(crate) fn listen() -> anyhow::Result<Option<(Orphaned, ProjectLock)>> {
     let (mut wire, lock) = os::stand_guard()?;
     // The word for `arm`: from now on nothing that is aimed at its group or its terminal reaches us.

@@ -108,17 +108,17 @@ pub(super) enum Phase {
     Running,
     /// `up` has ended by itself, and what it has started becomes ready.
     Waiting,
-    /// The start is over, in whatever way; the engine is asked how the containers fared.
+    /// The start has ended; the engine is asked for the state of the containers.
     Judging,
     /// `up` has ended by itself, and containers run on to which it was not attached.
     Staying,
-    /// Something is to be taken down, and the project's lock is being taken for it.
+    /// Waiting for the project's lock, for a teardown.
     Locking,
     /// Interrupted; the engine is asked whether everything has started.
     Looking,
-    /// A `stop` runs before the `down`, so that the `up` of whoever is attached ends before its containers vanish.
+    /// A `stop` runs before the `down`, so that the `up` of an attached run ends before its containers vanish.
     Stopping,
-    /// A `down` (or `stop`, where nothing is to be removed) runs.
+    /// A `down` runs (or a `stop`, if nothing is removed).
     Undoing(DownScope),
     /// It is done; `up`, whose containers are gone, ends.
     Draining(DownScope),
@@ -141,7 +141,7 @@ pub(super) enum Phase {
 pub(super) enum End {
     /// As it should: torn down and checked, or left running as asked.
     Clean,
-    /// With something left on the engine, or nobody knows.
+    /// With something left on the engine, or unknown.
     Incomplete,
     /// By the third interrupt, before the teardown was done.
     Abandoned,
@@ -196,7 +196,7 @@ pub(super) enum RunEvent {
         /// What `up` is ended by, if every container of the stack has started.
         shutdown: Option<UpShutdown>,
     },
-    /// `down` or `stop` ended, in whatever way.
+    /// `down` or `stop` has ended.
     UndoEnded,
     /// The time of a [`Action::Wait`] is over.
     TimeIsUp,
@@ -443,7 +443,7 @@ fn interrupted(policy: Policy, mut state: State, interrupt: Interrupt) -> (State
         },
         (Running | Waiting | Judging | Staying, _) => state.to(Locking, Action::Lock),
         (_, Force::AtOnce) => state.end(End::Abandoned),
-        // What has begun by itself goes on as it is: nobody has asked for more than an end yet.
+        // A teardown that started by itself continues: the first interrupt only asks for an end.
         _ if matches!(before, Some(EndCause::Finished | EndCause::Failed | EndCause::Late))
             && policy.undo != Undo::Nothing =>
         {

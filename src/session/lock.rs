@@ -1,16 +1,16 @@
-//! One project, one change at a time: advisory file locks that die with their holder.
+//! One project, one change at a time: advisory file locks that end with their holder.
 //!
-//! Compose does not keep two of its commands apart: two `up -d` of one project at the same moment usually fail, and a
-//! `down` during an `up` leaves a network behind. So whoever starts a stack or takes it down holds the project's lock
-//! meanwhile. A run in the foreground gives it back while the stack just runs, and holds a second one for as long as it
-//! lives: by that others see that the stack has an owner.
+//! Compose does not coordinate its commands: two `up -d` of one project at the same moment usually fail, and a
+//! `down` during an `up` leaves a network behind. So every start and every teardown holds the project's lock.
+//! A foreground run releases it while the stack just runs, and holds a second lock as long as it lives, which shows
+//! others that the stack has an owner.
 //!
-//! The files name what their holder has started. If any of that lives when the lock has fallen free, the holder and its guard
-//! were killed together; whoever takes the lock next ends it, or it would go on starting what is being taken down.
+//! A lock file names the processes that its holder has started. If one is alive although the lock is free, the holder and its guard
+//! were killed together. The next holder ends it, or it would go on starting containers during a teardown.
 //!
-//! The files lie in a folder of the user's own, outside the workspace, and are removed by whoever is done. A lock is of the
-//! open file, not of the process: the guard shares the first one, so that it does not fall free when the process that
-//! took it is killed.
+//! The files are in a directory of the user, outside the workspace, and the last holder removes them. A lock belongs to the
+//! open file, not to the process. The guard shares the open file of the first lock, so the lock stays held when the run
+//! is killed.
 
 use std::fs::{self, File, TryLockError};
 use std::io::{self, Read, Seek, SeekFrom, Write};
@@ -58,7 +58,7 @@ impl ProjectLock {
         Ok(ProjectLock(Some(Files { path, change, is_held: false, owner: None })))
     }
 
-    /// Takes it if nobody else holds it; whether it is held now.
+    /// Takes the lock if it is free. Returns whether it is held now.
     ///
     /// # Errors
     /// If the system cannot lock files there.
@@ -70,7 +70,7 @@ impl ProjectLock {
         })
     }
 
-    /// Takes it as soon as nobody else holds it.
+    /// Takes the lock as soon as it is free.
     ///
     /// # Errors
     /// If the system cannot lock files there.
@@ -91,7 +91,7 @@ impl ProjectLock {
             if os::is_at(&files.change, &path) {
                 files.is_held = true;
             } else {
-                // Whoever held it has removed the file meanwhile: this lock keeps nobody away.
+                // The previous holder has removed the file: this lock excludes no other command.
                 files.change = os::open_private(&path)?;
             }
         }
@@ -112,7 +112,7 @@ impl ProjectLock {
         }
     }
 
-    /// Makes us the owner of the stack, unless somebody else is; whether we are now. To be asked with the lock held.
+    /// Makes this run the owner of the stack, unless another one is. Returns whether it is now. Requires the lock.
     ///
     /// # Errors
     /// If the system cannot lock files there.
@@ -127,14 +127,14 @@ impl ProjectLock {
         Ok(true)
     }
 
-    /// Whether somebody else owns the stack. To be asked with the lock held.
+    /// Whether another run owns the stack. Requires the lock.
     pub fn is_owned_by_another(&self) -> bool {
         let Some(files) = &self.0 else { return false };
         let owned = |file: File| matches!(file.try_lock(), Err(TryLockError::WouldBlock));
         files.owner.is_none() && os::open_existing(&owner_file(&files.path)).is_ok_and(owned)
     }
 
-    /// Gives it back and blocks for as long as somebody else owns the stack.
+    /// Releases the lock and blocks for as long as another run owns the stack.
     ///
     /// # Errors
     /// If the system cannot lock files there.
@@ -175,7 +175,7 @@ impl ProjectLock {
             let on_exit = Box::new(move || {
                 let _ = over.send(());
             });
-            // The number may be somebody else's by now, the number and the time are not.
+            // A process id can be reused; together with the start time it is unique.
             if let Some(mut orphan) = command::adopt(pid, on_exit)
                 && os::start_of(pid) == Some(start)
             {
@@ -256,7 +256,7 @@ struct Noted {
 
 fn noted_in(mut file: &File) -> Vec<Noted> {
     let mut text = String::new();
-    // What cannot be read names nobody.
+    // An unreadable file names no process.
     let _ = file.rewind().and_then(|()| file.read_to_string(&mut text));
     let read = |line: &str| {
         let mut words = line.split(' ');

@@ -43,7 +43,7 @@ pub(crate) struct Finding {
     pub last_exit: Option<i64>,
     /// The crashes that make a loop.
     pub crashes: Option<Crashes>,
-    /// Why, where more is known than the container's state tells.
+    /// The cause, if more is known than the container's state.
     pub cause: Option<String>,
     /// The end of its log, where it has failed; oldest first.
     pub last_words: Vec<u8>,
@@ -108,7 +108,7 @@ impl Finding {
         let command = self.missing_probe()?;
         let program = self.container.as_ref().map_or("", |container| container.program.as_str());
         let example = if program.starts_with('/') { program } else { "/program" };
-        let shell = if command.ends_with("sh") { ", which a `test` that is a string needs" } else { "" };
+        let shell = if command.ends_with("sh") { ", which a string `test` needs" } else { "" };
         Some(format!(
             "a healthcheck runs in the container, and its image has no `{command}`{shell}: run a program that it has, as in \
              `test: [\"CMD\", \"{example}\", …]`"
@@ -189,7 +189,7 @@ pub(crate) fn cause_of(error: &str) -> Cause {
         "the engine has no space left on its disk".to_string()
     } else if let (Some(source), true) = (between(error, "error mounting \"", "\""), has("not a directory")) {
         let target = between(error, "to rootfs at \"", "\"").unwrap_or_default();
-        format!("{source}, which is mounted at {target}, is not there as a file: a missing file becomes a folder")
+        format!("{source}, which is mounted at {target}, is not a file: a missing file becomes a directory")
     } else if let Some(source) = after(error, "bind source path does not exist: ") {
         format!("mount source {source} does not exist")
     } else if let Some(command) = missing_command(error) {
@@ -241,7 +241,7 @@ pub(crate) fn cause_in_log(log: &[u8]) -> Option<Cause> {
             return Some(Cause::Words("no space is left on the engine's disk or in one of its mounts".to_string()));
         }
         let program = line.strip_prefix("exec ")?.strip_suffix(": no such file or directory")?;
-        Some(Cause::Words(format!("`{program}` is not in the image, or the loader that it is linked to is not")))
+        Some(Cause::Words(format!("`{program}` or its dynamic loader is not in the image")))
     })
 }
 
@@ -296,7 +296,7 @@ mod tests {
             (
                 runc(r#"error during container init: error mounting "/w/app.toml" to rootfs at "/etc/app.toml": mount /w/app.toml:/etc/app.toml (via /proc/self/fd/6), flags: 0x5000: not a directory"#)
                     + ": Are you trying to mount a directory onto a file (or vice-versa)? Check if the specified host path exists and is the expected type",
-                words("/w/app.toml, which is mounted at /etc/app.toml, is not there as a file: a missing file becomes a folder"),
+                words("/w/app.toml, which is mounted at /etc/app.toml, is not a file: a missing file becomes a directory"),
             ),
             (
                 r#"invalid mount config for type "bind": bind source path does not exist: /w/gone"#.to_string(),
@@ -345,7 +345,7 @@ mod tests {
                     `test: [\"CMD\", \"/web\", …]`";
         assert_eq!(curl.help_for_missing_probe().as_deref(), Some(help));
         let shell = probed("/bin/sh", "stat /bin/sh: no such file or directory").help_for_missing_probe().unwrap();
-        assert!(shell.contains("has no `/bin/sh`, which a `test` that is a string needs: run"), "{shell}");
+        assert!(shell.contains("has no `/bin/sh`, which a string `test` needs: run"), "{shell}");
         assert_eq!(finding("running", 0).help_for_missing_probe(), None);
     }
 
@@ -372,7 +372,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reason_names_the_service_what_it_did_and_why() {
+    fn a_failure_names_service_event_and_cause() {
         let with = |finding: Finding, change: fn(&mut Inspected)| {
             let mut finding = finding;
             change(finding.container.as_mut().unwrap());

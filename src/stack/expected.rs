@@ -241,7 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn a_guess_takes_whatever_has_been_started() {
+    fn an_uncertain_start_counts_all_started_containers() {
         let some = Expected::new(&stack(), Traefik::On, &["--scale=web=1".into()]);
         assert!(some.have_started(&[container("web", "running")]) && !some.is_certain());
         assert!(!some.have_started(&[]));

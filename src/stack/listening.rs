@@ -1,8 +1,8 @@
-//! Whether a program listens behind the published ports of a container.
+//! Whether a program listens on the published ports of a container.
 //!
-//! That the engine's proxy accepts a connection proves nothing: it does so where nobody listens, and then closes it at once. So the
-//! sockets of the container are looked at where that is possible, which disturbs nobody; elsewhere a connection is made, and nothing is
-//! sent. `spec/dev/readiness.md` has what was measured.
+//! A connection through the engine's proxy proves nothing: the proxy accepts it even without a listener, and then closes it. So the
+//! sockets of the container are read from the system if possible, which does not disturb the program. Otherwise a connection is made,
+//! and nothing is sent. `spec/dev/readiness.md` has the measurements.
 
 use std::io::{ErrorKind, Read};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
@@ -12,9 +12,9 @@ use crate::engine::{Inspected, Published};
 use crate::os;
 
 /// How long a connection may take, and how long the proxy may take to close one that leads nowhere: it was at most 9 ms.
-const PATIENCE: Duration = Duration::from_millis(500);
+const PROXY_LIMIT: Duration = Duration::from_millis(500);
 
-/// A published port behind which nobody listens.
+/// A published port on which no program listens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Deaf {
     /// The port in the container.
@@ -24,18 +24,18 @@ pub(crate) struct Deaf {
 }
 
 impl Deaf {
-    /// Why, in the words of somebody who has to mend it.
+    /// The cause, with what to change.
     pub(crate) fn cause(&self) -> String {
         let port = self.port;
         if self.at_loopback {
-            format!("nothing listens on port {port} in the container but at 127.0.0.1: let the program bind 0.0.0.0")
+            format!("nothing listens on port {port} in the container except at 127.0.0.1: bind 0.0.0.0 in the program")
         } else {
             format!("nothing listens on port {port} in the container; does the program bind 127.0.0.1?")
         }
     }
 }
 
-/// The published TCP ports of a container that runs, behind which nobody listens; in order.
+/// The published TCP ports of a running container on which no program listens, in order.
 pub(crate) fn deaf_ports(container: &Inspected) -> Vec<Deaf> {
     deaf_ports_seen(container).unwrap_or_else(|| {
         let deaf = published(container).filter(|port| !answers(port));
@@ -73,10 +73,10 @@ fn answers(port: &Published) -> bool {
         Ok(ip) => ip,
         Err(_) => IpAddr::V4(Ipv4Addr::LOCALHOST),
     };
-    let Ok(mut connection) = TcpStream::connect_timeout(&SocketAddr::new(ip, port.host_port), PATIENCE) else {
+    let Ok(mut connection) = TcpStream::connect_timeout(&SocketAddr::new(ip, port.host_port), PROXY_LIMIT) else {
         return false;
     };
-    if connection.set_read_timeout(Some(PATIENCE)).is_err() {
+    if connection.set_read_timeout(Some(PROXY_LIMIT)).is_err() {
         return true;
     }
     match connection.read(&mut [0]) {
@@ -112,7 +112,7 @@ mod tests {
         let port = Published { target: 80, protocol: "tcp".into(), host_ip: "0.0.0.0".into(), host_port };
         let container = Inspected { ports: vec![port], ..Inspected::default() };
         assert_eq!(deaf_ports(&container), []);
-        // As the engine's proxy does where nobody listens.
+        // As the engine's proxy does without a listener.
         let server = thread::spawn(move || {
             drop(listener.accept().unwrap());
             drop(listener.accept().unwrap());

@@ -17,15 +17,15 @@ use crate::stack::listening::deaf_ports;
 
 /// What there is to tell of a start.
 pub(crate) enum Observation {
-    /// Every container that it asks for has been started on the engine there, or the engine tells no more.
+    /// Every expected container has started, or there are no more events.
     Started(Option<(Vec<Container>, Endpoint)>),
     /// A container has ended by itself, and the engine starts it again.
     Crashed(Crash),
-    /// How its services stand, whenever that changes; while `up` is at work, as far as something was heard of them.
+    /// The state of the services, after each change; while `up` runs, only of services with events.
     Progress(Vec<ServiceStanding>, StartPhase),
     /// What the wait for it has come to.
     Settled(Settled),
-    /// No container of it runs any more. If not so, the engine tells no more.
+    /// Whether no container is running any more; false if there are no more events.
     Over(bool),
 }
 
@@ -67,7 +67,7 @@ enum Heard {
     Happened(ContainerEvent),
     /// `up -d` has ended with success.
     UpIsOver,
-    /// The engine tells no more.
+    /// There are no more events.
     Silence,
     /// Nobody wants to know any more.
     Enough,
@@ -86,10 +86,10 @@ impl Observer {
     /// Calls `tell` from another thread with [`Observation::Started`], once, when an attached `up` has started everything.
     /// With `wait` then with [`Observation::Progress`] and once with [`Observation::Settled`].
     ///
-    /// The question goes into the process group of `up`, so that whoever ends `up` ends it too.
+    /// The listener is in the process group of `up`, so that it ends with `up`.
     ///
     /// # Errors
-    /// If docker cannot be started; nothing is told then.
+    /// If docker cannot be started; then there are no events.
     pub(crate) fn attached(
         commander: &Commander,
         project: &ProjectName,
@@ -116,10 +116,10 @@ impl Observer {
     }
 
     /// Calls `tell` from another thread with [`Observation::Progress`] and, once, with [`Observation::Settled`], while and after
-    /// `up -d` runs. To be called before that is started: what an earlier start has come to must not be heard as this one's.
+    /// `up -d` runs. Call it before `up -d` starts, so that the result of an earlier start is not taken for that of this one.
     ///
     /// # Errors
-    /// If docker cannot be started; nothing is told then.
+    /// If docker cannot be started; then there are no events.
     pub(crate) fn detached(
         commander: &Commander,
         project: &ProjectName,
@@ -143,7 +143,7 @@ impl Observer {
         is_ours: impl Fn(&Inspected) -> bool + Send + 'static,
         tell: impl Fn(Observation) + Send + 'static,
     ) -> io::Result<Observer> {
-        // With the past, so that one that ends before the engine hears the question is not missed.
+        // With past events, so that a container that ends before the question arrives is not missed.
         let question = engine::container_events(project, Past::Told);
         let (own, project) = (commander.clone(), project.clone());
         Observer::listen(commander, &question, move |hears| {
@@ -238,7 +238,7 @@ impl<T: Fn(Observation)> Follower<T> {
         loop {
             match self.hears.recv() {
                 // `up` attaches to its containers once all are created, and then starts them; of a stack that runs
-                // already there is nothing but the first to be heard.
+                // already, only the first event is needed.
                 Ok(Heard::Happened(event)) if ["attach", "start"].contains(&event.action.as_str()) => {
                     // Several at once are one reason to look.
                     while let Ok(heard) = self.hears.try_recv() {
@@ -260,7 +260,7 @@ impl<T: Fn(Observation)> Follower<T> {
 
     fn until_over(&self, is_ours: impl Fn(&Inspected) -> bool) {
         let none_is_up = || {
-            // Not from the list: Engine 20.10 tells of an end before the list has it.
+            // Not from the list: Engine 20.10 sends the event of an end before the list shows it.
             let containers = engine::inspect(&self.commander, &self.project, &BTreeSet::new());
             containers.is_ok_and(|all| !all.iter().any(|it| is_ours(it) && it.is_up()))
         };
@@ -308,7 +308,7 @@ impl<T: Fn(Observation)> Follower<T> {
                 Overall::Pending(_) if deadline.is_some_and(|deadline| now >= deadline) => {
                     return (self.tell)(Observation::Settled(Settled::Late));
                 }
-                // Nobody would hear of a change.
+                // No one receives the change.
                 Overall::Pending(_) if start == StartPhase::Over && !is_told => {
                     return (self.tell)(Observation::Settled(Settled::Failed));
                 }
@@ -338,10 +338,10 @@ impl<T: Fn(Observation)> Follower<T> {
         }
     }
 
-    /// What is heard next; None if that is nothing until then.
+    /// The next event; None if there is none until then.
     fn next(&self, until: Option<Instant>) -> Option<Heard> {
         match until {
-            // The sender is the watch's own: without it nobody wants to know.
+            // The receiver is gone with the observer.
             None => Some(self.hears.recv().unwrap_or(Heard::Enough)),
             Some(until) => match self.hears.recv_timeout(until.saturating_duration_since(Instant::now())) {
                 Ok(heard) => Some(heard),
@@ -351,7 +351,7 @@ impl<T: Fn(Observation)> Follower<T> {
         }
     }
 
-    /// Lets the engine say what becomes of a container whose process has ended, and tells of it if it starts it again.
+    /// Asks the engine whether it restarts a container whose process has ended, and reports it if so.
     fn look_at(&self, tracker: &mut Tracker, event: &ContainerEvent) {
         let Some(container) = engine::inspect_one(&self.commander, &event.id) else { return };
         let Inspected { name, service, out_of_memory, .. } = container.clone();
@@ -363,11 +363,11 @@ impl<T: Fn(Observation)> Follower<T> {
         }
     }
 
-    /// Lets the engine say all that it knows. If it does not answer, what was heard has to do.
+    /// Asks the engine for the final state. If it does not answer, the events so far are used.
     fn look(&self, tracker: &mut Tracker) {
         let executor = &self.commander;
         let (all, time) = thread::scope(|scope| {
-            // Its time tells how long a container has been running that was started before.
+            // Its clock shows how long an earlier container has been running.
             let time = tracker.asks_for_the_time().then(|| scope.spawn(|| engine::now(executor)));
             let all = engine::inspect(executor, &self.project, &BTreeSet::new());
             (all, time.map(|time| time.join().unwrap_or_else(|panic| resume_unwind(panic))))

@@ -1,4 +1,4 @@
-//! Finds port conflicts before the start: which published ports are in use, and by whom.
+//! Finds port conflicts before the start: which published ports are in use, and by which container or process.
 //!
 //! The engine finds out one port at a time, with half of the stack running, and does not say who it is.
 
@@ -85,7 +85,7 @@ impl fmt::Display for NotReplaced {
         f.write_str(match self {
             NotReplaced::OneOff => "a container of `docker compose run`",
             NotReplaced::NotStarted => "which this start does not include",
-            NotReplaced::Unknown => "which the file no longer has, or has behind a profile",
+            NotReplaced::Unknown => "which is no longer in the file, or only in an inactive profile",
         })
     }
 }
@@ -94,7 +94,7 @@ impl fmt::Display for Holder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Holder::Own { name, why } => write!(f, "held by {name} of this stack, {why}"),
-            Holder::Service(name) => write!(f, "wanted by {name} too"),
+            Holder::Service(name) => write!(f, "also published by {name}"),
             Holder::Container { name, project, .. } if project.is_empty() => write!(f, "held by container {name}"),
             Holder::Container { name, project, checkout } if checkout.is_empty() => {
                 write!(f, "held by container {name} of project {project}")
@@ -174,7 +174,7 @@ pub(crate) fn taken<'a>(
     Ok(taken)
 }
 
-/// Who has this port of this machine's; what is to be said of the engine's refusal to publish it.
+/// The holder of a port of this machine, for an engine's refusal to publish it.
 pub(crate) fn holder(executor: &dyn Executor, project: &ProjectName, port: u16) -> Holder {
     let wanted = Wanted { service: String::new(), ip: None, ports: port..=port, protocol: "tcp".to_string() };
     let containers = running_containers(executor).unwrap_or_default();
@@ -204,7 +204,11 @@ fn contradictions(wanted: &[(Wanted, u32)]) -> Vec<Taken> {
     for (wanted, replicas) in wanted.iter().filter(|(wanted, _)| wanted.ports.start() == wanted.ports.end()) {
         let others = first.entry((*wanted.ports.start(), wanted.protocol.as_str())).or_default();
         let other = others.iter().find(|other| meet(other.ip, wanted.ip)).map(|other| other.service.clone());
-        let itself = (*replicas > 1).then(|| format!("{replicas} containers of {}", wanted.service));
+        let itself = match replicas.saturating_sub(1) {
+            0 => None,
+            1 => Some(format!("the other container of {}", wanted.service)),
+            others => Some(format!("the other {others} containers of {}", wanted.service)),
+        };
         if let Some(holder) = other.or(itself) {
             let holder = Holder::Service(holder);
             taken.push(Taken { service: wanted.service.clone(), port: wanted.to_string(), holder });
@@ -304,7 +308,7 @@ mod tests {
     }
 
     #[test]
-    fn a_port_that_somebody_listens_at_is_busy_and_it_is_known_who_that_is() {
+    fn a_busy_port_is_reported_with_its_process() {
         let (_listener, port) = listener("127.0.0.1");
         let ours = Holder::Process { name: String::new(), pid: std::process::id().cast_signed() };
         for ip in ["127.0.0.1", "any"] {
@@ -319,7 +323,7 @@ mod tests {
     }
 
     #[test]
-    fn one_that_somebody_listens_at_with_version_6_only_is_busy_for_all_addresses() {
+    fn a_port_in_use_on_ipv6_only_is_busy_for_all_addresses() {
         let Ok(listener) = TcpListener::bind("[::1]:0") else { return };
         let port = listener.local_addr().unwrap().port();
         for ip in ["any", "::", "::1"] {
@@ -358,7 +362,7 @@ mod tests {
         };
         assert!(said(&|_| None).is_empty());
         let line = format!(
-            "api: port 127.0.0.1:{port} is held by x-web-1 of this stack, which the file no longer has, or has behind a profile"
+            "api: port 127.0.0.1:{port} is held by x-web-1 of this stack, which is no longer in the file, or only in an inactive profile"
         );
         assert_eq!(said(&|_| Some(NotReplaced::Unknown)), [line]);
     }
@@ -384,7 +388,7 @@ mod tests {
     }
 
     #[test]
-    fn a_container_that_holds_a_port_is_named_with_its_checkout_unless_it_is_ours() {
+    fn a_port_conflict_names_container_and_checkout() {
         let published = |host_ip: &str, host_port, protocol: &str| {
             let [host_ip, protocol] = [host_ip, protocol].map(str::to_string);
             Published { target: 80, protocol, host_ip, host_port }
@@ -407,7 +411,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stack_that_contradicts_itself_is_told_so() {
+    fn ports_published_twice_by_a_stack_are_reported() {
         let all = [
             (wanted("a", "any", 80, 80), 1),
             (wanted("b", "127.0.0.1", 80, 80), 1),
@@ -419,11 +423,17 @@ mod tests {
             (wanted("g", "::", 83, 83), 1),
         ];
         let said: Vec<String> = contradictions(&all).iter().map(ToString::to_string).collect();
-        assert_eq!(said, ["b: port 127.0.0.1:80 is wanted by a too", "e: port 82 is wanted by 3 containers of e too",]);
+        assert_eq!(
+            said,
+            [
+                "b: port 127.0.0.1:80 is also published by a",
+                "e: port 82 is also published by the other 2 containers of e",
+            ]
+        );
     }
 
     #[test]
-    fn what_is_wanted_is_what_the_file_publishes() {
+    fn published_ports_are_read_from_the_model() {
         let json = br#"{"name": "x", "services": {"web": {"ports": [
             {"target": 80, "published": "8080"}, {"target": 81, "published": "8081", "host_ip": "127.0.0.1"},
             {"target": 82}, {"target": 53, "published": "53", "protocol": "udp", "host_ip": "0.0.0.0"},

@@ -21,7 +21,7 @@ pub(crate) const LOOP: u32 = 3;
 pub(crate) enum Role {
     /// To run, and to be healthy if its image has a healthcheck; or to do its work and exit with 0.
     Service,
-    /// As [`Role::Service`], and to listen at the ports that it publishes if nothing else tells that it works.
+    /// As [`Role::Service`]; it must also listen on its published ports if it has no healthcheck.
     Server,
     /// To be healthy, where the file gives it a healthcheck.
     Checked,
@@ -231,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn the_role_of_a_service_is_what_the_file_says_of_it_and_of_those_that_wait_for_it() {
+    fn the_role_of_a_service_follows_from_the_file() {
         let json = br#"{"name": "x", "services": {
             "web": {"depends_on": {"job": {"condition": "service_completed_successfully"}}},
             "job": {"healthcheck": {"test": ["CMD", "x"]}},

@@ -45,7 +45,7 @@ fn detail(stack: &Stack, finding: &Finding) -> String {
 }
 
 /// What is said of a container whose service is not among those of the file.
-const UNKNOWN: &str = "not in the file, or behind a profile";
+const UNKNOWN: &str = "not in the file, or in an inactive profile";
 
 /// The two largest units of a time, as in `2h 5m`.
 fn coarse(time: Duration) -> String {
@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn a_time_is_told_in_two_units() {
+    fn a_duration_has_at_most_two_units() {
         for (seconds, words) in [(0, "0s"), (59, "59s"), (7_384, "2h 3m"), (90_061, "1d 1h"), (86_405, "1d 5s")] {
             assert_eq!(coarse(Duration::from_secs(seconds)), words);
         }

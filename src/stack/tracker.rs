@@ -72,11 +72,11 @@ struct Tracked {
     started: Option<i128>,
     /// Its crashes in a row, with no run of [`STEADY`] among them.
     row: Option<Row>,
-    /// The published ports behind which nobody listens, once that was looked at in this run of it.
+    /// The published ports without a listener, if they were checked since its last start.
     deaf: Option<Vec<Deaf>>,
 }
 
-/// Crashes in a row, counted by the engine: what it tells of them may come late, or be missed.
+/// Crashes in a row, from the engine's restart count: events may be late or missed.
 #[derive(Clone, Copy)]
 struct Row {
     /// How often the engine had started it again before.
@@ -91,7 +91,7 @@ impl Tracked {
         self.since.is_none_or(|since| now >= since + STEADY)
     }
 
-    /// Whether somebody has told it to end through the engine.
+    /// Whether it was sent a stop signal through the engine.
     fn was_told_to_end(&self) -> bool {
         self.signals.iter().any(|signal| signal.ends(self.it.stop_signal))
     }
@@ -137,7 +137,7 @@ pub(crate) enum Consequence {
     None,
     /// The start has started a container.
     Started,
-    /// A container's process has ended; the engine knows whether it starts it again: ask, and tell by [`Tracker::saw_one`].
+    /// A container's process has ended. The engine decides whether to restart it: ask it, and pass the answer to [`Tracker::saw_one`].
     Ask,
 }
 
@@ -162,7 +162,7 @@ impl Tracker {
 
     /// Something has happened to a container.
     pub(crate) fn happened(&mut self, event: &ContainerEvent, now: Instant) -> Consequence {
-        // Once it is known what there is, what is told of anything else is about something that is gone.
+        // Once the containers are listed, events of others are about removed containers.
         let is_known = !self.has_seen_all || self.containers.contains_key(&event.id);
         if !is_known || !self.is_ours(&event.id, &event.service) {
             return Consequence::None;
@@ -171,7 +171,7 @@ impl Tracker {
             self.containers.remove(&event.id);
             return Consequence::None;
         }
-        // The engine tells also what was before: such a container has been started by an earlier start.
+        // Past events are included: this container was started by an earlier start.
         let was_running = self.known.get(&event.id) == Some(&true);
         let tracked = self.containers.entry(event.id.clone()).or_insert_with(|| Tracked {
             it: Inspected { id: event.id.clone(), service: event.service.clone(), ..Inspected::default() },
@@ -288,14 +288,14 @@ impl Tracker {
             && !listens
     }
 
-    /// The containers whose ports are to be looked at.
+    /// The containers whose ports to check.
     pub(crate) fn to_be_heard(&self) -> Vec<Inspected> {
         let awaited =
             self.containers.values().filter(|tracked| self.is_awaited(tracked) && !tracked.it.name.is_empty());
         awaited.map(|tracked| tracked.it.clone()).collect()
     }
 
-    /// These ports of a container have nobody behind them; none of them any more, if it is empty.
+    /// Sets the ports of a container without a listener.
     pub(crate) fn heard(&mut self, id: &str, deaf: Vec<Deaf>) {
         if let Some(tracked) = self.containers.get_mut(id) {
             tracked.deaf = Some(deaf);
@@ -356,7 +356,7 @@ impl Tracker {
         services.into_values().flatten().collect()
     }
 
-    /// Whether a container is believed to be up since nothing else was heard of it.
+    /// Whether a container counts as up because no event says otherwise.
     pub(crate) fn believes_in_silence(&self) -> bool {
         self.containers.values().any(|it| it.since.is_some() && it.it.health.is_none() && it.it.state == "running")
     }

@@ -55,7 +55,7 @@ pub(crate) enum UpEnd {
 pub(crate) struct Verdict {
     /// Each container of the services that the start is about, and each service that has none, by name.
     pub(crate) findings: Vec<Finding>,
-    /// Whether somebody else stopped or removed the stack.
+    /// Whether the stack was stopped or removed from elsewhere.
     pub(crate) stopped_elsewhere: bool,
     /// Why `up` has failed, where Compose's last words are known.
     pub(crate) cause: Option<String>,
@@ -91,7 +91,7 @@ impl Question {
         Finding { crashes: Crashes::of(history), ..Finding::of(container, standing) }
     }
 
-    /// What was heard while it was waited for counts, too: a container that has crashed may be running at the moment.
+    /// Events during the wait count, too: a container that crashed may be running at the moment.
     fn doubt(&self, verdict: &mut Verdict) {
         for ServiceStanding { service, standing, exit_code, crashes, cause, .. } in &self.doubted {
             let of_service = verdict.findings.iter_mut().filter(|finding| finding.service == *service);
@@ -110,7 +110,7 @@ impl Question {
     fn spare_the_stopped(&self, executor: &dyn Executor, verdict: &mut Verdict) -> Result<(), Failure> {
         let crashed = self.up == UpEnd::Crashed;
         if !crashed && !verdict.has_failed() {
-            // Nobody but somebody else has removed what this start has made.
+            // The containers of this start were removed from elsewhere.
             verdict.stopped_elsewhere = verdict.findings.is_empty() && !self.expected.is_empty();
             return Ok(());
         }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::engine::{Engine, is_anonymous};
+use crate::support::engine::{Engine, is_anonymous};
 
 const PROJECT: &str = "com.docker.compose.project";
 /// A safety net: nothing that is asked here takes this long.

@@ -15,21 +15,11 @@
 #![allow(clippy::print_stdout)]
 
 mod api;
-#[allow(dead_code)]
-#[path = "../e2e/engine.rs"]
-mod engine;
 mod plan;
 mod procs;
-#[allow(dead_code)]
-#[path = "../e2e/proxy.rs"]
-mod proxy;
-#[allow(dead_code)]
-#[path = "../e2e/pty.rs"]
-mod pty;
 mod registry;
-#[allow(dead_code)]
-#[path = "../e2e/run.rs"]
-mod run;
+#[path = "../support/mod.rs"]
+mod support;
 mod table;
 mod trial;
 mod watch;
@@ -44,8 +34,8 @@ use clap::Parser;
 use fastrand::Rng;
 
 use crate::api::Api;
-use crate::engine::Engine;
 use crate::plan::Plan;
+use crate::support::engine::{self, Engine};
 use crate::trial::{Problem, Report};
 
 /// What the project of every trial begins with.

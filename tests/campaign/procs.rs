@@ -7,7 +7,7 @@ use std::time::Duration;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open};
 
-use crate::run::command_line;
+use crate::support::run::command_line;
 
 /// The variable whose value is the trial's project.
 pub const MARK: &str = "CAMPAIGN_TRIAL";

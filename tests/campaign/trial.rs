@@ -17,13 +17,13 @@ use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use tempfile::TempDir;
 
 use crate::api::Api;
-use crate::engine::Engine;
 use crate::plan::{Fault, Moment, Plan, Remedy, Scene, Target, signal_name};
 use crate::procs::{self, End, MARK};
-use crate::proxy::Proxy;
-use crate::pty::{Modes, Pty};
 use crate::registry::Registry;
-use crate::run::{Run, Transcript};
+use crate::support::engine::Engine;
+use crate::support::proxy::Proxy;
+use crate::support::pty::{Modes, Pty};
+use crate::support::run::{Run, Transcript};
 use crate::watch::{Event, Phase, Watch, is_steady};
 
 /// Safety nets; what is waited for comes sooner, or the trial has failed.

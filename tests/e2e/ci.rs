@@ -6,8 +6,8 @@ use std::path::PathBuf;
 
 use serde::Deserialize;
 
-use crate::run::Ended;
-use crate::stage::{Stage, page, service, stack, write};
+use crate::support::run::Ended;
+use crate::support::stage::{Stage, page, service, stack, write};
 
 on_both_pairs![workflow_of_the_readme, workflow_with_a_broken_service];
 

@@ -5,8 +5,8 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use crate::run::Run;
-use crate::stage::{self, Stage, Tool, polite, stack};
+use crate::support::run::Run;
+use crate::support::stage::{self, Stage, Tool, polite, stack};
 
 on_both_pairs![bash, zsh, fish, elvish];
 

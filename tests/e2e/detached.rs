@@ -5,11 +5,11 @@ use std::net::TcpStream;
 
 use rustix::process::Signal;
 
-use crate::stage::{Stage, page, polite, service, stack, write};
+use crate::support::stage::{Stage, page, polite, service, stack, write};
 
 on_both_pairs![
     life_cycle,
-    colour_is_no_more_composes_than_ours,
+    color_never_applies_to_compose_too,
     arguments_reach_up,
     progress_of_a_build_is_shown_only_if_it_fails,
     crash_at_start,
@@ -23,7 +23,7 @@ on_both_pairs![
 ];
 
 /// Compose's progress is painted in a terminal as our own lines are, or neither is.
-fn colour_is_no_more_composes_than_ours(stage: &Stage) {
+fn color_never_applies_to_compose_too(stage: &Stage) {
     stage.compose(&stack(&[page("web", "hello"), polite("worker", &[])]));
     for (choice, is_painted) in [("auto", true), ("never", false)] {
         for words in [&["dev", "--detach"][..], &["dev", "logs"], &["dev", "down"]] {
@@ -173,7 +173,7 @@ fn failed_start_leaves_a_running_stack_alone(stage: &Stage) {
 
 fn failed_start_with_keep(stage: &Stage) {
     stage.compose(&with_broken_service());
-    stage.tool(&["dev", "-d", "--keep"]).run().with(1).says("what was created is kept, as asked");
+    stage.tool(&["dev", "-d", "--keep"]).run().with(1).says("the containers are kept because of --keep");
     assert_eq!(stage.containers()["broken"], "created");
     stage.take_down();
 }

@@ -16,9 +16,9 @@ use proptest::sample::{Index, select, subsequence};
 use proptest::test_runner::{Config, TestRunner};
 use serde_json::{Map, Value, json};
 
-use crate::engine;
-use crate::fixture::copy;
-use crate::stage::{Stage, write};
+use crate::support::engine;
+use crate::support::fixture::copy;
+use crate::support::stage::{Stage, write};
 
 on_both_pairs![any_stack_is_read_as_it_was_meant, every_golden_stack_is_read_with_all_its_files];
 

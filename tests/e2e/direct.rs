@@ -10,12 +10,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
-use crate::stage::{Stage, ending, page, polite, stack};
+use crate::support::stage::{Stage, ending, page, polite, stack};
 
 on_both_pairs![
     the_engine_answers_as_docker_does,
     behind_a_context,
-    whatever_the_engine_answers_docker_counts,
+    docker_is_asked_if_the_engines_answer_is_unusable,
     a_script_in_the_place_of_docker_is_asked,
 ];
 
@@ -108,7 +108,7 @@ const SPOILT: [fn(UnixStream, Vec<u8>); 5] = [
 /// How often a stack is started, looked at and taken down, which takes more questions than there are ways to spoil them.
 const ROUNDS: usize = 3;
 
-fn whatever_the_engine_answers_docker_counts(stage: &Stage) {
+fn docker_is_asked_if_the_engines_answer_is_unusable(stage: &Stage) {
     let engine = PathBuf::from(stage.engine.host.strip_prefix("unix://").expect("an engine on a unix socket"));
     let socket = stage.temp().join("between.sock");
     let spoilt = Arc::new(AtomicUsize::default());
@@ -164,7 +164,7 @@ fn a_script_in_the_place_of_docker_is_asked(stage: &Stage) {
     let docker = docker.expect("docker on PATH");
     let bin = stage.temp().join("bin");
     fs::create_dir(&bin).expect("a folder");
-    crate::stage::write(&bin.join("docker"), &format!("#!/bin/sh\nexec {} \"$@\"\n", docker.display()));
+    crate::support::stage::write(&bin.join("docker"), &format!("#!/bin/sh\nexec {} \"$@\"\n", docker.display()));
     let executable = std::os::unix::fs::PermissionsExt::from_mode(0o755);
     fs::set_permissions(bin.join("docker"), executable).expect("a script");
     stage.compose(&stack(&[polite("web", &[])]));

@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 
 use serde_json::Value;
 
-use crate::stage::{Stage, polite, stack, write};
+use crate::support::stage::{Stage, polite, stack, write};
 
 on_both_pairs![healthy, dead_socket, leftovers, compose_too_old];
 
@@ -50,9 +50,9 @@ fn leftovers(stage: &Stage) {
     stage.compose(&stack(&[polite("web", &[])]));
     stage.start_detached();
     let ended = stage.tool(&["doctor"]).run().with(0);
-    assert!(lines(&ended.stdout, "project")[0].ends_with(", 1 of 1 containers run"), "{}", ended.stdout);
+    assert!(lines(&ended.stdout, "project")[0].ends_with(", 1 of 1 containers are running"), "{}", ended.stdout);
     stage.compose_by_hand(&["stop", "--timeout", "0"]);
-    let left = format!("{} does not run, and has stopped containers: 1", stage.project);
+    let left = format!("{} is not running and has stopped containers: 1", stage.project);
     stage.tool(&["doctor"]).run().with(0).says(&left);
     // A network that has lost its containers is nobody's.
     stage.program("docker", &["rm", "--force", &stage.container("web")]).run().with(0);

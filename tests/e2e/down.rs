@@ -1,7 +1,7 @@
 //! `dev down`: whoever started the stack and whatever has become of the file, afterwards nothing is left; or the truth is
 //! told.
 
-use crate::stage::{Stage, polite, stack, write};
+use crate::support::stage::{Stage, polite, stack, write};
 
 on_both_pairs![
     started_by_raw_compose,
@@ -61,7 +61,7 @@ fn foreign_container_on_the_network(stage: &Stage) {
         "1000",
     ]);
 
-    let ended = stage.tool(&["dev", "down"]).run().with(6).says("is not completely taken down");
+    let ended = stage.tool(&["dev", "down"]).run().with(6).says("is not completely torn down");
     assert!(ended.stderr.contains(&format!("  network {network}, used by ")), "names network and user");
     let help = ended.complaints();
     let (_, removal) = help.split_once("help: remove it with `").expect("the command that removes it");
@@ -94,7 +94,7 @@ fn broken_member_manifest(stage: &Stage) {
 }
 
 fn honours_the_timeout(stage: &Stage) {
-    stage.compose(&stack(&[crate::stage::stubborn("stub")]));
+    stage.compose(&stack(&[crate::support::stage::stubborn("stub")]));
     stage.start_detached();
     stage.wait_for_log("stub", "stub is ready");
     let events = stage.events();

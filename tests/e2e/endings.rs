@@ -4,7 +4,7 @@ use std::fs;
 
 use rustix::process::Signal;
 
-use crate::stage::{Stage, polite, stack, stubborn};
+use crate::support::stage::{Stage, polite, stack, stubborn};
 
 on_both_pairs![
     killed,
@@ -94,7 +94,7 @@ fn third_press(stage: &Stage) {
     events.wait_for("kill stub 15;");
     // The second press may do its work before the third is heard.
     run.press_ctrl_c();
-    run.wait_for("press Ctrl+C once more to leave the rest to the guard");
+    run.wait_for("press Ctrl+C again to exit and let the guard finish");
     run.press_ctrl_c();
     run.end().with(130).says("nothing of it is left");
     stage.assert_gone();
@@ -115,7 +115,7 @@ fn folder_gone(stage: &Stage) {
 /// `cargo stagecraft dev 2>&1 | head`: Compose dies of SIGPIPE, a `down` too.
 fn nobody_reads(stage: &Stage) {
     let script = "trap 'exit 0' TERM; echo web is ready; while :; do echo and talks; sleep 0.1; done";
-    stage.compose(&stack(&[crate::stage::service("web", script, &[])]));
+    stage.compose(&stack(&[crate::support::stage::service("web", script, &[])]));
     let events = stage.events();
     let pipe = format!("{} dev 2>&1 | head -n 12; exit ${{PIPESTATUS[0]}}", env!("CARGO_BIN_EXE_cargo-stagecraft"));
     stage.program("bash", &["-c", &pipe]).run().with(1);
@@ -140,7 +140,7 @@ fn reader_dies_of_ctrl_c(stage: &Stage) {
 }
 
 /// Compose would wait for ever for somebody who writes to it.
-fn with_a_pipe_as_compose_file(stage: &Stage, signal: Signal) -> crate::run::Ended {
+fn with_a_pipe_as_compose_file(stage: &Stage, signal: Signal) -> crate::support::run::Ended {
     stage.compose(&stack(&[polite("web", &[])]));
     let run = stage.tool(&["dev"]).start();
     stage.wait_until_up(&run, &["web"]);

@@ -3,8 +3,8 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
-use crate::engine;
-use crate::stage::{Stage, containers, polite, stack, write};
+use crate::support::engine;
+use crate::support::stage::{Stage, containers, polite, stack, write};
 
 on_both_pairs![
     another_engine,

@@ -1,8 +1,8 @@
 //! What is said about stacks with one thing wrong, each a workspace of `fixtures/failures`. `spec/dev/readiness.md` records how raw
 //! Compose fares with the same.
 
-use crate::fixture::{self, Fixture};
-use crate::stage::Stage;
+use crate::support::fixture::{self, Fixture};
+use crate::support::stage::Stage;
 
 macro_rules! fixtures {
     ($($name:ident),* $(,)?) => {

@@ -2,8 +2,8 @@
 
 use rustix::process::{Signal, kill_process_group};
 
-use crate::run::group_of_child;
-use crate::stage::{Stage, compose_in, ending, polite, service, stack};
+use crate::support::run::group_of_child;
+use crate::support::stage::{Stage, compose_in, ending, polite, service, stack};
 
 on_both_pairs![
     a_start_that_fails_leaves_a_running_stack,
@@ -146,7 +146,7 @@ fn compose_file_broken_meanwhile(stage: &Stage) {
 
 fn kept_after_the_end(stage: &Stage) {
     stage.compose(&stack(&[ending("migrate", 3), ending("seed", 0)]));
-    stage.tool(&["dev", "--keep"]).run().with(1).says("what was created is kept, as asked");
+    stage.tool(&["dev", "--keep"]).run().with(1).says("the containers are kept because of --keep");
     assert_eq!(stage.containers().len(), 2);
     stage.assert_running(&[]);
     stage.take_down();

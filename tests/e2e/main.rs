@@ -4,7 +4,7 @@
 //! checked is the state of the engine, the exit code and what the program says. Scenarios wait for events (a line of
 //! output, an event of the engine), never for a time; the deadlines are safety nets.
 //!
-//! Each plays on a [`stage::Stage`] of its own: a real Cargo workspace with a unique name, hence a Compose project of
+//! Each plays on a [`support::stage::Stage`] of its own: a real Cargo workspace with a unique name, hence a Compose project of
 //! its own. The stage clears the engine also when a scenario fails, and a scenario that leaves something behind fails.
 //! `tests/e2e_leftovers.rs` looks once more at the end.
 
@@ -15,21 +15,17 @@
 macro_rules! on_both_pairs {
     ($($scenario:ident),* $(,)?) => {
         mod old {
-            $(#[test] fn $scenario() { crate::stage::play("old", stringify!($scenario), super::$scenario); })*
+            $(#[test] fn $scenario() { crate::support::stage::play("old", stringify!($scenario), super::$scenario); })*
         }
         mod new {
-            $(#[test] fn $scenario() { crate::stage::play("new", stringify!($scenario), super::$scenario); })*
+            $(#[test] fn $scenario() { crate::support::stage::play("new", stringify!($scenario), super::$scenario); })*
         }
     };
 }
 
-mod engine;
-mod fixture;
 mod own_engine;
-mod proxy;
-mod pty;
-mod run;
-mod stage;
+#[path = "../support/mod.rs"]
+mod support;
 
 mod ci;
 mod completions;

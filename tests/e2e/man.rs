@@ -3,12 +3,12 @@
 use std::fs;
 use std::path::PathBuf;
 
-use crate::stage::Stage;
+use crate::support::stage::Stage;
 
-on_both_pairs![pages_are_what_man_understands, help_is_shown_by_man];
+on_both_pairs![man_can_render_the_pages, help_is_shown_by_man];
 
 /// Neither formatter has anything to complain of.
-fn pages_are_what_man_understands(stage: &Stage) {
+fn man_can_render_the_pages(stage: &Stage) {
     let folder = stage.temp().join("man/man1");
     stage.tool(&["man", &folder.display().to_string()]).run().with(0);
     let pages: Vec<PathBuf> = fs::read_dir(&folder).expect("pages").map(|page| page.expect("a page").path()).collect();

@@ -10,16 +10,16 @@ use cargo_stagecraft::internals::compose::{self, NameChoice, ProjectName, Stack}
 use cargo_stagecraft::internals::workspace::{COMPOSE_FILE, Workspace};
 use fastrand::Rng;
 
-use crate::run::Ended;
-use crate::stage::{Stage, polite, stack, write};
+use crate::support::run::Ended;
+use crate::support::stage::{Stage, polite, stack, write};
 
 mod files;
 
 use files::{composed, fixtures, mutated};
 
 on_both_pairs![
-    what_is_remembered_is_what_compose_says,
-    what_has_changed_is_asked_again,
+    the_cached_model_equals_a_fresh_one,
+    a_changed_file_is_resolved_again,
     ports_that_compose_merges_start,
     a_question_mark_in_a_flow_mapping_is_rejected,
     one_target_twice_is_as_compose_judges_it,
@@ -28,7 +28,7 @@ on_both_pairs![
     a_file_that_says_nothing_is_rejected,
     a_large_scale_is_composes_to_judge,
     a_port_0_starts,
-    the_error_names_what_is_at_fault,
+    the_error_names_the_faulty_place,
     the_error_of_a_generated_file_leads_to_the_manifest,
 ];
 
@@ -50,7 +50,7 @@ struct Input {
 
 // A long run says how many there were.
 #[allow(clippy::print_stdout)]
-fn what_is_remembered_is_what_compose_says(stage: &Stage) {
+fn the_cached_model_equals_a_fresh_one(stage: &Stage) {
     let given = |variable| std::env::var(variable).ok().and_then(|value| value.parse::<u64>().ok());
     let trials = given("STAGECRAFT_TRIALS").unwrap_or(TRIALS);
     let seed = given("STAGECRAFT_SEED").unwrap_or(SEED);
@@ -175,7 +175,7 @@ fn is_remembered(ended: &Ended) -> bool {
     ended.stderr.contains("Remembered ")
 }
 
-fn what_has_changed_is_asked_again(stage: &Stage) {
+fn a_changed_file_is_resolved_again(stage: &Stage) {
     // A plugin that can be replaced.
     let config = stage.temp().join("docker-config");
     fs::create_dir_all(config.join("cli-plugins")).expect("a folder");
@@ -323,7 +323,7 @@ fn a_port_0_starts(stage: &Stage) {
     rejected(stage, &stack(&[polite("web", &["ports: [{target: 70000}]"])])).says("services.web.ports");
 }
 
-fn the_error_names_what_is_at_fault(stage: &Stage) {
+fn the_error_names_the_faulty_place(stage: &Stage) {
     let env_file = stage.root().join(".stagecraft/dev/.env");
     let image = |image: &str| format!("services: {{web: {{image: \"{image}\"}}}}\n");
     write(&env_file, "A B=c\n");

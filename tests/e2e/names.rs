@@ -3,7 +3,7 @@
 use std::fs;
 use std::os::unix::fs::symlink;
 
-use crate::stage::{Stage, compose_in, polite, stack, write};
+use crate::support::stage::{Stage, compose_in, polite, stack, write};
 
 on_both_pairs![
     two_workspaces_of_the_same_name,
@@ -171,8 +171,9 @@ fn another_project_of_this_checkout(stage: &Stage) {
     stage.expect_project(&other);
     stage.compose(&stack(&[polite("web", &[])]));
     stage.tool(&["dev", "--detach", "--project-name", &other]).run().with(0);
-    let warning =
-        format!("warning: this checkout also runs {other}, which `cargo stagecraft dev down --project-name {other}`");
+    let warning = format!(
+        "warning: this checkout also runs {other}; stop it with `cargo stagecraft dev down --project-name {other}`"
+    );
     let down = stage.tool(&["dev", "down"]).run().with(0).says(&warning);
     down.says(&format!("Finished {} had no containers", stage.project)).does_not_say("Removed");
     stage.tool(&["dev", "status"]).run().with(3).says(&warning);

@@ -6,9 +6,9 @@ use std::fs;
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::own_engine::OwnEngine;
-use crate::proxy::Proxy;
-use crate::run::{Ended, Run, command_line, group_of_child};
-use crate::stage::{Stage, polite, stack, stubborn};
+use crate::support::proxy::Proxy;
+use crate::support::run::{Ended, Run, command_line, group_of_child};
+use crate::support::stage::{Stage, polite, stack, stubborn};
 
 on_both_pairs![
     engine_away_during_a_run_and_back,

@@ -10,8 +10,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::engine::DEADLINE;
-use crate::stage::{Stage, write};
+use crate::support::engine::DEADLINE;
+use crate::support::stage::{Stage, write};
 
 /// Words of the namespace's first process. It is a bash, which reaps the orphans that come to it: dockerd takes a zombie
 /// of its old containerd for a living one. A daemon would use what is in /run together with the others.

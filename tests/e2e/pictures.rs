@@ -15,7 +15,7 @@ use std::path::Path;
 use anstyle_svg::Term;
 use rustix::process::Signal;
 
-use crate::stage::{self, Stage, Tool, write};
+use crate::support::stage::{self, Stage, Tool, write};
 
 #[test]
 fn pictures() {

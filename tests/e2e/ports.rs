@@ -2,17 +2,17 @@
 
 use std::net::TcpListener;
 
-use crate::stage::{Stage, page, polite, service, stack};
+use crate::support::stage::{Stage, page, polite, service, stack};
 
 on_both_pairs![
-    own_port_is_no_obstacle,
+    a_port_of_this_stack_is_no_conflict,
     a_range_with_a_free_port,
     port_that_is_taken_on_version_6_only,
     both_versions_apart,
-    own_port_of_what_the_file_lacks,
+    a_port_of_a_service_that_is_not_in_the_file,
     own_port_of_another_profile,
     own_port_of_a_one_off,
-    own_port_of_what_is_not_started,
+    a_port_of_a_service_that_is_not_started,
     network_of_none,
     volume_with_another_configuration,
     foreground,
@@ -24,7 +24,7 @@ fn free_port() -> u16 {
 }
 
 /// The running stack has it: the next start, and one that changes the service, have to get by with that.
-fn own_port_is_no_obstacle(stage: &Stage) {
+fn a_port_of_this_stack_is_no_conflict(stage: &Stage) {
     let ports = format!("ports: ['127.0.0.1:{}:80']", free_port());
     stage.compose(&stack(&[polite("web", &[&ports])]));
     stage.start_detached();
@@ -87,7 +87,7 @@ fn both_versions_apart(stage: &Stage) {
 }
 
 /// A renamed service.
-fn own_port_of_what_the_file_lacks(stage: &Stage) {
+fn a_port_of_a_service_that_is_not_in_the_file(stage: &Stage) {
     let ports = format!("ports: ['127.0.0.1:{}:80']", free_port());
     stage.compose(&stack(&[polite("web", &[&ports])]));
     stage.start_detached();
@@ -95,7 +95,7 @@ fn own_port_of_what_the_file_lacks(stage: &Stage) {
     let web = format!("{}-web-1", stage.project);
     let ended = stage.tool(&["dev", "--detach"]).run().with(1);
     ended
-        .says(&format!("is held by {web} of this stack, which the file no longer has"))
+        .says(&format!("is held by {web} of this stack, which is no longer in the file"))
         .says(&format!("docker rm --force {web}"));
     // Compose removes orphans before it creates.
     stage.tool(&["dev", "--detach", "--", "--remove-orphans"]).run().with(0);
@@ -112,7 +112,7 @@ fn own_port_of_another_profile(stage: &Stage) {
     stage.tool(&["dev", "--detach", "--", "real"]).run().with(0);
     let ended = stage.tool(&["dev", "--detach", "--", "mock"]).run().with(1);
     ended.says(&format!(
-        "is held by {}-real-1 of this stack, which the file no longer has, or has behind a profile",
+        "is held by {}-real-1 of this stack, which is no longer in the file, or only in an inactive profile",
         stage.project
     ));
     stage.assert_running(&["real"]);
@@ -129,7 +129,7 @@ fn own_port_of_a_one_off(stage: &Stage) {
     stage.assert_gone();
 }
 
-fn own_port_of_what_is_not_started(stage: &Stage) {
+fn a_port_of_a_service_that_is_not_started(stage: &Stage) {
     let ports = format!("ports: ['127.0.0.1:{}:80']", free_port());
     stage.compose(&stack(&[polite("web", &[&ports]), polite("api", &[])]));
     stage.start_detached();
@@ -178,7 +178,7 @@ fn of_a_generated_file(stage: &Stage) {
     let table = format!(
         "[workspace.metadata.stagecraft.dev.services.web]\nimage = \"stagecraft-test\"\nports = [\"127.0.0.1:{port}:80\"]\n"
     );
-    crate::stage::write(&manifest, &format!("{package}\n{table}"));
+    crate::support::stage::write(&manifest, &format!("{package}\n{table}"));
     let ended = stage.tool(&["dev", "--detach"]).run().with(1);
     ended.says("publish others with Cargo.toml: [workspace.metadata.stagecraft.dev.services.web] `ports`");
     stage.assert_gone();

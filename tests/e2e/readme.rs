@@ -3,7 +3,7 @@
 use std::net::TcpListener;
 use std::path::PathBuf;
 
-use crate::stage::Stage;
+use crate::support::stage::Stage;
 
 on_both_pairs![quick_start];
 

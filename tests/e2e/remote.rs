@@ -8,8 +8,8 @@ use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::thread;
 
-use crate::run::Ended;
-use crate::stage::{Stage, page, polite, stack};
+use crate::support::run::Ended;
+use crate::support::stage::{Stage, page, polite, stack};
 
 on_both_pairs![by_address, by_context];
 
@@ -46,7 +46,7 @@ fn works(stage: &Stage, tool: impl Fn(&[&str]) -> Ended) {
     stage.compose(&stack(&[page("web", "hello"), polite("wide", &["ports: ['80']"])]));
     assert!(open.exists());
     // Nobody may be asked about ports of this machine.
-    let started = tool(&["dev", "--detach", "--wait", "-v"]).with(0).says("they are another machine's");
+    let started = tool(&["dev", "--detach", "--wait", "-v"]).with(0).says("the ports are on another machine");
     let row = |service: &str| {
         let line = started.stderr.lines().rfind(|line| line.trim_start().starts_with(&format!("{service} ")));
         line.expect("a row").split_ascii_whitespace().last().expect("an address").to_string()

@@ -3,7 +3,7 @@
 
 use rustix::process::Signal;
 
-use crate::stage::{Stage, polite, stack, stubborn};
+use crate::support::stage::{Stage, polite, stack, stubborn};
 
 on_both_pairs![
     ctrl_c_in_a_terminal,
@@ -24,7 +24,7 @@ fn ctrl_c_in_a_terminal(stage: &Stage) {
     let events = stage.events();
     let run = stage.cargo(&["stagecraft", "dev"]).start_in_terminal();
     // Of the terminal itself: what the program or Compose might do to it comes later.
-    let before = crate::pty::Pty::open().modes();
+    let before = crate::support::pty::Pty::open().modes();
     stage.wait_until_up(&run, &["web", "worker"]);
     let meanwhile = run.terminal().modes();
     assert!(meanwhile.is_cooked(), "Ctrl+C would be no signal: {meanwhile:?}");
@@ -106,7 +106,7 @@ fn second_press_kills(stage: &Stage) {
     events.wait_for("kill stub 15;");
     events.wait_for("die web 0;");
     run.press_ctrl_c();
-    run.wait_for("press Ctrl+C once more to leave");
+    run.wait_for("press Ctrl+C again to exit");
     run.end().with(130);
     stage.assert_gone();
     events.wait_for("die stub 137;");

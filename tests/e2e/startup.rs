@@ -2,8 +2,8 @@
 
 use rustix::process::Signal;
 
-use crate::run::runs;
-use crate::stage::{Stage, polite, stack};
+use crate::support::run::runs;
+use crate::support::stage::{Stage, polite, stack};
 
 on_both_pairs![while_creating, while_starting, before_anything, while_waiting_for_health, while_building];
 
@@ -76,7 +76,7 @@ fn while_building(stage: &Stage) {
 
 /// The build has lost its client; the engine ends it, and tells nobody when.
 fn builds_no_longer(sleep: &str) {
-    let deadline = std::time::Instant::now() + crate::engine::DEADLINE;
+    let deadline = std::time::Instant::now() + crate::support::engine::DEADLINE;
     while runs(sleep) {
         assert!(std::time::Instant::now() < deadline, "`{sleep}` still runs: the build goes on");
         std::thread::sleep(std::time::Duration::from_millis(50));

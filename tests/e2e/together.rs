@@ -2,7 +2,7 @@
 
 use rustix::process::Signal;
 
-use crate::stage::{Stage, compose_in, polite, service, stack};
+use crate::support::stage::{Stage, compose_in, polite, service, stack};
 
 on_both_pairs![
     two_detached_starts_at_once,
@@ -107,7 +107,7 @@ fn a_follower_stays_to_the_end(stage: &Stage) {
     second.wait_for("web is ready");
     first.signal(Signal::INT);
     first.end().with(130);
-    second.end().with(0).says("web says farewell").says("which its run has taken down");
+    second.end().with(0).says("web says farewell").says("the run that owns it has torn it down");
     stage.assert_gone();
 }
 

@@ -1,6 +1,6 @@
 //! `dev --no-traefik`.
 
-use crate::stage::{Stage, polite, stack};
+use crate::support::stage::{Stage, polite, stack};
 
 on_both_pairs![present, absent, behind_an_inactive_profile, depended_on, already_running, in_the_foreground];
 

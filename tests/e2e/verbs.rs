@@ -9,7 +9,7 @@ use rustix::process::Signal;
 use serde_json::Value;
 
 use crate::own_engine::OwnEngine;
-use crate::stage::{Stage, ending, page, polite, service, stack, write};
+use crate::support::stage::{Stage, ending, page, polite, service, stack, write};
 
 on_both_pairs![status, status_of_what_fails, logs, logs_until_ctrl_c, env, env_of_replicas, list, prune, messages,];
 
@@ -145,7 +145,7 @@ fn prune(stage: &Stage) {
     let engine = OwnEngine::start(stage);
     let other = stage.workspace(&format!("e2e-feature-{}", stage.id));
     for root in [&stage.root(), &other] {
-        crate::stage::compose_in(root, &stack(&[polite("web", &[])]));
+        crate::support::stage::compose_in(root, &stack(&[polite("web", &[])]));
         stage.tool(&["dev", "--detach"]).dir(root).env("DOCKER_HOST", engine.host()).run().with(0);
     }
     fs::remove_dir_all(&other).expect("the worktree can be deleted");
@@ -179,7 +179,7 @@ fn messages(stage: &Stage) {
     let address = started[2]["services"][0]["addresses"][0].as_str().expect("an address");
     assert!(address.starts_with("http://127.0.0.1:"), "{address}");
     assert_eq!(reasons(&messages(&["dev", "down"], 0)), ["stack-stopped", "finished"]);
-    crate::fixture::Fixture::remove_images(stage.engine, &stage.project);
+    crate::support::fixture::Fixture::remove_images(stage.engine, &stage.project);
 
     stage.compose(&stack(&[service("web", "echo no luck; exit 101", &[])]));
     let failed = messages(&["dev", "--detach"], 1);

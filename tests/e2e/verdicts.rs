@@ -6,8 +6,8 @@ use std::os::unix::fs::PermissionsExt;
 
 use rustix::process::Signal;
 
-use crate::run::Ended;
-use crate::stage::{Stage, ending, polite, service, stack, write};
+use crate::support::run::Ended;
+use crate::support::stage::{Stage, ending, polite, service, stack, write};
 
 on_both_pairs![
     a_crash_that_heals_without_a_wait,
@@ -131,7 +131,7 @@ fn service_behind_a_profile(stage: &Stage) {
     stage.events().wait_for("die debug 137;");
     let status = stage.tool(&["dev", "status"]).run().with(1);
     let row = status.stdout.lines().find(|line| line.starts_with("debug ")).expect("a line");
-    assert!(row.contains("exited (137)") && row.contains("not in the file, or behind a profile"), "{row}");
+    assert!(row.contains("exited (137)") && row.contains("not in the file, or in an inactive profile"), "{row}");
     stage.take_down();
 }
 
@@ -228,7 +228,7 @@ fn exit_code_of_a_service_that_crashes_like_go(stage: &Stage) {
 fn stopped_by_compose(stage: &Stage) {
     stage.compose(&stack(&[ending("job", 0), polite("web", &[])]));
     let ended = stage.tool(&["dev", "--", "--abort-on-container-exit"]).run().with(0);
-    ended.says("Compose stopped it since a container exited").does_not_say("stopped from elsewhere");
+    ended.says("Compose stopped it because a container exited").does_not_say("stopped from elsewhere");
     stage.compose(&stack(&[ending("job", 7), polite("web", &[])]));
     stage.tool(&["dev", "--", "--abort-on-container-exit"]).run().with(1).says("failed: job exited with 7");
     stage.assert_gone();
@@ -368,7 +368,7 @@ fn container_name_that_is_taken(stage: &Stage) {
     stage.start_detached();
     let second = stage.workspace(&format!("{}-second", stage.project));
     stage.expect_project(&format!("{}-second", stage.project));
-    crate::stage::compose_in(&second, &text);
+    crate::support::stage::compose_in(&second, &text);
     let ended = stage.tool(&["dev", "--detach"]).dir(&second).run().with(1);
     let first = stage.root().canonicalize().expect("the workspace").display().to_string();
     ended.says(&format!("the container name {name} is already in use by web of project {} ({first})", stage.project));

@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 
 use rustix::process::Signal;
 
-use crate::stage::{Stage, polite, service, stack, stubborn, write};
+use crate::support::stage::{Stage, polite, service, stack, stubborn, write};
 
 on_both_pairs![
     go_with_their_containers,
@@ -123,7 +123,7 @@ fn of_one_off_and_profile(stage: &Stage) {
 }
 
 /// A stack of which a `down` has removed one container while the other does not stop.
-fn half_removed(stage: &Stage) -> (crate::run::Run, BTreeSet<String>) {
+fn half_removed(stage: &Stage) -> (crate::support::run::Run, BTreeSet<String>) {
     let stub = stubborn("stub") + &format!("    {ANONYMOUS}\n");
     stage.compose(&stack(&[polite("web", &[ANONYMOUS]), stub]));
     let events = stage.events();

@@ -2,8 +2,8 @@
 
 use rustix::process::Signal;
 
-use crate::run::Other;
-use crate::stage::{Stage, page, polite, service, stack};
+use crate::support::run::Other;
+use crate::support::stage::{Stage, page, polite, service, stack};
 
 on_both_pairs![
     a_stack_that_is_ready_already,
@@ -15,7 +15,7 @@ on_both_pairs![
     interrupted,
     terminal_closed,
     killed,
-    killed_where_nothing_is_to_be_undone,
+    killed_when_nothing_is_to_be_taken_back,
     failure_leaves_a_running_stack_alone,
     some_services_only,
     a_crash_loop_that_is_mended,
@@ -34,7 +34,7 @@ fn checked(name: &str, file: &str) -> String {
 
 fn allow(stage: &Stage, file: &str) {
     std::fs::create_dir_all(stage.root().join(".stagecraft/dev/proof")).expect("a folder");
-    crate::stage::write(&stage.root().join(".stagecraft/dev/proof").join(file), "");
+    crate::support::stage::write(&stage.root().join(".stagecraft/dev/proof").join(file), "");
 }
 
 fn a_stack_that_is_ready_already(stage: &Stage) {
@@ -59,7 +59,10 @@ fn a_changed_service_is_waited_for(stage: &Stage) {
 
 fn set_in_cargo_toml(stage: &Stage) {
     let settings = "[workspace.metadata.stagecraft]\nwait = true\ntimeout = 1\n";
-    crate::stage::write(&stage.root().join("Cargo.toml"), &format!("[workspace]\nmembers = [\"app\"]\n{settings}"));
+    crate::support::stage::write(
+        &stage.root().join("Cargo.toml"),
+        &format!("[workspace]\nmembers = [\"app\"]\n{settings}"),
+    );
     stage.compose(&stack(&[polite("web", &[])]));
     stage.tool(&["dev", "--detach", "--no-wait"]).run().with(0).does_not_say(", ready");
     stage.tool(&["dev", "down", "-v"]).run().with(0).says(" down --timeout 1\n");
@@ -132,7 +135,7 @@ fn killed(stage: &Stage) {
     stage.assert_gone();
 }
 
-fn killed_where_nothing_is_to_be_undone(stage: &Stage) {
+fn killed_when_nothing_is_to_be_taken_back(stage: &Stage) {
     stage.compose(&stack(&[polite("db", &[])]));
     stage.start_detached();
     stage.compose(&stack(&[polite("db", &[]), checked("web", "never")]));

@@ -57,7 +57,7 @@ fn verbs_options_and_values_are_completed_where_they_can_stand() {
 }
 
 #[test]
-fn each_offer_says_what_it_means_after_a_tab() {
+fn each_candidate_has_a_description_after_a_tab() {
     let finished = Sandbox::new().run(["complete", "--", "dev", "do"]).exits(0);
     assert_eq!(finished.stdout(), "down\tStop and remove the dev stack, however it was started\n");
 }
@@ -107,7 +107,7 @@ fn init_is_offered_the_packages_that_are_no_services_yet() {
 }
 
 #[test]
-fn where_no_names_are_to_be_had_none_are_offered_and_nothing_is_said() {
+fn without_names_there_are_no_candidates_and_no_errors() {
     let outside = Sandbox::new();
     let finished = outside.stagecraft(["complete", "--", "dev", "logs", ""]).cwd("/").run().exits(0);
     assert_eq!((finished.stdout(), &*finished.stderr), ("", ""));
@@ -146,7 +146,7 @@ fn lines(command: &clap::Command, words: &[&str], lines: &mut Vec<Vec<String>>) 
 }
 
 #[test]
-fn what_is_offered_is_what_the_engine_of_clap_complete_offers() {
+fn candidates_are_those_of_clap_complete() {
     let mut command = cli::command();
     command.build();
     let mut lines = Vec::new();

@@ -83,7 +83,7 @@ fn first_the_files_then_the_build_then_the_start() {
 }
 
 #[test]
-fn what_cannot_be_built_is_not_started() {
+fn a_failed_build_starts_nothing() {
     let sandbox = shop();
     sandbox.write("src/main.rs", "fn main() { mistake }\n");
     let finished = sandbox.run(["dev", "--detach"]).exits(1);
@@ -112,7 +112,7 @@ fn a_dry_run_shows_everything_and_writes_nothing() {
 }
 
 #[test]
-fn what_is_wrong_is_told_before_anything_is_written() {
+fn invalid_tables_are_reported_before_anything_is_written() {
     let sandbox = shop();
     let manifest = fs::read_to_string(sandbox.root().join("Cargo.toml")).unwrap();
     sandbox.write("Cargo.toml", &format!("{manifest}rout = 80\n"));

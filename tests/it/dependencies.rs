@@ -52,7 +52,7 @@ fn listed(deny: &DocumentMut, table: &str, key: &str) -> Vec<String> {
 }
 
 #[test]
-fn the_program_is_made_of_what_is_allowed() {
+fn all_dependencies_are_allowed() {
     let deny: DocumentMut = read("deny.toml").parse().unwrap();
     let allowed = listed(&deny, "licenses", "allow");
     let allowed: Vec<Licensee> = allowed.iter().map(|id| Licensee::parse(id).unwrap()).collect();

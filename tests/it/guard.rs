@@ -91,8 +91,8 @@ fn a_third_interrupt_leaves_the_rest_to_the_guard() {
     }
     run.wait()
         .exits(130)
-        .says("press Ctrl+C once more to leave the rest to the guard")
-        .says("Leaving shop to the guard, which takes it down behind us");
+        .says("press Ctrl+C again to exit and let the guard finish")
+        .says("Leaving shop to the guard, which finishes the teardown");
     sandbox.engine.wait_called(Verb::Down, 3);
     sandbox.engine.release(Verb::Down);
     the_guard_has_cleaned_up(&sandbox);
@@ -101,7 +101,7 @@ fn a_third_interrupt_leaves_the_rest_to_the_guard() {
 }
 
 #[test]
-fn what_the_guard_cannot_remove_at_first_it_removes_in_wider_steps() {
+fn the_guard_takes_the_wider_steps() {
     let sandbox = Sandbox::new();
     let run = started(&sandbox, &["dev"]);
     sandbox.engine.on(Verb::Down, |call, _| {
@@ -116,7 +116,7 @@ fn what_the_guard_cannot_remove_at_first_it_removes_in_wider_steps() {
 }
 
 #[test]
-fn nothing_of_the_guard_stays_after_an_end_that_is_no_death() {
+fn nothing_of_the_guard_is_left_after_a_normal_end() {
     let sandbox = Sandbox::new();
     let run = started(&sandbox, &["dev"]);
     let guards = || processes_of(&sandbox).into_iter().filter(|line| line.contains("__guard")).count();
@@ -144,7 +144,7 @@ pub fn guard_of(sandbox: &Sandbox) -> PathBuf {
 }
 
 #[test]
-fn the_guard_is_out_of_reach_of_what_ends_the_run() {
+fn signals_to_the_run_do_not_end_the_guard() {
     let sandbox = Sandbox::new();
     let run = sandbox.stagecraft(["dev"]).env("RUNNER_TRACKING_ID", "github_1").start();
     sandbox.engine.wait_running(Verb::Up);
@@ -171,7 +171,7 @@ fn in_a_ci_job_an_interrupt_has_five_seconds_of_grace() {
 }
 
 #[test]
-fn the_guard_keeps_nothing_open_that_whoever_called_us_had_open() {
+fn the_guard_closes_inherited_files() {
     let sandbox = Sandbox::new();
     let held = sandbox.outside().join("held");
     let script = r#"exec 9> "$HELD"; exec "$0" "$@""#;

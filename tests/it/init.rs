@@ -85,10 +85,10 @@ fn nothing_is_written_where_anything_is_wrong() {
     for (args, words) in [
         (
             vec!["--service", "api", "--service", "nobody"],
-            "no package and no binary of this workspace is called `nobody`",
+            "no package and no binary of this workspace is named `nobody`",
         ),
-        (vec!["--service", "repotr"], "is called `repotr`\nhelp: a name with a similar name exists: `report`"),
-        (vec!["--service", "types"], "no package and no binary of this workspace is called `types`"),
+        (vec!["--service", "repotr"], "is named `repotr`\nhelp: a name with a similar name exists: `report`"),
+        (vec!["--service", "types"], "no package and no binary of this workspace is named `types`"),
         (vec!["--service", "jobs"], "package `jobs` has several binaries: mail, report"),
         (vec!["--service", "mail", "--service", "report"], "package `jobs` can be one service only"),
     ] {

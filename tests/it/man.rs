@@ -138,7 +138,7 @@ fn verbs(command: &clap::Command, name: &str) -> Vec<(String, clap::Command)> {
 }
 
 #[test]
-fn the_pages_are_what_the_command_line_makes() {
+fn the_man_pages_are_up_to_date() {
     let mut stack = cli::command();
     stack.build();
     let verbs = verbs(&stack, "cargo-stagecraft");
@@ -194,7 +194,7 @@ fn man_writes_the_pages_into_a_folder_that_it_makes() {
 fn a_folder_for_the_pages_that_cannot_be_made_is_exit_1() {
     let sandbox = Sandbox::new();
     let finished = sandbox.run(["man", "src/lib.rs"]).exits(1);
-    finished.says("error: cannot make the folder [ROOT]/src/lib.rs\n");
+    finished.says("error: cannot create the directory [ROOT]/src/lib.rs\n");
 }
 
 /// Puts a `man` on PATH.
@@ -224,7 +224,7 @@ fn help_shows_the_page_at_a_terminal_and_leaves_no_file() {
 }
 
 #[test]
-fn what_asks_for_no_page_is_printed() {
+fn help_options_print_without_man() {
     let sandbox = Sandbox::new();
     install_man(&sandbox, "echo a page");
     for words in [&["--help"][..], &["-h"], &["dev", "--help"], &["dev", "-qh"], &["help", "help"]] {

@@ -51,7 +51,7 @@ fn the_package_has_the_program_and_its_pages_and_nothing_else() {
 }
 
 #[test]
-fn a_release_has_what_binstall_looks_for() {
+fn a_release_has_the_archive_that_binstall_expects() {
     let manifest = manifest();
     let binstall = &manifest["package"]["metadata"]["binstall"];
     let name = "{ name }-{ target }-v{ version }";
@@ -79,7 +79,7 @@ fn a_release_is_made_for_every_target_that_deny_toml_looks_at() {
 }
 
 #[test]
-fn workflows_run_what_there_is() {
+fn workflows_use_existing_scripts() {
     let rust_version = manifest()["package"]["rust-version"].as_str().unwrap().to_string();
     for name in ["ci", "release"] {
         let workflow = workflow(name);
@@ -102,7 +102,7 @@ fn workflows_run_what_there_is() {
 }
 
 #[test]
-fn the_debian_package_has_the_binary_and_what_is_there() {
+fn the_debian_package_lists_existing_files() {
     let manifest = manifest();
     let assets = manifest["package"]["metadata"]["deb"]["assets"].as_array().unwrap();
     let sources = assets.iter().map(|asset| asset.as_array().unwrap().get(0).unwrap().as_str().unwrap());

@@ -68,7 +68,7 @@ fn every_page_of_the_spec_is_reached_from_another_one() {
 }
 
 #[test]
-fn the_commands_of_contributing_name_what_there_is() {
+fn the_commands_of_contributing_exist() {
     let manifest: DocumentMut = read("Cargo.toml").parse().unwrap();
     let targets = manifest["test"].as_array_of_tables().unwrap();
     let targets: BTreeSet<&str> = targets.iter().map(|target| target["name"].as_str().unwrap()).collect();

@@ -91,7 +91,7 @@ fn a_wait_and_its_time_are_set_one_by_one() {
 }
 
 #[test]
-fn status_leaves_out_what_the_start_has_left_out() {
+fn status_does_not_expect_services_that_were_not_started() {
     let sandbox = with_settings("traefik = false\n");
     sandbox.engine.world(|world| {
         world.health = "healthy";
@@ -107,7 +107,7 @@ fn status_leaves_out_what_the_start_has_left_out() {
 }
 
 #[test]
-fn a_setting_that_cannot_be_meant_is_told_with_file_table_and_key_and_nothing_is_started() {
+fn an_invalid_setting_is_reported_with_file_table_and_key() {
     let sandbox = with_settings("wait-time = 3\n");
     run(&sandbox, "dev --detach", &[]).exits(3).tells(str![[r#"
 error: Cargo.toml: [workspace.metadata.stagecraft] `wait-time` is not known
@@ -123,13 +123,13 @@ error: Cargo.toml: [workspace.metadata.stagecraft] `wait` must be a boolean, fou
 }
 
 #[test]
-fn a_setting_that_cannot_be_meant_keeps_no_stack_alive() {
+fn an_invalid_setting_does_not_prevent_a_teardown() {
     let sandbox = with_settings("");
     sandbox.engine.world(|world| world.health = "");
     run(&sandbox, "dev --detach", &[]).exits(0);
     set(&sandbox, "timeout = \"long\"\n");
     run(&sandbox, "dev down", &[]).exits(0).says(
-        "warning: Cargo.toml: [workspace.metadata.stagecraft] `timeout` must be a duration such as `90s` or `2m`, found `long`; going on \
+        "warning: Cargo.toml: [workspace.metadata.stagecraft] `timeout` must be a duration such as `90s` or `2m`, found `long`; continuing \
          without settings\n",
     );
     assert!(sandbox.engine.world(|world| world.is_empty()));
@@ -156,7 +156,7 @@ fn a_variable_that_makes_no_sense_is_wrong_usage_unless_the_flag_overrides_it_or
 }
 
 #[test]
-fn a_variable_with_which_ours_may_be_meant_is_a_warning_and_any_other_is_none_of_our_business() {
+fn a_variable_similar_to_a_setting_is_a_warning() {
     let sandbox = with_settings("");
     let variables = [("STAGECRAFT_WAITTIMEOUT", "3"), ("STAGECRAFT_WAIT_TIMEOUT", "3"), ("STAGECRAFT_ENGINES", "/x")];
     run(&sandbox, "dev --dry-run", &variables).exits(0).tells(str![[r#"
@@ -195,7 +195,7 @@ fn cargos_variables_say_how_much_is_said_where_no_flag_does() {
 }
 
 #[test]
-fn what_cargo_may_do_is_passed_on_wherever_it_is_called() {
+fn locked_offline_and_frozen_are_passed_to_every_call_of_cargo() {
     let sandbox = Sandbox::new();
     let manifest =
         "[package]\nname = \"shop\"\nversion = \"0.1.0\"\nedition = \"2024\"\n\n[package.metadata.stagecraft.dev]\n";
@@ -214,7 +214,7 @@ fn what_cargo_may_do_is_passed_on_wherever_it_is_called() {
 }
 
 #[test]
-fn a_mistyped_option_or_verb_is_told_the_one_that_may_be_meant() {
+fn a_mistyped_option_or_command_gets_a_suggestion() {
     let sandbox = Sandbox::new();
     for (typed, tip) in [
         ("dev --detatch", "tip: a similar argument exists: '--detach'"),

@@ -46,7 +46,7 @@ fn up_writes_to_the_terminal_and_reads_nothing_from_it() {
 }
 
 #[test]
-fn each_press_says_what_the_next_one_does() {
+fn each_interrupt_prints_what_the_next_one_does() {
     let sandbox = Sandbox::new();
     sandbox.engine.hold(Verb::Down);
     let terminal = started(&sandbox);
@@ -55,14 +55,14 @@ fn each_press_says_what_the_next_one_does() {
     terminal.wait_for_text("press Ctrl+C again to kill its containers at once");
     sandbox.engine.wait_called(Verb::Down, 1);
     terminal.press_ctrl_c();
-    terminal.wait_for_text("press Ctrl+C once more to leave the rest to the guard");
+    terminal.wait_for_text("press Ctrl+C again to exit and let the guard finish");
     sandbox.engine.wait_called(Verb::Down, 2);
     assert_eq!(downs(&sandbox), ["down", "down --timeout 0"]);
     for call in sandbox.engine.calls_of(Verb::Down) {
         assert!(call.signals.is_empty(), "no press cuts a `down` off: {}", call.line());
     }
     terminal.press_ctrl_c();
-    terminal.wait_for_text("shop to the guard, which takes it down behind us");
+    terminal.wait_for_text("shop to the guard, which finishes the teardown");
     sandbox.engine.wait_called(Verb::Down, 3);
     sandbox.engine.release(Verb::Down);
     // When the guard is done, nobody holds the terminal open any more.

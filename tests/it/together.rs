@@ -64,7 +64,7 @@ fn a_down_during_a_start_waits_for_it_and_takes_it_down() {
 }
 
 #[test]
-fn a_run_that_just_runs_keeps_nobody_waiting_and_waits_for_others_at_its_end() {
+fn a_run_holds_no_lock_while_the_stack_runs_and_takes_it_at_the_end() {
     let sandbox = Sandbox::new();
     let run = attached(&sandbox);
     sandbox.run(["dev", "--detach"]).exits(0).says("note: another run owns the stack and takes it down when it ends");
@@ -116,7 +116,7 @@ fn a_second_run_follows_the_first_and_its_end_is_its_own() {
     first.press_ctrl_c();
     first.wait().exits(130);
     sandbox.engine.release(Verb::Logs);
-    third.wait().exits(0).says("shop, which its run has taken down");
+    third.wait().exits(0).says("shop; the run that owns it has torn it down");
     assert_eq!(locks(&sandbox), [""; 0]);
 }
 
@@ -135,7 +135,7 @@ fn logs_that_cannot_be_followed_are_a_failure() {
 
 /// The `up` of whoever is attached could crash if its containers vanished without having been stopped.
 #[test]
-fn a_down_stops_first_what_another_run_is_attached_to() {
+fn down_of_an_attached_stack_runs_stop_first() {
     let sandbox = Sandbox::new();
     let run = attached(&sandbox);
     sandbox.run(["dev", "down"]).exits(0);
@@ -185,7 +185,7 @@ fn the_lock_of_a_killed_start_passes_to_its_guard() {
 }
 
 #[test]
-fn a_guard_waits_for_whoever_changes_the_stack_when_its_run_is_killed() {
+fn a_guard_waits_for_the_lock() {
     let sandbox = Sandbox::new();
     let run = sandbox.stagecraft(["dev"]).start();
     sandbox.wait_until_unlocked();

@@ -64,7 +64,7 @@ fn status_says_1_if_one_is_not_ready_or_not_there() {
 }
 
 #[test]
-fn status_logs_and_env_of_what_was_never_started_are_exit_3() {
+fn status_logs_and_env_of_a_stack_that_was_not_started_are_exit_3() {
     for verb in ["status", "logs", "env"] {
         let sandbox = Sandbox::new();
         let finished = sandbox.run(["dev", verb]).exits(3).says("error: shop has not been started\nhelp: start it");
@@ -84,7 +84,7 @@ fn the_stack_of_another_checkout_is_not_shown() {
 }
 
 #[test]
-fn a_verb_that_only_looks_changes_nothing_and_waits_for_nobody() {
+fn a_read_only_command_changes_nothing_and_takes_no_lock() {
     let sandbox = running();
     sandbox.engine.hold(Verb::Up);
     let start = sandbox.stagecraft(["dev", "--detach"]).start();
@@ -118,7 +118,7 @@ fn logs_becomes_composes_logs_with_its_output_and_its_exit_code() {
 }
 
 #[test]
-fn logs_of_a_service_that_is_none_names_those_that_are() {
+fn logs_of_an_unknown_service_lists_the_services() {
     let sandbox = running();
     sandbox.run(["dev", "logs", "cache"]).exits(2).tells(str![[r#"
 error: shop has no service `cache`
@@ -137,7 +137,7 @@ help: a service with a similar name exists: `api`
 fn logs_can_be_seen_also_when_the_file_is_gone() {
     let sandbox = running();
     sandbox.remove(COMPOSE_FILE);
-    sandbox.run(["dev", "logs", "db"]).exits(0).says("going by the name, `shop`");
+    sandbox.run(["dev", "logs", "db"]).exits(0).says("using the project name `shop`");
     assert_eq!(sandbox.engine.only(Verb::Logs).line(), "docker compose -p shop logs db");
 }
 
@@ -196,11 +196,11 @@ fn prune_takes_down_exactly_those() {
     let projects =
         |world: &mut World| world.containers.iter().map(|container| container.project.clone()).collect::<Vec<_>>();
     assert_eq!(sandbox.engine.world(projects), ["shop", "shop", "plain"]);
-    sandbox.run(["dev", "list", "--prune"]).exits(0).says("every stack on this engine has its workspace");
+    sandbox.run(["dev", "list", "--prune"]).exits(0).says("no stack on this engine belongs to a deleted workspace");
 }
 
 #[test]
-fn a_dry_prune_prints_what_it_would_run() {
+fn a_dry_prune_prints_its_commands() {
     let sandbox = worktrees();
     let finished = sandbox.run(["dev", "list", "--prune", "--dry-run"]).exits(0);
     assert_eq!(finished.stdout(), "docker compose -p feature down --remove-orphans\n");
@@ -208,14 +208,14 @@ fn a_dry_prune_prints_what_it_would_run() {
 }
 
 #[test]
-fn what_prune_leaves_is_exit_6() {
+fn leftovers_of_prune_are_exit_6() {
     let sandbox = worktrees();
     sandbox.engine.world(|world| {
         for container in world.containers.iter_mut().filter(|container| container.project == "feature") {
             container.stuck = true;
         }
     });
-    sandbox.run(["dev", "list", "--prune"]).exits(6).says("feature is not completely taken down");
+    sandbox.run(["dev", "list", "--prune"]).exits(6).says("feature is not completely torn down");
 }
 
 #[test]
@@ -249,7 +249,7 @@ fn a_project_that_has_containers_of_somebody_else_as_well_is_not_pruned() {
 }
 
 #[test]
-fn what_has_its_workspace_back_when_the_lock_falls_free_is_not_pruned() {
+fn a_workspace_restored_while_waiting_for_the_lock_is_not_pruned() {
     let sandbox = worktrees();
     let feature = sandbox.outside().join("feature");
     let dev_dir = feature.join(".stagecraft/dev");
@@ -267,7 +267,7 @@ fn what_has_its_workspace_back_when_the_lock_falls_free_is_not_pruned() {
 }
 
 #[test]
-fn where_the_engine_is_on_another_host_nobody_is_marked_and_nothing_is_pruned() {
+fn a_remote_engine_marks_no_workspace_and_rejects_prune() {
     for remote in [true, false] {
         let sandbox = worktrees();
         if !remote {
@@ -287,7 +287,7 @@ fn where_the_engine_is_on_another_host_nobody_is_marked_and_nothing_is_pruned() 
 fn an_engine_without_stacks_is_a_note() {
     let finished = Sandbox::new().run(["dev", "list"]).exits(0);
     assert_eq!(finished.stdout(), "");
-    assert_eq!(finished.stderr, "note: no stack of cargo-stagecraft is on this engine\n");
+    assert_eq!(finished.stderr, "note: there is no stack of cargo-stagecraft on this engine\n");
 }
 
 // --------------------------------------------------------------------------------------------------------- env
@@ -312,7 +312,7 @@ fn env_of_a_remote_engine_names_its_host() {
 }
 
 #[test]
-fn what_was_asked_for_and_is_lost_is_no_success() {
+fn lost_output_is_not_a_success() {
     for verb in ["status", "env", "list"] {
         let sandbox = running();
         let full = fs::OpenOptions::new().write(true).open("/dev/full").unwrap();

@@ -62,7 +62,7 @@ note: stop it with `cargo stagecraft dev down`
 }
 
 #[test]
-fn what_has_been_running_all_along_is_ready_at_once() {
+fn a_stack_that_was_running_is_ready_at_once() {
     let sandbox = with_health("");
     let root = sandbox.root().to_owned();
     sandbox.engine.world(|world| {
@@ -97,8 +97,8 @@ fn a_crash_ends_the_wait_at_once_and_the_start_is_taken_back() {
              db       exited (4)
 ---- log of shop-db-1, its last 50 lines at most
 the schema is too new
-error: shop did not become ready: db exited with 4
      Removed shop; nothing of it is left
+error: shop did not become ready: db exited with 4
 
 "#]]);
     assert!(sandbox.engine.world(|world| world.is_empty()));
@@ -136,7 +136,7 @@ fn a_container_that_compose_replaces_fails_nothing() {
 }
 
 #[test]
-fn what_is_not_ready_in_time_is_exit_5_and_named() {
+fn a_timeout_is_exit_5_and_names_the_service() {
     let sandbox = with_health("starting");
     let args = ["dev", "--detach", "--wait", "--wait-timeout", "0"];
     sandbox.run(args).exits(5).says(
@@ -181,7 +181,7 @@ fn an_engine_that_tells_no_more_ends_the_wait() {
 }
 
 #[test]
-fn in_the_foreground_it_is_said_when_the_stack_is_ready_or_what_is_not() {
+fn a_foreground_run_reports_readiness() {
     for (health, says) in [("healthy", "shop in "), ("unhealthy", ": shop is not ready: db is unhealthy")] {
         let sandbox = with_health("starting");
         let run = sandbox.stagecraft(["dev", "--wait"]).in_terminal();
@@ -197,7 +197,7 @@ fn in_the_foreground_it_is_said_when_the_stack_is_ready_or_what_is_not() {
 }
 
 #[test]
-fn a_wait_whose_listener_dies_goes_by_what_the_engine_can_still_be_asked() {
+fn a_wait_whose_listener_dies_asks_the_engine() {
     let sandbox = with_health("healthy");
     let pid = |call: crate::support::Call| Pid::from_raw(call.pid).expect("a pid");
     let run = sandbox.stagecraft(["dev", "--detach", "--wait"]).start();
@@ -223,7 +223,7 @@ fn publishes(sandbox: &Sandbox, service: &str, port: u16) {
 }
 
 #[test]
-fn ports_that_are_taken_are_told_all_at_once_before_anything_is_created() {
+fn all_port_conflicts_are_reported_before_anything_is_created() {
     for args in [&["dev"][..], &["dev", "--detach"]] {
         let sandbox = Sandbox::new();
         let ((_one, first), (_two, second)) = (somebody(), somebody());
@@ -240,7 +240,7 @@ fn ports_that_are_taken_are_told_all_at_once_before_anything_is_created() {
 }
 
 #[test]
-fn a_container_that_has_the_port_is_named_unless_it_is_ours() {
+fn a_port_conflict_names_the_container_unless_it_is_of_this_stack() {
     for (project, code) in [("other", 1), ("shop", 0)] {
         let sandbox = Sandbox::new();
         let (_somebody, port) = somebody();
@@ -262,7 +262,7 @@ fn a_container_that_has_the_port_is_named_unless_it_is_ours() {
 }
 
 #[test]
-fn the_ports_of_a_remote_engine_are_not_ours_to_try() {
+fn the_ports_of_a_remote_engine_are_not_tried() {
     let sandbox = Sandbox::new();
     let (_somebody, port) = somebody();
     publishes(&sandbox, "api", port);

@@ -12,10 +12,10 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Signal, kill_process_group};
 
-use crate::engine::{DEADLINE, Engine};
 use crate::ground::{Events, Ground, ends_within, is_ready_within, start, start_in_terminal};
-use crate::run::Run;
-use crate::stage::{stack, stubborn};
+use crate::support::engine::{DEADLINE, Engine};
+use crate::support::run::Run;
+use crate::support::stage::{stack, stubborn};
 use crate::{Request, median};
 
 /// Each with both kinds of output.

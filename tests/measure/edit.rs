@@ -11,7 +11,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::ground::{Ground, succeed};
-use crate::stage::{stack, write};
+use crate::support::stage::{stack, write};
 use crate::toolchain::Toolchain;
 use crate::{BROKEN_OFF, Request, median};
 

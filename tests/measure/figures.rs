@@ -9,10 +9,10 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use cargo_stagecraft::internals::session::{Guard, GuardTask, ProjectLock};
 use rustix::process::Pid;
 
-use crate::engine::Engine;
 use crate::ground::{Events, Ground, start, start_in_terminal};
-use crate::run::{Run, group_of_child};
-use crate::stage::{polite, service, stack, stubborn};
+use crate::support::engine::Engine;
+use crate::support::run::{Run, group_of_child};
+use crate::support::stage::{polite, service, stack, stubborn};
 use crate::{Request, median};
 
 const ROUNDS: usize = 10;

@@ -19,11 +19,11 @@ use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use tempfile::TempDir;
 
 use crate::BROKEN_OFF;
-use crate::engine::{DEADLINE, Engine};
-use crate::fixture::Fixture;
-use crate::pty::Pty;
-use crate::run::{Run, Transcript};
-use crate::stage::{service, write};
+use crate::support::engine::{DEADLINE, Engine};
+use crate::support::fixture::Fixture;
+use crate::support::pty::Pty;
+use crate::support::run::{Run, Transcript};
+use crate::support::stage::{service, write};
 
 /// Not the prefix of the end-to-end scenarios, which look for their own leftovers and may run at the same time.
 const PREFIX: &str = "measure-";

@@ -23,21 +23,8 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-#[allow(dead_code)]
-#[path = "../e2e/engine.rs"]
-mod engine;
-#[allow(dead_code)]
-#[path = "../e2e/fixture.rs"]
-mod fixture;
-#[allow(dead_code)]
-#[path = "../e2e/pty.rs"]
-mod pty;
-#[allow(dead_code)]
-#[path = "../e2e/run.rs"]
-mod run;
-#[allow(dead_code)]
-#[path = "../e2e/stage.rs"]
-mod stage;
+#[path = "../support/mod.rs"]
+mod support;
 
 mod designs;
 mod edit;
@@ -47,7 +34,7 @@ mod speed;
 mod toolchain;
 mod verdicts;
 
-use engine::Engine;
+use crate::support::engine::{self, Engine};
 
 const USAGE: &str = "usage: measure designs|figures|verdicts|edit|speed [--pair NAME] [--rounds N]";
 

@@ -8,9 +8,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
-use crate::engine::Engine;
 use crate::ground::{Ground, succeed};
-use crate::stage::{polite, service, stack, write};
+use crate::support::engine::Engine;
+use crate::support::stage::{polite, service, stack, write};
 use crate::{Request, median};
 
 const ROUNDS: usize = 9;

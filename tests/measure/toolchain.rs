@@ -10,9 +10,9 @@ use std::process::Stdio;
 use rustix::fs::{FlockOperation, flock};
 use serde::Deserialize;
 
-use crate::engine::{self, Engine};
 use crate::ground::{Ground, succeed};
-use crate::stage::write;
+use crate::support::engine::{self, Engine};
+use crate::support::stage::write;
 
 /// What rustc calls to link, if it is not told otherwise, and what that calls in turn.
 const LINKER: &str = "cc";

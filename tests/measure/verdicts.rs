@@ -6,9 +6,9 @@ use std::thread;
 use std::time::Duration;
 
 use crate::Request;
-use crate::engine::Engine;
-use crate::fixture::{self, Fixture};
 use crate::ground::{Ground, ends_within, start};
+use crate::support::engine::Engine;
+use crate::support::fixture::{self, Fixture};
 
 /// More than any of them needs; raw Compose has no time-out of its own.
 const WAIT_TIMEOUT: &str = "10";
@@ -32,10 +32,7 @@ pub fn measure(request: &Request) {
     });
     let head: String =
         request.engines.iter().map(|engine| format!(" Compose, {0} | ours, {0} |", engine.name)).collect();
-    println!(
-        "| scenario | what is wrong | a person would say |{head}\n|---|---|---|{}",
-        "--:|--:|".repeat(columns.len())
-    );
+    println!("| scenario | description | the stack is |{head}\n|---|---|---|{}", "--:|--:|".repeat(columns.len()));
     let mut wrong = vec![(0, 0); columns.len()];
     for (row, name) in names.iter().enumerate() {
         let expected = Fixture::read(name).expected;

@@ -132,7 +132,6 @@ impl Engine {
     }
 
     /// What exists of any project of this suite. For `tests/e2e_leftovers.rs`.
-    #[allow(dead_code)]
     pub fn leftovers(&self) -> Vec<Thing> {
         self.things(None, |project| project.starts_with(PREFIX))
     }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
-use crate::engine::Engine;
+use crate::support::engine::Engine;
 
 /// One scenario.
 pub struct Fixture {
@@ -20,7 +20,6 @@ pub struct Fixture {
 #[serde(deny_unknown_fields)]
 pub struct Expected {
     /// What is wrong, for whoever reads the table of the spec.
-    #[allow(dead_code)]
     pub about: String,
     /// More arguments.
     #[serde(default)]

@@ -57,13 +57,11 @@ impl Proxy {
     }
 
     /// From now on connections are accepted and kept open, and nothing is answered.
-    #[allow(dead_code)]
     pub fn fall_silent(&self) {
         self.silent.store(true, Ordering::SeqCst);
     }
 
     /// Answers again after a silence, as an engine that was restarted: what was asked meanwhile is cut off.
-    #[allow(dead_code)]
     pub fn speak_again(&self) {
         self.go_away();
         self.silent.store(false, Ordering::SeqCst);

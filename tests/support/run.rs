@@ -12,8 +12,8 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, kill_process, pidfd_open, waitid};
 
-use crate::engine::DEADLINE;
-use crate::pty::Pty;
+use crate::support::engine::DEADLINE;
+use crate::support::pty::Pty;
 
 /// What a program has printed so far; shared with the stage, which shows it when a scenario fails.
 #[derive(Default)]
@@ -79,13 +79,11 @@ impl Transcript {
     }
 
     /// Stops to read what the program prints, but for what is being read already.
-    #[allow(dead_code)] // For the campaign.
     pub fn pause(&self) {
         self.lock().is_paused = true;
     }
 
     /// Reads on.
-    #[allow(dead_code)] // For the campaign.
     pub fn read_on(&self) {
         self.lock().is_paused = false;
         self.changed.notify_all();
@@ -131,7 +129,6 @@ impl Run {
     }
 
     /// As [`Run::start`], through pipes that are full soon when they are not read.
-    #[allow(dead_code)] // For the campaign.
     pub fn start_with_small_pipes(mut command: Command, transcript: Arc<Transcript>) -> Run {
         with_default_signals(&mut command);
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the program starts");

@@ -14,10 +14,10 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use rustix::fs::{FlockOperation, flock};
 use tempfile::TempDir;
 
-use crate::engine::{self, Engine, PREFIX};
-use crate::fixture::Fixture;
-use crate::pty::Pty;
-use crate::run::{Ended, Run, Transcript};
+use crate::support::engine::{self, Engine, PREFIX};
+use crate::support::fixture::Fixture;
+use crate::support::pty::Pty;
+use crate::support::run::{Ended, Run, Transcript};
 
 /// Plays a scenario on the engine of this name.
 pub fn play(engine: &str, name: &str, scenario: fn(&Stage)) {

@@ -62,7 +62,7 @@ fn manifests_that_do_not_speak_of_a_stack_describe_none() {
 }
 
 #[test]
-fn a_key_that_nobody_knows_is_refused_with_the_one_that_may_be_meant() {
+fn an_unknown_key_is_rejected_with_a_suggestion() {
     workspaces_are_refused([
         (
             json!({"project_name": "x"}),
@@ -97,7 +97,7 @@ fn a_key_that_nobody_knows_is_refused_with_the_one_that_may_be_meant() {
 }
 
 #[test]
-fn what_begins_with_x_is_for_others_to_read() {
+fn extension_keys_are_copied() {
     let topology = planned(json!({"x-a": 1, "services": {"db": {"x-b": 2, "image": "db"}}}), vec![]);
     assert_eq!(topology.services["db"]["x-b"], 2);
 }
@@ -143,7 +143,7 @@ fn a_value_of_another_type_is_refused() {
 }
 
 #[test]
-fn a_date_is_what_stands_in_the_manifest() {
+fn a_toml_date_becomes_a_string() {
     let date = json!({"$__toml_private_datetime": "1979-05-27"});
     let topology = planned(
         json!({"project-name": date, "services": {"db": {"labels": {"born": date}, "command": [date]}}}),
@@ -178,11 +178,11 @@ fn a_service_has_one_name_and_no_other_has_it() {
         };
         refused(json!({"services": {"db": {"image": "db"}}}), vec![api(json!({"service": first})), web])
     };
-    let expected = "web/Cargo.toml: [package.metadata.stagecraft.dev] `service` is `x`, and so is that of \
+    let expected = "web/Cargo.toml: [package.metadata.stagecraft.dev] `service` is `x`, the same as in \
                         [package.metadata.stagecraft.dev] in crates/api/Cargo.toml\n\
                         help: give one of them another name with `service = \"…\"`";
     assert_eq!(both("x", "x"), expected);
-    let expected = "web/Cargo.toml: [package.metadata.stagecraft.dev] `service` is `db`, and so is that of \
+    let expected = "web/Cargo.toml: [package.metadata.stagecraft.dev] `service` is `db`, the same as in \
                         [workspace.metadata.stagecraft.dev.services.db] in Cargo.toml\n\
                         help: give one of them another name with `service = \"…\"`";
     assert_eq!(both("x", "db"), expected);
@@ -220,7 +220,7 @@ fn a_service_has_a_name_that_compose_takes() {
 fn a_crate_has_a_name_that_its_image_can_have() {
     for name in ["Api", ".", "..", "../x", ".gitignore", "-api", "api_", "a..b", "a___b", "a_.b", "ünï"] {
         let what = format!(
-            "is `{name}`, and no image can be called that: lower-case letters and digits, with one `.`, `_` or `-` between \
+            "is `{name}`, which is not a valid image name: use lower-case letters and digits, with single `.`, `_` or `-` between \
                  them\nhelp: give it another name with `service = \"…\"`"
         );
         let expected = format!("{OF_API}] `service` {what}");
@@ -241,8 +241,8 @@ fn a_crate_needs_one_binary() {
         ..api(metadata)
     };
     for (package, expected) in [
-        (with(&[], None, json!({})), "] `bin` cannot be: package `api` has no binary"),
-        (with(&[], None, json!({"bin": "api"})), "] `bin` cannot be: package `api` has no binary"),
+        (with(&[], None, json!({})), "] `bin` is not possible: package `api` has no binary"),
+        (with(&[], None, json!({"bin": "api"})), "] `bin` is not possible: package `api` has no binary"),
         (with(&["a", "b"], None, json!({})), "] `bin` is missing: the package has `a`, `b`"),
         (
             with(&["a", "b"], Some("a"), json!({"bin": "c"})),
@@ -271,7 +271,7 @@ fn two_binaries_of_one_name_would_be_built_into_one_place() {
         ..Package::default()
     };
     let same = vec![package("api", json!({})), package("web", json!({}))];
-    let expected = "web/Cargo.toml: [package.metadata.stagecraft.dev] `bin` is `server`, and so is that of service \
+    let expected = "web/Cargo.toml: [package.metadata.stagecraft.dev] `bin` is `server`, the same as for service \
                         `api`\nhelp: give one of the binaries another name";
     assert_eq!(refused(Value::Null, same), expected);
     let apart = vec![package("api", json!({})), package("web", json!({"profile": "release"}))];
@@ -297,7 +297,7 @@ fn a_crate_is_built_as_its_table_says() {
         features: vec!["a".to_string(), "b".to_string()],
     };
     assert_eq!(topology.crates["api"], krate);
-    // What is ours is no business of Compose's.
+    // This program's own keys are not passed to Compose.
     assert_eq!(topology.services["api"], Keys::from([("init".to_string(), json!(false))]));
     let krate = &planned(Value::Null, vec![api(json!({"base": "scratch"}))]).crates["api"];
     assert_eq!((&krate.base, krate.profile.as_str()), (&Base::Scratch, "dev"));
@@ -319,7 +319,7 @@ fn a_route_leads_to_a_port() {
         (json!({"route": {"host": "x.localhost"}}), ".route] `port` is missing"),
         (
             json!({"route": 80, "network_mode": "host"}),
-            "] `route` leads nowhere: with `network_mode` \"host\" the service is on no network of the stack",
+            "] `route` is not possible: with `network_mode` \"host\" the service is in no network of the stack",
         ),
     ]);
     workspaces_are_refused([(
@@ -342,8 +342,8 @@ fn a_route_has_a_host_and_a_path_that_can_be() {
     }
     for path in ["v1", "/a b", "/a`", "/a?b", "/a#b", "/é"] {
         let said = refused(Value::Null, vec![api(json!({"route": {"port": 80, "path": path}}))]);
-        let rule = "and a path begins with `/` and has no space, backquote, `?` or `#` in it";
-        assert_eq!(said, format!("{OF_API}.route] `path` is `{path}`, {rule}"));
+        let rule = "a path must begin with `/` and must not contain a space, backquote, `?` or `#`";
+        assert_eq!(said, format!("{OF_API}.route] `path` is `{path}`; {rule}"));
     }
     packages_are_refused([
         (json!({"route": {"port": 80, "host": ""}}), ".route] `host` is empty"),
@@ -363,7 +363,7 @@ fn a_route_has_a_url_of_its_own() {
     ] {
         let said = refused(web(first.clone()), vec![api(json!({"route": second}))]);
         // Of the two it is the later one by name that is refused.
-        let expected = format!("{OF_WORKSPACE}.services.web] `route` is http://{url}, and so is that of service `api`");
+        let expected = format!("{OF_WORKSPACE}.services.web] `route` is http://{url}, the same as for service `api`");
         assert_eq!(said, expected);
     }
     let different = planned(
@@ -387,11 +387,11 @@ fn a_route_is_called_after_its_service_wherever_the_domain_stands() {
 }
 
 #[test]
-fn the_service_that_leads_the_routes_is_nobody_elses() {
+fn a_service_named_traefik_beside_routes_is_rejected() {
     let of_ours = json!({"services": {"traefik": {"image": "x"}}});
     let expected = format!(
-        "{OF_WORKSPACE}.services.traefik] `service` is `traefik`, which is the name of the one that leads the routes\n\
-             help: what there is to set stands in [workspace.metadata.stagecraft.dev.traefik]: `image` and `port`"
+        "{OF_WORKSPACE}.services.traefik] `service` is `traefik`, the name of the service that implements routes\n\
+             help: set its `image` and `port` in [workspace.metadata.stagecraft.dev.traefik]"
     );
     assert_eq!(refused(of_ours.clone(), vec![api(json!({"route": 80}))]), expected);
     let without_routes = planned(of_ours, vec![api(json!({}))]);

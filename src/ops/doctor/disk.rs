@@ -51,7 +51,7 @@ fn free(executor: &dyn Executor, path: &Path) -> Option<u64> {
     available(&String::from_utf8_lossy(&answer.stdout))
 }
 
-/// The column before that with the percentage, whatever blanks there are in the names of devices and folders.
+/// The column before the percentage. Names of devices and directories may contain blanks.
 fn available(answer: &str) -> Option<u64> {
     let words: Vec<&str> = answer.lines().nth(1)?.split_ascii_whitespace().collect();
     let is_percentage = |word: &str| word.strip_suffix('%').is_some_and(|number| number.parse::<u8>().is_ok());
@@ -69,7 +69,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_free_is_read_whatever_devices_and_folders_are_called() {
+    fn free_space_is_parsed_for_all_names() {
         const HEAD: &str = "Filesystem 1024-blocks Used Available Capacity Mounted on\n";
         for (line, expected) in [
             ("/dev/vda 264120380 17104408 78543916 18% /\n", Some(78_543_916 * 1024)),

@@ -20,7 +20,7 @@ pub(super) fn cli(versions: &io::Result<Versions>, broken_config: Option<&(PathB
     const NAME: &str = "docker";
     let cli = match versions {
         Ok(Versions { client: Some(version), .. }) => Check::ok(NAME, version),
-        // It has stopped at the address of the engine, of which more is told there.
+        // The address of the engine is invalid; the check of the engine reports it.
         Ok(_) => Check::ok(NAME, "installed"),
         Err(error) => {
             let fix =
@@ -30,7 +30,7 @@ pub(super) fn cli(versions: &io::Result<Versions>, broken_config: Option<&(PathB
     };
     let config = broken_config.filter(|_| versions.is_ok()).map(|(path, error)| {
         let found = format!("{} is invalid; docker ignores it: {error}", path.display());
-        Check::warning(NAME, &found, "mend it, or move it away")
+        Check::warning(NAME, &found, "fix it, or move it away")
     });
     [cli].into_iter().chain(config).collect()
 }
@@ -59,13 +59,13 @@ pub(super) fn compose(executor: &dyn Executor, answer: &anyhow::Result<Output>, 
     match (newer.find(|(_, (_, other))| *other > number), plugin) {
         (Some((path, (version, _))), Some(plugin)) => {
             let found = format!("{found} hides a newer one, {version} at {}", path.display());
-            Check::warning(NAME, &found, &format!("remove {} if that is not meant", plugin.path.display()))
+            Check::warning(NAME, &found, &format!("remove {} if that is not intended", plugin.path.display()))
         }
         _ => Check::ok(NAME, &found),
     }
 }
 
-/// Where there is no plugin, the program that Compose was before, or that somebody has not made a plugin.
+/// Without a plugin: a separate `docker-compose`, of version 1 or 2.
 fn without_plugin(executor: &dyn Executor) -> Check {
     let mut question = Command::new("docker-compose");
     question.args(["version", "--short"]);
@@ -74,7 +74,7 @@ fn without_plugin(executor: &dyn Executor) -> Check {
     match standalone {
         None => Check::error("compose", missing, INSTALL_COMPOSE),
         Some((version, number)) => {
-            let found = format!("{missing}; there is a docker-compose {version} apart from it");
+            let found = format!("{missing}; there is a separate docker-compose {version}");
             let link = "`mkdir -p ~/.docker/cli-plugins && \
                         ln -s \"$(command -v docker-compose)\" ~/.docker/cli-plugins/` makes it the plugin";
             Check::error("compose", &found, if number.0 < 2 { INSTALL_COMPOSE } else { link })
@@ -104,7 +104,7 @@ pub(super) struct Surroundings {
     pub(super) docker_host: Option<String>,
     /// `DOCKER_CONTEXT`, if it is set.
     pub(super) docker_context: Option<String>,
-    /// Sockets in the usual places at which somebody answers.
+    /// The usual sockets at which an engine answers.
     pub(super) sockets: Vec<PathBuf>,
     /// Whether this is the inside of a container.
     pub(super) in_container: bool,
@@ -148,7 +148,7 @@ pub(super) fn engine(
     let mut checks = Vec::new();
     let mut warn = |what: &str, fix: &str| checks.push(Check::warning(ENGINE, &format!("{found} {what}"), fix));
     if server.is_podman() {
-        let what = "is not Docker: starts, status, env, list, down and interrupts were seen to work with 4.3, and not all of it is tested";
+        let what = "is not Docker: starts, status, env, list, down and interrupts worked with 4.3; other features are not tested";
         warn(what, "healthchecks of Podman need systemd; if one stays `starting`, use Docker Engine");
     } else if version_number(&server.version).is_some_and(|number| number < OLDEST_ENGINE) {
         let (major, minor) = OLDEST_ENGINE;
@@ -156,13 +156,10 @@ pub(super) fn engine(
         warn(&what, "upgrade it: https://docs.docker.com/engine/install/");
     }
     if !Endpoint::of(&address.host).is_local() {
-        warn(
-            "is on another machine, and so are published ports and the folders that are mounted",
-            around.other_address(),
-        );
+        warn("is on another machine; published ports and bind mounts are there, too", around.other_address());
     } else if around.in_container && !is_our_host {
-        let fix = "publish and mount what is there, or run this on the host";
-        warn("is outside of this container, and so are published ports and the folders that are mounted", fix);
+        let fix = "use ports and paths of the host, or run this command there";
+        warn("is outside of this container; published ports and bind mounts are there, too", fix);
     }
     if server.os != "linux" {
         let found = format!("{found} runs programs for {}", server.os);
@@ -183,17 +180,17 @@ pub(super) fn unreachable(words: &str, address: &Result<Address, String>, around
         let fix = "upgrade the older of the two: https://docs.docker.com/engine/install/";
         return Check::error(
             ENGINE,
-            &format!("the engine at {told} and this docker CLI do not go together: {words}"),
+            &format!("the engine at {told} and this docker CLI are incompatible: {words}"),
             fix,
         );
     }
     let Some(socket) = address.host.strip_prefix("unix://").map(Path::new) else {
-        let fix = format!("see that it can be reached from here; or {}", around.other_address());
+        let fix = format!("check that it can be reached from here; or {}", around.other_address());
         return Check::error(ENGINE, &format!("no answer at {told}: {words}"), &fix);
     };
     if lower.contains("permission denied") {
-        let fix = "join the group that may: `sudo usermod -aG docker \"$USER\"`; that counts from the next login on";
-        return Check::error(ENGINE, &format!("this user may not talk to the engine at {told}"), fix);
+        let fix = "join the docker group: `sudo usermod -aG docker \"$USER\"`; this takes effect at the next login";
+        return Check::error(ENGINE, &format!("this user may not use the engine at {told}"), fix);
     }
     let start = "start it: `sudo systemctl start docker`, or Docker Desktop where that is used".to_string();
     let other = around.sockets.iter().find(|other| *other != socket);
@@ -229,7 +226,7 @@ mod tests {
     const START: &str = "start it: `sudo systemctl start docker`, or Docker Desktop where that is used";
 
     #[test]
-    fn an_engine_that_is_away_is_to_be_started_or_looked_for_elsewhere() {
+    fn a_missing_engine_gets_help_to_start_or_find_it() {
         let words = "Cannot connect.";
         let plain = said(words, &at(SOCKET), &set(None, None));
         assert_eq!(plain, format!("no engine at {SOCKET}: Cannot connect.\n{START}"));
@@ -246,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn podman_is_no_old_docker() {
+    fn podman_is_recognised() {
         let version =
             r#"{"Version": "4.3.1", "Os": "linux", "Arch": "amd64", "Components": [{"Name": "Podman Engine"}]}"#;
         let podman: Server = serde_json::from_str(version).unwrap();
@@ -257,19 +254,16 @@ mod tests {
     }
 
     #[test]
-    fn a_socket_that_is_not_for_this_user_is_no_engine_that_is_away() {
+    fn a_forbidden_socket_is_not_a_missing_engine() {
         let words =
             "permission denied while trying to connect to the Docker daemon socket at unix:///var/run/docker.sock";
         let said = said(words, &at(SOCKET), &set(None, None));
-        assert!(
-            said.starts_with("this user may not talk to the engine at unix:///var/run/docker.sock\njoin "),
-            "{said}"
-        );
+        assert!(said.starts_with("this user may not use the engine at unix:///var/run/docker.sock\njoin "), "{said}");
         assert!(said.contains("`sudo usermod -aG docker \"$USER\"`"), "{said}");
     }
 
     #[test]
-    fn an_address_that_is_none_is_told_by_whom_it_was_given() {
+    fn an_invalid_engine_address_is_reported_with_its_source() {
         let none = Err("context \"x\": context not found".to_string());
         for (around, fix) in [
             (set(Some("foo://bar"), None), "set DOCKER_HOST to another address, or `unset DOCKER_HOST`"),
@@ -281,7 +275,7 @@ mod tests {
     }
 
     #[test]
-    fn a_machine_that_cannot_be_reached_and_a_cli_that_is_refused_are_said_so() {
+    fn an_unreachable_engine_and_an_incompatible_cli_are_reported() {
         let far = said("no answer within 10 seconds", &at("tcp://me:pw@build:2375"), &set(Some("x"), None));
         assert!(far.starts_with("no answer at tcp://***@build:2375 (by DOCKER_HOST): no answer within 10 s"), "{far}");
         for words in [
@@ -289,12 +283,12 @@ mod tests {
             "Error response from daemon: client version 1.52 is too new. Maximum supported API version is 1.41",
         ] {
             let said = said(words, &at(SOCKET), &set(None, None));
-            assert!(said.contains("do not go together") && said.contains("upgrade the older"), "{said}");
+            assert!(said.contains("are incompatible") && said.contains("upgrade the older"), "{said}");
         }
     }
 
     #[test]
-    fn an_engine_that_answers_says_where_and_what_is_special() {
+    fn a_working_engine_is_shown_with_address_and_peculiarities() {
         let server = |version: &str, os: &str| Server {
             version: version.to_string(),
             os: os.to_string(),

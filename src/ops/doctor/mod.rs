@@ -1,7 +1,7 @@
 //! `doctor`: checks everything that a dev stack needs and suggests fixes.
 //!
-//! It is run because nothing works, so nothing may be taken for granted: whatever cannot be found out is a finding, and what
-//! depends on it is left out. It changes nothing.
+//! It is run when nothing works, so it takes nothing for granted: a failed question is a finding, and checks that depend
+//! on it are skipped. It changes nothing.
 
 mod check;
 mod disk;
@@ -39,7 +39,7 @@ use site::Site;
 
 /// How long an engine may take for its first answer. One on this machine takes some milliseconds, one at the other end of an
 /// SSH connection a second or two.
-const PATIENCE: Duration = Duration::from_secs(10);
+const ANSWER_LIMIT: Duration = Duration::from_secs(10);
 
 /// What `doctor` is asked to look at.
 #[derive(Clone, Debug)]
@@ -100,7 +100,7 @@ impl Answers {
             let site = scope.spawn(|| Site::look(cx, &options.selection));
             let compose = scope.spawn(compose);
             let address = scope.spawn(|| engine::address(executor));
-            let versions = engine::versions(executor, PATIENCE);
+            let versions = engine::versions(executor, ANSWER_LIMIT);
             let (cargo, site, compose, address) = (joined(cargo), joined(site), joined(compose), joined(address));
             Answers { cargo, site, compose, address, versions }
         })
@@ -157,7 +157,7 @@ fn examine(options: &DoctorOptions, cx: &Context<'_>) -> Vec<Check> {
 fn places<'a>(workspace: Option<&'a Workspace>, engine: Option<&'a Engine<'_>>) -> Vec<Place<'a>> {
     // Without cargo's word it is not known.
     let target = workspace.map(|workspace| workspace.target_dir.as_path()).filter(|path| path.is_absolute());
-    let target = target.map(|path| Place { whose: "cargo", path, fix: "`cargo clean` makes room" });
+    let target = target.map(|path| Place { whose: "cargo", path, fix: "`cargo clean` frees space" });
     let root = engine.map(|engine| engine.info.docker_root_dir.as_path()).filter(|path| path.is_dir());
     let fix = "`docker system df` shows what fills it, `docker system prune` removes what is not used";
     target.into_iter().chain(root.map(|path| Place { whose: "the engine", path, fix })).collect()
@@ -227,7 +227,7 @@ impl<'a> Engine<'a> {
         let running = containers.iter().filter(|container| container.is_up()).count();
         let mut checks = vec![match containers.len() {
             0 => Check::ok(NAME, &format!("{project}, not started")),
-            all => Check::ok(NAME, &format!("{project}, {running} of {all} containers run")),
+            all => Check::ok(NAME, &format!("{project}, {running} of {all} containers are running")),
         }];
         let privileged =
             lowest_port(stack).filter(|(port, _)| self.info.is_rootless() && *port < os::first_free_port());
@@ -238,14 +238,14 @@ impl<'a> Engine<'a> {
         checks
     }
 
-    /// What of earlier stacks is on the engine: of this workspace's, of deleted workspaces', and of nobody's.
+    /// Leftovers on the engine: of this workspace, of deleted workspaces, and of none.
     fn leftovers(&self, executor: &dyn Executor, own: Option<&Stack>, is_here: bool) -> Vec<Check> {
         let mut checks = Vec::new();
         let mut warn = |found: &str, fix: &str| checks.push(Check::warning("leftovers", found, fix));
         if let Some(Stack { project, .. }) = own {
             let stopped = self.of(project).count();
             if stopped > 0 && !self.of(project).any(Container::is_up) {
-                let found = format!("{project} does not run, and has stopped containers: {stopped}");
+                let found = format!("{project} is not running and has stopped containers: {stopped}");
                 warn(&found, "`cargo stagecraft dev` starts them again, `cargo stagecraft dev down` removes them");
             }
             let images = engine::replaced_images(executor, project);
@@ -258,8 +258,8 @@ impl<'a> Engine<'a> {
             let stacks = stacks(self.containers.clone());
             let names = without_workspace(&stacks);
             if !names.is_empty() {
-                let found = format!("stacks whose workspace is gone: {}", names.join(", "));
-                warn(&found, "`cargo stagecraft dev list --prune` takes them down");
+                let found = format!("stacks of deleted workspaces: {}", names.join(", "));
+                warn(&found, "`cargo stagecraft dev list --prune` removes them");
             }
         }
         let has_containers = |project: &str| self.containers.iter().any(|container| container.project == project);

@@ -8,7 +8,7 @@ use crate::engine::{ContainerProxies, Info};
 
 const NAME: &str = "proxy";
 
-/// The proxies that programs of this shell are told to use.
+/// The proxy variables of this shell.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Environment {
     /// For http, else for https.
@@ -44,25 +44,29 @@ pub(super) fn proxies(
     if let Some(proxy) = &environment.proxy {
         let proxy = shown(proxy);
         if !is_excepted(&environment.no_proxy, "localhost") || !is_excepted(&environment.no_proxy, "127.0.0.1") {
-            let found = format!("programs ask {proxy} also for published ports: NO_PROXY does not except this machine");
+            let found =
+                format!("requests to published ports go through {proxy}: NO_PROXY does not contain this machine");
             warn(&found, "add localhost, 127.0.0.1 and ::1 to NO_PROXY and no_proxy");
         }
         if engines == Some("") {
             let found =
-                format!("this shell reaches the network through {proxy}, and the engine, which pulls images, does not");
-            warn(&found, "tell the engine of it if pulls fail: https://docs.docker.com/engine/daemon/proxy/");
+                format!("this shell reaches the network through {proxy}, but the engine, which pulls images, does not");
+            warn(&found, "configure it for the engine if pulls fail: https://docs.docker.com/engine/daemon/proxy/");
         }
     }
     if !containers_proxy.is_empty() {
         let proxy = shown(containers_proxy);
         if ["localhost", "127.0.0.1", "[::1]"].contains(&host_of(containers_proxy)) {
-            let found = format!("containers are told to use {proxy}, and to each of them that is itself");
-            warn(&found, "give the proxy's address as containers reach it, in `proxies` of docker's config.json");
+            let found = format!("containers use {proxy}, an address that means the container itself");
+            warn(&found, "set an address that containers can reach in `proxies` of docker's config.json");
         }
         let asked: Vec<&str> =
             services.iter().copied().filter(|service| !is_excepted(&containers.no_proxy, service)).collect();
         if !asked.is_empty() {
-            let found = format!("containers ask {proxy} also for each other: its noProxy lacks {}", asked.join(", "));
+            let found = format!(
+                "requests between containers go through {proxy}: noProxy does not contain {}",
+                asked.join(", ")
+            );
             warn(&found, "add the names of the services to noProxy, in `proxies` of docker's config.json");
         }
     }
@@ -147,31 +151,31 @@ mod tests {
     }
 
     #[test]
-    fn a_shell_whose_proxy_is_asked_for_published_ports_is_told() {
+    fn a_proxy_for_published_ports_is_a_warning() {
         for no_proxy in ["", "localhost", "127.0.0.1", "localhosts,example.org"] {
             let checks = proxies(&environment("http://p:1", no_proxy), None, &ContainerProxies::default(), &[]);
-            let found = "programs ask http://p:1 also for published ports: NO_PROXY does not except this machine";
+            let found = "requests to published ports go through http://p:1: NO_PROXY does not contain this machine";
             assert_eq!(warnings(&checks), [found], "{no_proxy}");
         }
     }
 
     #[test]
-    fn an_engine_without_the_proxy_that_the_shell_needs_is_told() {
+    fn an_engine_without_the_proxy_of_the_shell_is_a_warning() {
         let shell = environment("http://p:1", "*");
         let checks = proxies(&shell, Some(&info("")), &ContainerProxies::default(), &[]);
-        assert!(warnings(&checks)[0].ends_with("and the engine, which pulls images, does not"), "{checks:?}");
-        // Of another machine's engine nobody here knows what it needs.
+        assert!(warnings(&checks)[0].ends_with("but the engine, which pulls images, does not"), "{checks:?}");
+        // The needs of an engine on another machine are unknown here.
         assert!(warnings(&proxies(&shell, None, &ContainerProxies::default(), &[])).is_empty());
     }
 
     #[test]
-    fn containers_that_ask_a_proxy_for_each_other_or_themselves_are_told() {
+    fn a_proxy_between_containers_is_a_warning() {
         for (proxy, noproxy, words) in [
-            ("http://localhost:3128", "api,db", "to each of them that is itself"),
-            ("http://me:pw@127.0.0.1:3128", "api,db", "to each of them that is itself"),
-            ("http://[::1]:3128", "api,db", "to each of them that is itself"),
-            ("http://p:1", "api", "its noProxy lacks db"),
-            ("http://p:1", "", "its noProxy lacks api, db"),
+            ("http://localhost:3128", "api,db", "an address that means the container itself"),
+            ("http://me:pw@127.0.0.1:3128", "api,db", "an address that means the container itself"),
+            ("http://[::1]:3128", "api,db", "an address that means the container itself"),
+            ("http://p:1", "api", "noProxy does not contain db"),
+            ("http://p:1", "", "noProxy does not contain api, db"),
         ] {
             let checks = proxies(&Environment::default(), None, &containers(proxy, noproxy), &["api", "db"]);
             assert!(warnings(&checks).len() == 1 && warnings(&checks)[0].ends_with(words), "{checks:?}");

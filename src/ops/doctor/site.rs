@@ -104,8 +104,7 @@ impl Site {
                 if error.downcast_ref::<Failure>().map(Failure::code) != Some(Code::EngineUnavailable) {
                     self.checks.retain(|check| check.name != FILES);
                     let check = Check::failed(FILES, error);
-                    let again =
-                        || format!("mend it: `docker compose -f {COMPOSE_FILE} config` shows whether it can be read");
+                    let again = || format!("fix it; `docker compose -f {COMPOSE_FILE} config` checks it");
                     self.checks.push(Check { fix: check.fix.clone().or_else(|| Some(again())), ..check });
                 }
             })
@@ -138,12 +137,12 @@ fn files_of(workspace: &Workspace, files: &DevFiles) -> Check {
     let outdated: Vec<String> = files.changes.iter().map(|change| format!("{DEV_DIR}/{}", change.path)).collect();
     let is_there = workspace.root().join(COMPOSE_FILE).exists();
     match &files.topology {
-        Some(_) if !is_there => Check::ok(FILES, "described in Cargo.toml; the first start makes them"),
+        Some(_) if !is_there => Check::ok(FILES, "described in Cargo.toml; the first start generates them"),
         _ if !outdated.is_empty() => {
-            let found = format!("not what Cargo.toml describes: {}", outdated.join(", "));
-            Check::warning(FILES, &found, "`cargo stagecraft dev files` brings them up to date, as the next start does")
+            let found = format!("out of date: {}", outdated.join(", "));
+            Check::warning(FILES, &found, "`cargo stagecraft dev files` updates them, as does the next start")
         }
-        Some(_) => Check::ok(FILES, "what Cargo.toml describes"),
+        Some(_) => Check::ok(FILES, "up to date with Cargo.toml"),
         None => match workspace.require_compose_file() {
             Ok(()) => Check::ok(FILES, &format!("{COMPOSE_FILE}, written by hand")),
             Err(failure) if is_there => Check::failed(FILES, &failure.into()),

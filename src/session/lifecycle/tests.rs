@@ -188,7 +188,7 @@ fn a_stack_that_somebody_is_attached_to_is_stopped_before_it_is_removed() {
 }
 
 #[test]
-fn a_terminal_that_tells_twice_that_it_is_gone_is_no_second_wish() {
+fn a_terminal_that_sends_two_hups_is_one_interrupt() {
     let story = [
         (int(Hup), Action::Lock),
         (RunEvent::Locked, Action::Look),
@@ -260,12 +260,12 @@ fn a_start_that_waits_is_judged_when_all_is_ready_or_never_will_be() {
         (CLEAN, Action::Wait(SETTLE)),
     ];
     play(WAITING, State::STARTING, &early);
-    // Without a wait nobody asks.
+    // Without a wait the engine is not asked.
     play(DETACHED, State::STARTING, &[(BAD, Action::Judge)]);
 }
 
 #[test]
-fn an_interrupted_wait_undoes_what_may_be_undone() {
+fn an_interrupted_wait_takes_back_a_fresh_start() {
     let waiting = play(WAITING, State::STARTING, &[(GOOD, Action::Idle)]);
     let story = [(int(Int), Action::Lock), (RunEvent::Locked, Action::Undo(DownScope::File))];
     play(WAITING, waiting, &story);
@@ -281,7 +281,7 @@ fn an_interrupted_detached_start_that_may_undo_nothing_ends_up_and_itself() {
 }
 
 #[test]
-fn what_is_left_is_taken_down_in_three_widening_steps() {
+fn leftovers_are_removed_in_three_steps() {
     let story = [
         (RunEvent::UndoEnded, Action::Check),
         (LEFT, Action::Undo(DownScope::Everything)),
@@ -333,7 +333,7 @@ fn a_start_that_fails_leaves_a_stack_alone_that_ran_before() {
     // Stopped from elsewhere: that is no failure, and the rest is taken down.
     let stopped = play(FOREGROUND_OF_A_RUNNING_STACK, State::STARTING, &[(BAD, Action::Judge), (WELL, Action::Lock)]);
     assert!(!stopped.leaves_what_it_found(FOREGROUND_OF_A_RUNNING_STACK));
-    // It was started, and ends badly later; or somebody wants it to end.
+    // It was started, and fails later or is interrupted.
     let story = [started(UpShutdown::Cut), (BAD, Action::Judge), (BADLY, Action::Lock)];
     play(FOREGROUND_OF_A_RUNNING_STACK, State::STARTING, &story);
     play(FOREGROUND_OF_A_RUNNING_STACK, State::STARTING, &[(int(Int), Action::Lock)]);
@@ -413,7 +413,7 @@ fn every_row(policy: Policy) -> Vec<(State, RunEvent, State, Action)> {
 }
 
 #[test]
-fn whatever_happens_the_law_holds() {
+fn every_sequence_of_events_ends_clean() {
     for policy in POLICIES {
         for (state, event, after, action) in every_row(policy) {
             let row = format!("{policy:?}: {state:?} + {event:?} = {after:?}, {action:?}");

@@ -5,7 +5,7 @@ use crate::command::Executor;
 use crate::compose::Attach;
 use crate::engine::Endpoint;
 use crate::exit::Failure;
-use crate::reporter::event::Event;
+use crate::reporter::event::{Event, FailureSummary};
 use crate::session::lifecycle::{Judgement, Phase, RunEvent};
 use crate::stack::diagnosis::Finding;
 use crate::stack::expected::UpArgs;
@@ -59,7 +59,9 @@ impl Run<'_> {
 
     pub(super) fn followed(&self) -> RunEvent {
         match &self.up.failure {
-            None => self.logger().status("Ended", &format!("{}, which its run has taken down", self.compose.project())),
+            None => self
+                .logger()
+                .status("Ended", &format!("{}; the run that owns it has torn it down", self.compose.project())),
             Some(failure) => {
                 self.logger().error(&format!("{} can no longer be followed: {failure}", self.compose.project()))
             }
@@ -81,11 +83,14 @@ impl Run<'_> {
             Err(failure) => {
                 let up = self.up.failure.as_deref().map(|up| format!("{up}, and ")).unwrap_or_default();
                 let message = format!("{up}its state cannot be checked: {failure:#}");
+                let summary =
+                    FailureSummary { message: format!("{project}: {message}"), helps: Vec::new(), note: None };
                 logger.event(&Event::StackUnknown {
                     project: project.as_str(),
                     message,
                     compose: self.up.last_words.as_deref(),
                 });
+                self.summary = Some(summary);
                 return RunEvent::Judged(Judgement::Badly);
             }
         };
@@ -129,7 +134,7 @@ impl Run<'_> {
                     logger.status("Finished", &format!("{project}: {service} exited with 0"));
                 }
                 (Attach::Foreground, _) if args.aborts => {
-                    logger.status("Finished", &format!("{project}; Compose stopped it since a container exited"));
+                    logger.status("Finished", &format!("{project}; Compose stopped it because a container exited"));
                 }
                 (Attach::Foreground, _) if verdict.findings.is_empty() => {
                     logger.status("Finished", &format!("{project}; it has no containers"));

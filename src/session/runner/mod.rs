@@ -17,6 +17,7 @@ use crate::compose::{Attach, Compose, DownScope, Images, Logs, PROJECT_NAME, Pro
 use crate::engine::{self, Container, Endpoint, Kept, Leftovers, SortedOut};
 use crate::exit::{Code, Failure};
 use crate::os;
+use crate::reporter::event::FailureSummary;
 use crate::reporter::{ColorChoice, Logger, Verbosity};
 use crate::stack::expected::Expected;
 use crate::stack::observer::Observation;
@@ -40,12 +41,12 @@ mod up;
 /// How many lines of each log come first when a stack is followed that runs already.
 const LAST_LINES: u32 = 20;
 
-/// What is said while somebody else changes the project.
+/// Printed while another command changes the project.
 pub(crate) fn waiting_for_others(project: &ProjectName) -> String {
     format!("waiting for another command on {project} to finish")
 }
 
-/// What the end of a run does with containers that nobody needs any more.
+/// What the end of a run does with containers that are no longer needed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum OnEnd {
     /// Remove them.
@@ -68,7 +69,7 @@ pub(crate) struct Options {
     pub before: Vec<Container>,
     /// How long to wait until everything is ready, if that is asked for.
     pub wait: Option<Duration>,
-    /// Whether it is also for somebody to listen at the published ports.
+    /// Whether published ports must have a listener.
     pub ports: Ports,
     /// The user's own arguments for `up`.
     pub args: Vec<OsString>,
@@ -104,7 +105,7 @@ pub(crate) enum Outcome {
     Interrupted(Interrupt),
     /// With the exit code of the service that the user's arguments name (`--exit-code-from`); what had to be taken down is gone.
     Exited(i64),
-    /// Something is left on the engine, or nobody knows.
+    /// Something is left on the engine, or that is unknown.
     Incomplete,
 }
 
@@ -223,7 +224,7 @@ impl<'a> Runner<'a> {
         before: Vec<Container>,
         lock: ProjectLock,
     ) -> anyhow::Result<Outcome> {
-        // For the sake of the `up` of whoever is attached: see `lifecycle`.
+        // So that the `up` of an attached run ends first: see `lifecycle`.
         let (state, action) = match reach {
             DownScope::File if lock.is_owned_by_another() => (State::stopping(), Action::Stop),
             _ => (State::taking_down(reach), Action::Undo(reach)),
@@ -255,7 +256,7 @@ impl<'a> Runner<'a> {
             interrupt_timeout: None,
             volumes: task.volumes,
             images: task.images,
-            // What Compose has to say goes through us: who read our stderr may be gone, and would take Compose along.
+            // Compose's output goes through a pipe of ours: if our stderr is closed, SIGPIPE would kill Compose.
             verbosity: Verbosity::Quiet,
         };
         self.logger.status("Guarding", &format!("{}, whose `cargo stagecraft` is gone", compose.project()));
@@ -269,7 +270,7 @@ impl<'a> Runner<'a> {
         let on_exit: OnExit = Box::new(move || {
             let _ = sender.send(Arrival::UpExited);
         });
-        // It may have died between the start of `up` and the word that tells which process that is.
+        // The run may have died after it started `up` and before it sent the process id.
         let up = up.or_else(|| os::find(task.start.as_ref()?, &compose.root(), PROJECT_NAME, project.as_str()));
         match up.and_then(|pid| command::adopt(pid, on_exit)) {
             Some(up) => run.up.process = Some(up),
@@ -323,9 +324,9 @@ enum Mode<'a> {
     Start(&'a Stack, &'a Options),
     /// Show the logs of a stack that another run owns.
     Follow,
-    /// Take down a stack, whoever started it.
+    /// Tear down a stack, whichever command started it.
     TakeDown,
-    /// Finish what a run that has died left to its guard: this much is to be undone.
+    /// Finish the teardown of a run that died, with this scope.
     TakeOver(Undo),
 }
 
@@ -394,4 +395,6 @@ struct Run<'a> {
     readiness: Readiness,
     undoing: Undoing,
     answers: Answers,
+    /// The error to print at the end.
+    summary: Option<FailureSummary>,
 }

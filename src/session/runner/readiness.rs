@@ -1,4 +1,4 @@
-//! What a run knows about the services while they start: it follows the engine's events and shows the progress.
+//! Follows the engine's events while the services start, and shows the progress.
 
 use std::collections::BTreeSet;
 
@@ -35,7 +35,7 @@ pub(super) fn newly_ready<'a>(
 }
 
 impl Run<'_> {
-    /// Until it is over, nobody else may change anything.
+    /// Held until the start is over, so that no other command changes the project.
     pub(super) fn watch_the_start(&mut self, up: u32) {
         let sender = self.sender.clone();
         let tell = move |observation| {
@@ -123,7 +123,7 @@ impl Run<'_> {
         if self.policy.waits {
             return Some(RunEvent::Settled { success: settled == Settled::Ready });
         }
-        // In the foreground the stack runs on, and whoever looks at it gets to know.
+        // In the foreground the stack keeps running, and a warning tells the developer.
         self.ask_what_is_ready();
         None
     }

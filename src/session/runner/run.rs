@@ -57,11 +57,12 @@ impl<'a> Run<'a> {
             up: UpClient::default(),
             readiness: Readiness::default(),
             undoing: Undoing::new(teardown),
+            summary: None,
             answers: Answers::default(),
         })
     }
 
-    /// From here on somebody else takes the stack down if we die.
+    /// From here on the guard tears the stack down if the run dies.
     pub(super) fn arm(&mut self) {
         let task = GuardTask {
             root: self.compose.root().to_owned(),
@@ -82,7 +83,7 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// Lets whoever takes the lock after us know of a command, should it outlive us and the guard.
+    /// Records a command in the lock file, for the next holder, in case the command outlives the run and its guard.
     pub(super) fn note(&self, held_for: HeldFor, pid: u32) {
         if let Some(lock) = &self.lock {
             lock.note(held_for, pid);
@@ -264,7 +265,7 @@ impl<'a> Run<'a> {
         self.runner.commander.spawn(invocation, on_exit)
     }
 
-    /// Asks in a thread of its own, so that an interrupt is heard also while the engine does not answer.
+    /// Asks in a thread of its own, so that interrupts are handled while the engine does not answer.
     pub(super) fn ask(&self, question: impl FnOnce(&dyn Executor) -> Arrival + Send + 'static) {
         let commander = self.runner.commander.clone();
         let sender = self.sender.clone();

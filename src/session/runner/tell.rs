@@ -6,7 +6,7 @@ use crate::command::Interrupt;
 use crate::compose::{Attach, DownScope, ProjectName, Stack};
 use crate::engine::{self, Endpoint, Kept};
 use crate::exit::Failure;
-use crate::reporter::event::{Event, ServiceCrash, ServiceFailure, StackFailure};
+use crate::reporter::event::{Event, FailureSummary, ServiceCrash, ServiceFailure, StackFailure};
 use crate::reporter::message::lines;
 use crate::session::lifecycle::{End, EndCause, Force, Phase, State, Undo};
 use crate::stack::causes::LAST_WORDS;
@@ -95,7 +95,7 @@ impl Run<'_> {
 
     /// What each service has come to, what those that failed have printed last, why the stack failed, and what to do next.
     pub(super) fn tell_failed(
-        &self,
+        &mut self,
         stack: &Stack,
         options: &Options,
         endpoint: &Endpoint,
@@ -138,22 +138,23 @@ impl Run<'_> {
         let is_kept = self.policy.undo != Undo::Remove || failed.leaves_what_it_found(self.policy);
         let note = is_kept.then(|| {
             let why = if options.on_end == OnEnd::Keep {
-                "what was created is kept, as asked"
+                "the containers are kept because of --keep"
             } else {
                 "the stack was running before and is left alone"
             };
             format!("{why}; `cargo stagecraft dev down` removes it")
         });
-        self.logger().event(&Event::StackFailed(StackFailure {
+        let failure = StackFailure {
             project: self.compose.project().as_str(),
             what,
             reasons,
             rows: report::table(stack, endpoint, &verdict.findings),
             failures: failures(stack, endpoint, &blamed),
             compose: self.up.last_words.as_deref(),
-            helps,
-            note,
-        }));
+        };
+        let message = format!("{} {}", failure.project, failure.message());
+        self.logger().event(&Event::StackFailed(failure));
+        self.summary = Some(FailureSummary { message, helps, note });
     }
 
     pub(super) fn tell_started(&self, stack: &Stack, endpoint: &Endpoint, verdict: &Verdict) {
@@ -187,9 +188,9 @@ impl Run<'_> {
             }
             (_, Force::AtOnce) => {
                 let hint = if self.guard.is_armed() {
-                    "press Ctrl+C once more to leave the rest to the guard"
+                    "press Ctrl+C again to exit and let the guard finish"
                 } else {
-                    "press Ctrl+C once more to leave before it is done"
+                    "press Ctrl+C again to exit before it is done"
                 };
                 logger.status("Killing", &format!("{project} ({name}); {hint}"));
             }
@@ -270,6 +271,11 @@ impl Run<'_> {
     /// How it has ended.
     pub(super) fn tell_end(&self, end: End) {
         let (project, logger) = (self.compose.project(), self.logger());
+        let tell_failure = || self.summary.iter().for_each(|summary| logger.event(&Event::FailureSummary(summary)));
+        // An error of the teardown comes last, since it decides the exit code.
+        if end != End::Clean {
+            tell_failure();
+        }
         match end {
             End::Clean => match (self.state.cause, self.policy.undo) {
                 // Reached through a check that found nothing.
@@ -284,10 +290,10 @@ impl Run<'_> {
             },
             End::Incomplete => self.tell_remains(),
             End::Abandoned if self.guard.is_armed() => {
-                logger.status("Leaving", &format!("{project} to the guard, which takes it down behind us"));
+                logger.status("Leaving", &format!("{project} to the guard, which finishes the teardown"));
             }
             End::Abandoned => {
-                logger.error(&format!("left before {project} was taken down; some of it may remain"));
+                logger.error(&format!("exited before {project} was torn down; part of it may be left"));
                 let again = self.compose.down(
                     DownScope::Everything,
                     None,
@@ -297,11 +303,14 @@ impl Run<'_> {
                 logger.help(&format!("finish with `cargo stagecraft dev down`, or `{again}`"));
             }
         }
+        if end == End::Clean {
+            tell_failure();
+        }
         self.report_end(end);
     }
 }
 
-/// What each container that failed has to say.
+/// The last output of each failed container.
 fn failures(stack: &Stack, endpoint: &Endpoint, blamed: &[&Finding]) -> Vec<ServiceFailure> {
     let failure = |finding: &&Finding| {
         let name = finding.container.as_ref().map_or(finding.service.as_str(), |it| it.name.as_str());

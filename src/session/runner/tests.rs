@@ -15,7 +15,7 @@ use crate::reporter::people;
 
 type Answers = fn(&str) -> (i32, &'static str);
 
-/// A docker whose `up` runs until `down` or `stop` ends it, unless it is told how to end by itself.
+/// A docker whose `up` runs until `down` or `stop` ends it, unless the test sets how it ends by itself.
 struct Fake {
     calls: Mutex<Vec<String>>,
     up: Mutex<Option<OnExit>>,
@@ -204,7 +204,7 @@ fn web_has_crashed(call: &str) -> (i32, &'static str) {
 }
 
 #[test]
-fn programs_are_told_what_failed_and_that_it_is_gone() {
+fn a_failed_start_is_described_in_json_messages() {
     let (_, _, log) = run(Fake::new(Some(0), web_has_crashed), &options(Attach::Detached), None);
     let messages: Vec<serde_json::Value> =
         log.said("message").iter().map(|line| serde_json::from_str(line).unwrap()).collect();
@@ -243,7 +243,7 @@ fn up_comes_before_down_and_down_comes_once() {
 }
 
 #[test]
-fn a_failure_of_up_is_told_in_composes_last_words() {
+fn a_failed_up_is_reported_with_composes_last_message() {
     for attach in [Attach::Foreground, Attach::Detached] {
         let (outcome, calls, log) = run(Fake::new(Some(18), |_| (0, "")), &options(attach), None);
         assert_eq!(outcome, Outcome::Failed);
@@ -262,18 +262,19 @@ fn a_detached_start_that_compose_calls_a_success_fails_if_a_container_has() {
     assert_eq!(log.said("row"), ["SERVICE | STATE | DETAIL", "web | exited (101) | a panic in Rust"]);
     assert_eq!(log.said("error"), ["x could not be started: web exited with 101: a panic in Rust"]);
     assert_eq!(log.said("help"), [""; 0], "all that there is has been shown");
-    // The reason comes before the rollback.
+    // The logs come before the teardown, the error is the last thing on the screen.
     let lines = log.0.lock().unwrap();
     let at = |piece: &str| lines.iter().position(|line| line.contains(piece)).unwrap();
-    assert!(at("error: ") < at("compose.yaml down"));
+    assert!(at("excerpt: ") < at("compose.yaml down") && at("compose.yaml down") < at("error: "));
+    assert!(at("status: Removed") < at("error: "));
 }
 
 #[test]
-fn a_failed_detached_start_leaves_alone_what_ran_before_or_is_to_be_kept() {
+fn a_failed_detached_start_keeps_a_running_stack_or_with_keep() {
     let running = Container { state: "running".to_string(), ..Container::default() };
     let found = Options { before: vec![running], ..options(Attach::Detached) };
     let keep = Options { on_end: OnEnd::Keep, ..options(Attach::Detached) };
-    for (options, words) in [(found, "was running before and is left alone"), (keep, "is kept, as asked")] {
+    for (options, words) in [(found, "was running before and is left alone"), (keep, "are kept because of --keep")] {
         let (outcome, calls, log) = run(Fake::new(Some(1), |_| (0, "")), &options, None);
         assert_eq!(outcome, Outcome::Failed);
         assert!(calls.contains(&"up -d".to_string()) && !calls.contains(&"down".to_string()), "{calls:?}");
@@ -282,7 +283,7 @@ fn a_failed_detached_start_leaves_alone_what_ran_before_or_is_to_be_kept() {
 }
 
 #[test]
-fn what_three_teardowns_leave_is_listed_and_is_exit_code_6() {
+fn leftovers_of_three_teardowns_are_listed_and_exit_code_6() {
     fn answers(call: &str) -> (i32, &'static str) {
         (0, if call.starts_with("ps --no-trunc") { RUNNING } else { "" })
     }
@@ -292,13 +293,13 @@ fn what_three_teardowns_leave_is_listed_and_is_exit_code_6() {
     assert_eq!(downs, ["down", "--profile * down --remove-orphans", "-p x down --remove-orphans"]);
     assert_eq!(
         log.said("error"),
-        ["x is not completely taken down; still on the engine:\n  container x-web-1 (running)"]
+        ["x is not completely torn down; still on the engine:\n  container x-web-1 (running)"]
     );
     assert_eq!(log.said("help"), ["remove it with `docker rm --force x-web-1`"]);
 }
 
 #[test]
-fn a_quiet_detached_start_shows_what_compose_said_only_if_it_failed() {
+fn a_quiet_detached_start_shows_composes_output_only_if_it_failed() {
     let quiet = |code| {
         let mut options = options(Attach::Detached);
         options.teardown.verbosity = Verbosity::Quiet;

@@ -31,7 +31,7 @@ pub(super) struct Undoing {
     pub(super) number: u32,
     /// The command that writes to our stderr, and its scope.
     pub(super) command: Option<(Invocation, DownScope)>,
-    /// Detects that nobody reads the output of the command.
+    /// Detects that the output of the command is blocked.
     pub(super) unread: Option<Ticker>,
     /// Detects that the engine does not answer while the command runs.
     pub(super) silence: Option<Ticker>,
@@ -149,7 +149,7 @@ impl Run<'_> {
                 self.guard.keep_volume(&volume);
             }
         }
-        // Else a harder one has come meanwhile, or nothing is to be taken down any more.
+        // Otherwise a harder teardown has replaced this one, or nothing is left to tear down.
         if then == Some(self.undoing.number) && self.state.phase == Phase::Undoing(reach) {
             self.down(reach);
         }
@@ -218,7 +218,7 @@ impl Run<'_> {
             DownScope::File if self.undoing.options.verbosity != Verbosity::Quiet && !self.logger().is_unread() => {
                 Show::Live
             }
-            // Perhaps the first `down` was killed by what it had to say: nobody reads our stderr (`… | head`) any more.
+            // Perhaps the first `down` was killed by SIGPIPE, because our stderr was closed (`… | head`).
             DownScope::File | DownScope::Everything | DownScope::ByName => Show::IfItFails,
         };
         self.undoing.number += 1;
@@ -264,7 +264,7 @@ impl Run<'_> {
         }
     }
 
-    /// What a check has to find gone: with `stop`, whatever still runs.
+    /// What a check expects to be gone: after `stop`, running containers.
     fn only_what_counts(&self, mut remains: Leftovers) -> Leftovers {
         // It was looked into once, and no teardown will ever remove it.
         remains.networks.retain(|network| !self.undoing.lost_networks.contains(&network.name));

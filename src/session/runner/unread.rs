@@ -1,4 +1,4 @@
-//! Detects a reader that does not read. A command that writes to our stderr blocks when nobody reads it (a full pipe, Ctrl+S): a
+//! Detects a blocked reader. A command that writes to our stderr blocks if nothing reads it (a full pipe, Ctrl+S), and a
 //! `down` then stops in the middle of its work.
 
 use std::io;

@@ -99,7 +99,7 @@ impl Run<'_> {
 
     pub(super) fn kill_up(&mut self) {
         if let Some(up) = &mut self.up.process {
-            self.runner.logger.detail("Killing", "the command that waits for the stack, which no container notices");
+            self.runner.logger.detail("Killing", "the `up` client; the containers keep running");
             up.cut_off();
             self.runner.logger.restore_terminal();
         }

@@ -91,7 +91,7 @@ fn one_that_publishes_ports_is_ready_when_something_listens_there() {
     tracker.heard("web", vec![Deaf { port: 80, at_loopback: true }]);
     let web = tracker.services(StartPhase::Over, later).pop().unwrap();
     assert_eq!((web.standing, web.summary.as_str()), (Standing::Pending, "nothing listens on port 80 yet"));
-    assert!(web.cause.unwrap().ends_with("let the program bind 0.0.0.0"));
+    assert!(web.cause.unwrap().ends_with("bind 0.0.0.0 in the program"));
     tracker.heard("web", vec![]);
     assert_eq!(tracker.overall(StartPhase::Over, later), Overall::Ready);
     assert!(tracker.to_be_heard().is_empty());
@@ -103,7 +103,7 @@ fn one_that_publishes_ports_is_ready_when_something_listens_there() {
 }
 
 #[test]
-fn a_healthcheck_decides_at_once_whatever_the_time() {
+fn a_healthcheck_decides_without_the_steady_time() {
     let mut tracker = tracker(r#"{"web": {}}"#, &[]);
     let now = moment();
     tracker.saw(vec![running("web", Some("starting"))], None, now);
@@ -124,7 +124,7 @@ fn a_crash_that_the_engine_does_not_answer_fails_the_start_also_while_it_is_unde
 }
 
 #[test]
-fn a_restart_that_heals_is_no_failure() {
+fn a_crash_that_heals_is_not_a_failure() {
     let start = moment();
     let crash = start + STEADY / 3;
     let mut tracker = tracker(r#"{"web": {}}"#, &[]);
@@ -182,13 +182,13 @@ fn a_run_that_was_missed_is_seen_before_anything_is_believed() {
     happened(&mut tracker, start, &["web create", "web start"]);
     tracker.saw(vec![running("web", None)], None, start);
     assert_eq!(tracker.overall(StartPhase::Over, start + STEADY), Overall::Ready);
-    // What the engine tells comes late; asked, it says that it has started it twice since.
+    // The events are late; the engine's answer shows two more starts.
     tracker.saw(vec![Inspected { restarts: 2, ..running("web", None) }], None, start + STEADY);
     assert_eq!(tracker.overall(StartPhase::Over, start + STEADY), Overall::Pending(Some(start + STEADY * 2)));
 }
 
 #[test]
-fn a_signal_that_reloads_is_no_stop() {
+fn a_signal_that_reloads_is_not_a_stop() {
     let now = moment();
     let mut tracker = tracker(r#"{"web": {}, "job": {}}"#, &[]);
     tracker.saw(vec![running("web", None), running("job", None)], None, now);
@@ -204,7 +204,7 @@ fn a_signal_that_reloads_is_no_stop() {
 }
 
 #[test]
-fn what_the_engine_remembers_of_an_earlier_run_counts_for_nothing() {
+fn events_of_an_earlier_run_do_not_count() {
     let now = moment();
     let mut tracker = tracker(r#"{"web": {}}"#, &[]);
     let started_at = Some(Timestamp::from_second(1_000_000_000).unwrap());
@@ -233,7 +233,7 @@ fn a_container_that_is_replaced_or_was_failing_before_fails_nothing() {
     let before = Container { id: "web".into(), state: "restarting".into(), ..Container::default() };
     let mut tracker = tracker(r#"{"web": {}, "db": {}}"#, &[before]);
     let now = moment();
-    // The old attempt goes on crashing, and is then taken away; and what Compose stops was told to end.
+    // The old container goes on crashing until it is removed; Compose stops the others on purpose.
     happened(&mut tracker, now, &["web start", "web die with 3", "web start", "web die with 3", "web start"]);
     happened(&mut tracker, now, &["web die with 3", "db start", "db kill with 15", "db die with 143"]);
     assert_eq!(tracker.overall(StartPhase::UnderWay, now), Overall::Pending(None));
@@ -242,7 +242,7 @@ fn a_container_that_is_replaced_or_was_failing_before_fails_nothing() {
 }
 
 #[test]
-fn afterwards_a_service_that_somebody_stops_is_not_ready_even_if_it_exits_with_0() {
+fn a_service_stopped_later_is_not_ready_even_with_exit_code_0() {
     let mut tracker = tracker(r#"{"web": {}}"#, &[]);
     let now = moment();
     tracker.saw(vec![running("web", None)], None, now);
@@ -251,7 +251,7 @@ fn afterwards_a_service_that_somebody_stops_is_not_ready_even_if_it_exits_with_0
 }
 
 #[test]
-fn what_is_told_of_a_container_that_is_gone_fails_nothing() {
+fn events_of_a_removed_container_do_not_fail() {
     let mut tracker = tracker(r#"{"web": {}}"#, &[]);
     let now = moment();
     tracker.saw(vec![running("web", Some("healthy"))], None, now);

@@ -26,7 +26,7 @@ help: choose another name with `--project-name`, or take that stack down first
 }
 
 #[test]
-fn one_container_of_another_checkout_among_ours_is_enough_to_refuse() {
+fn one_container_of_another_checkout_is_enough_to_reject() {
     let sandbox = Sandbox::new();
     made_by(&sandbox, sandbox.root());
     made_by(&sandbox, Path::new("/"));
@@ -45,7 +45,7 @@ fn another_name_stands_beside_a_project_of_another_checkout() {
 }
 
 #[test]
-fn a_container_that_does_not_say_where_it_comes_from_is_not_ours() {
+fn a_container_without_the_label_belongs_to_another_checkout() {
     let sandbox = Sandbox::new();
     sandbox.engine.world(|world| {
         world.add_container("shop", "api", "running", Path::new("/")).working_dir.clear();
@@ -55,7 +55,7 @@ fn a_container_that_does_not_say_where_it_comes_from_is_not_ours() {
 }
 
 #[test]
-fn our_own_containers_are_ours_also_through_a_symlink() {
+fn symlinks_to_the_workspace_are_resolved() {
     let sandbox = Sandbox::new();
     let link = sandbox.outside().join("link");
     symlink(sandbox.root(), &link).unwrap();

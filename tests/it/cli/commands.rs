@@ -4,7 +4,7 @@ use super::*;
 
 /// It is set all the same, so the engine of this machine is not meant; nobody is behind it, so docker has the word.
 #[test]
-fn an_address_that_is_no_text_is_not_taken_for_none() {
+fn a_docker_host_that_is_not_utf8_is_not_ignored() {
     let sandbox = Sandbox::new();
     sandbox.configure_docker("{}");
     let host = OsStr::from_bytes(b"unix:///nobody\xff.sock");

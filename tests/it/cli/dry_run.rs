@@ -19,7 +19,7 @@ COMPOSE_PROJECT_NAME=shop docker compose -f .stagecraft/dev/compose.yaml down
 }
 
 #[test]
-fn a_dry_run_prints_what_a_run_with_the_same_options_runs() {
+fn a_dry_run_prints_the_commands_of_a_run() {
     for typed in [
         "dev",
         "dev --timeout 7 --project-name other -- --build",
@@ -46,7 +46,7 @@ fn a_detached_dry_run_prints_how_the_stack_is_started_and_how_it_is_taken_down()
 }
 
 #[test]
-fn a_dry_run_elsewhere_says_which_folder_the_commands_are_for() {
+fn a_dry_run_in_a_subdirectory_names_the_directory_of_the_commands() {
     let sandbox = Sandbox::new();
     let finished = sandbox.stagecraft(["dev", "--dry-run"]).cwd(sandbox.root().join("src")).run().exits(0);
     assert_eq!(finished.stderr, "note: these commands are for [ROOT]\n");
@@ -54,7 +54,7 @@ fn a_dry_run_elsewhere_says_which_folder_the_commands_are_for() {
 }
 
 #[test]
-fn a_printed_line_pasted_into_a_shell_runs_the_same_thing_whatever_is_in_the_arguments() {
+fn a_printed_command_pasted_into_a_shell_runs_the_same_command() {
     let nasty: [&[u8]; 12] = [
         b"two words",
         b"it's",

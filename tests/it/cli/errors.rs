@@ -3,7 +3,7 @@
 use super::*;
 
 #[test]
-fn a_manifest_that_is_no_toml_is_cargos_to_explain() {
+fn an_invalid_manifest_is_reported_by_cargo() {
     let sandbox = Sandbox::new();
     sandbox.write("Cargo.toml", "[workspace\n");
     let finished = sandbox.run(["dev", "--detach"]).exits(3).says("unclosed table");

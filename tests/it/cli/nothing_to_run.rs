@@ -9,7 +9,7 @@ fn no_compose_file() {
     for args in [&["dev"][..], &["dev", "--detach"], &["dev", "--dry-run"], &["dev", "down"]] {
         sandbox.run(args).exits(3).tells(str![[r#"
 error: no compose file at [ROOT]/.stagecraft/dev/compose.yaml
-help: describe the dev stack in .stagecraft/dev/compose.yaml, or let `cargo stagecraft init` begin one in Cargo.toml
+help: write .stagecraft/dev/compose.yaml, or describe the stack in Cargo.toml with `cargo stagecraft init`
 
 "#]]);
     }
@@ -56,7 +56,7 @@ fn a_compose_file_that_cannot_be_read() {
 }
 
 #[test]
-fn an_invalid_compose_file_is_told_once_in_composes_words() {
+fn an_invalid_compose_file_is_reported_once_in_composes_words() {
     for (code, words) in [(15, "services.api.image must be a string"), (1, "yaml: line 3: found a tab character")] {
         let sandbox = Sandbox::new();
         sandbox.engine.answer(Verb::Config, Reply::exit(code).stderr(format!("{words}\n")));

@@ -50,10 +50,10 @@ fn the_folders_name_is_normalized_by_composes_rules() {
 }
 
 #[test]
-fn a_folder_that_makes_no_name_is_refused_unless_somebody_names_the_project() {
+fn a_directory_name_without_valid_characters_needs_a_project_name() {
     let sandbox = Sandbox::in_folder("\u{65e5}\u{672c}");
     sandbox.run(["dev", "--detach"]).exits(3).tells(str![[r#"
-error: the workspace's folder, [ROOT], makes no project name
+error: the name of the workspace directory, [ROOT], contains no character of a project name
 help: name the project with `--project-name`
 
 "#]]);

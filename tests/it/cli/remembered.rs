@@ -18,7 +18,7 @@ fn compose_is_asked_once() {
 }
 
 #[test]
-fn verbose_says_what_is_remembered_and_the_command_that_it_stands_for() {
+fn verbose_shows_the_cached_command() {
     let sandbox = remembering();
     let finished = sandbox.run(["dev", "--dry-run", "-v"]).exits(0);
     let line = "  Remembered printf %s 'name: \"shop\"' | docker compose --project-directory .stagecraft/dev -f - \
@@ -89,7 +89,7 @@ fn nothing_is_remembered_where_an_answer_could_depend_on_something_else() {
 }
 
 #[test]
-fn only_what_compose_has_accepted_is_remembered() {
+fn only_valid_models_are_cached() {
     let sandbox = Sandbox::new();
     sandbox.install_compose("\x7fELF");
     sandbox.engine.answer(Verb::Config, Reply::exit(1).stderr("no\n"));
@@ -99,7 +99,7 @@ fn only_what_compose_has_accepted_is_remembered() {
 }
 
 #[test]
-fn a_model_that_compose_cannot_print_as_json_is_asked_for_without_what_it_cannot_print() {
+fn a_model_that_compose_cannot_print_as_json_is_requested_without_ssh_keys() {
     const ERROR: &str =
         "json: error calling MarshalJSON for type types.SSHKey: invalid character ':' after top-level value\n";
     const WARNING: &str = "time=\"2026-01-02T03:04:05Z\" level=warning msg=\"The \\\"A\\\" variable is not set.\"\n";

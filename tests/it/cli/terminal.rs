@@ -32,7 +32,7 @@ fn a_closed_stderr_changes_no_exit_code() {
 }
 
 #[test]
-fn a_dry_run_that_nobody_can_read_is_no_success() {
+fn a_dry_run_with_a_closed_stdout_fails() {
     Sandbox::new().stagecraft(["dev", "--dry-run"]).stdout(broken_pipe()).run().exits(1).tells(str![[r#"
 error: cannot write to stdout
 
@@ -54,7 +54,7 @@ fn the_environment_of_the_user_reaches_docker() {
 }
 
 #[test]
-fn the_fake_is_no_docker_of_this_machine() {
+fn the_fake_docker_is_used_instead_of_the_real_one() {
     let sandbox = Sandbox::new();
     sandbox.engine.answer(Verb::Version, Reply::exit(0).stdout("fake\n"));
     let finished = sandbox.program("docker", ["compose", "version"]).run().exits(0);

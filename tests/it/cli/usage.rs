@@ -19,7 +19,7 @@ fn it_is_a_subcommand_of_cargo_and_a_program_of_its_own() {
 }
 
 #[test]
-fn through_cargo_the_exit_code_is_ours() {
+fn the_exit_code_is_the_same_through_cargo() {
     let sandbox = Sandbox::new();
     sandbox.remove(COMPOSE_FILE);
     sandbox.program("cargo", ["stagecraft", "dev"]).run().exits(3).says("no compose file at ");
@@ -151,7 +151,7 @@ fn the_help_of_a_command_lists_the_options_that_it_takes() {
 }
 
 #[test]
-fn what_people_try_gets_a_pointer() {
+fn commands_of_compose_and_cargo_get_a_pointer() {
     let sandbox = Sandbox::new();
     for (line, pointer) in [
         ("up", "use `cargo stagecraft dev`"),

@@ -20,7 +20,7 @@ fn quiet_says_nothing_when_all_is_well() {
 }
 
 #[test]
-fn quiet_still_says_what_went_wrong_once() {
+fn quiet_still_prints_the_error_once() {
     let sandbox = Sandbox::new();
     sandbox.engine.answer(Verb::Up, Reply::exit(1).stderr("Bind for 0.0.0.0:80 failed: port is already allocated\n"));
     sandbox.run(["dev", "-qd"]).exits(1).tells(str![[r#"

@@ -56,7 +56,7 @@ fn a_binary_that_cargo_has_not_made_is_an_error() {
     let (dir, workspace, topology) = with_binary("shop", &[]);
     let built = BTreeMap::from([("shop".to_string(), dir.path().join("nowhere"))]);
     let error = devfile::place(&workspace, &topology, &built).unwrap_err();
-    assert!(error.to_string().starts_with("cargo has not made "), "{error}");
+    assert!(error.to_string().starts_with("cargo did not build "), "{error}");
 }
 
 /// Also where the binary has what could be that folder's name.

@@ -129,7 +129,7 @@ fn every_tree_becomes_the_dev_files_that_stand_beside_it() {
 
 /// What is written is read again as the same, by another reader of YAML than Compose's; that one is asked end to end.
 #[test]
-fn what_the_manifests_say_is_what_a_reader_of_yaml_finds() {
+fn the_generated_yaml_parses_to_the_manifests_values() {
     for tree in trees() {
         let (_dir, workspace) = discover(&files(&fixtures().join(&tree).join("in")));
         let topology = topology(&workspace);

@@ -54,7 +54,7 @@ fn shuffled_manifest(text: &str, random: &mut fastrand::Rng) -> String {
 }
 
 #[test]
-fn the_order_of_members_and_keys_in_the_manifests_is_nobodys_business() {
+fn the_order_of_members_and_keys_in_manifests_does_not_matter() {
     for tree in trees() {
         let written = files(&fixtures().join(&tree).join("in"));
         for seed in 0..4 {
@@ -73,7 +73,7 @@ fn the_order_of_members_and_keys_in_the_manifests_is_nobodys_business() {
 }
 
 #[test]
-fn the_order_in_which_cargo_tells_of_packages_and_keys_is_nobodys_business() {
+fn the_order_of_packages_and_keys_does_not_matter() {
     let trees: Vec<_> = trees()
         .into_iter()
         .map(|tree| (discover(&files(&fixtures().join(&tree).join("in"))).1, golden(&tree)))

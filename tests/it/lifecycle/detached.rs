@@ -28,7 +28,7 @@ note: stop it with `cargo stagecraft dev down`
 }
 
 #[test]
-fn a_service_that_ended_well_is_no_failed_start() {
+fn a_service_that_exits_with_0_is_not_a_failure() {
     let sandbox = Sandbox::new();
     sandbox.engine.on(Verb::Up, |call, world| {
         world.up_for(call);
@@ -52,8 +52,8 @@ Bind for 0.0.0.0:80 failed: port is already allocated
              SERVICE  STATE    DETAIL
              api      running
              db       running
-error: shop could not be started: Bind for 0.0.0.0:80 failed: port is already allocated
      Removed shop; nothing of it is left
+error: shop could not be started: Bind for 0.0.0.0:80 failed: port is already allocated
 
 "#]]);
     assert_eq!(sandbox.engine.changes(), [UP_DETACHED, DOWN]);
@@ -81,8 +81,8 @@ fn a_container_that_crashes_at_the_start_is_exit_1_with_its_last_words() {
              db       exited (3)  no space is left on the engine's disk or in one of its mounts
 ---- log of shop-db-1, its last 50 lines at most
 no space left on device
-error: shop could not be started: db exited with 3: no space is left on the engine's disk or in one of its mounts
      Removed shop; nothing of it is left
+error: shop could not be started: db exited with 3: no space is left on the engine's disk or in one of its mounts
 
 "#]]);
     assert!(sandbox.engine.only(Verb::LastWords).line().ends_with(" shop-db-1"), "only what failed is shown");
@@ -154,7 +154,7 @@ fn an_interrupted_detached_start_with_keep_keeps_what_it_created() {
 }
 
 #[test]
-fn what_up_printed_in_a_failed_start_is_shown_once_at_every_verbosity() {
+fn the_output_of_a_failed_up_is_shown_once_at_every_verbosity() {
     each(["dev", "dev -q", "dev -d", "dev -dq", "dev -dv"], |typed| {
         let sandbox = Sandbox::new();
         sandbox.engine.answer(Verb::Up, Reply::exit(1).stderr("port is already allocated\n"));

@@ -61,7 +61,7 @@ fn down_finds_its_stack_although_the_compose_file_is_missing_or_broken() {
         } else {
             fs::remove_dir_all(sandbox.root().join(".stagecraft")).unwrap();
         }
-        sandbox.run(["dev", "down"]).exits(0).says("warning: ").says("going by the name, `by-file`");
+        sandbox.run(["dev", "down"]).exits(0).says("warning: ").says("using the project name `by-file`");
         nothing_is_left(&sandbox);
     }
 }
@@ -77,7 +77,7 @@ fn a_dry_run_of_down_without_a_compose_file_prints_a_line_that_works_without_it(
 }
 
 #[test]
-fn down_without_a_compose_file_asks_which_of_several_projects_is_meant() {
+fn down_without_a_compose_file_needs_a_name_for_several_projects() {
     let sandbox = Sandbox::new();
     for name in ["one", "two"] {
         sandbox.run(["dev", "--detach", "--project-name", name]).exits(0);
@@ -109,7 +109,7 @@ fn containers_that_vanish_while_they_are_asked_for_are_no_failure() {
 
 /// It cannot be removed, however often one looks.
 #[test]
-fn a_network_that_the_engine_has_lost_is_told_once_and_keeps_nobody() {
+fn a_network_that_the_engine_lost_is_reported_once_and_does_not_count() {
     let sandbox = Sandbox::new();
     sandbox.engine.world(|world| {
         world.starts_as = "created";

@@ -15,7 +15,7 @@ fn up_and_down_run_in_process_groups_of_their_own() {
 }
 
 #[test]
-fn what_up_prints_goes_straight_to_our_stdout_and_stderr() {
+fn up_inherits_stdout_and_stderr() {
     let sandbox = Sandbox::new();
     // Else it may end by itself, and say nothing, as soon as its containers have.
     sandbox.engine.world(|world| world.up_ends = UpEnds::Never);
@@ -51,7 +51,7 @@ fn the_timeout_is_the_grace_of_the_first_interrupt() {
 }
 
 #[test]
-fn what_an_interrupted_run_says() {
+fn the_output_of_an_interrupted_run() {
     let sandbox = Sandbox::new();
     let run = started(&sandbox, &["dev"]);
     run.signal(Signal::INT);
@@ -125,7 +125,7 @@ fn the_exit_code_is_that_of_the_first_interrupt() {
 }
 
 #[test]
-fn a_second_hup_is_no_second_wish() {
+fn a_second_hup_does_not_count() {
     let sandbox = Sandbox::new();
     sandbox.engine.hold(Verb::Down);
     let run = started(&sandbox, &["dev"]);
@@ -201,7 +201,7 @@ fn an_up_that_lacks_a_container_has_not_started() {
 }
 
 #[test]
-fn what_an_up_that_was_cut_off_makes_afterwards_is_removed_too() {
+fn containers_created_after_up_was_killed_are_removed() {
     let sandbox = Sandbox::new();
     sandbox.engine.world(|world| world.starts_as = "created");
     let root = sandbox.root().to_owned();
@@ -276,8 +276,8 @@ Bind for 0.0.0.0:80 failed: port is already allocated
              SERVICE  STATE    DETAIL
              api      created
              db       created
-error: shop failed: `COMPOSE_MENU=0 COMPOSE_PROJECT_NAME=shop docker compose -f .stagecraft/dev/compose.yaml up` ended with exit status: 1
      Removed shop; nothing of it is left
+error: shop failed: `COMPOSE_MENU=0 COMPOSE_PROJECT_NAME=shop docker compose -f .stagecraft/dev/compose.yaml up` ended with exit status: 1
 
 "#]]);
     assert_eq!(sandbox.engine.changes(), [UP, DOWN]);
@@ -285,7 +285,7 @@ error: shop failed: `COMPOSE_MENU=0 COMPOSE_PROJECT_NAME=shop docker compose -f 
 }
 
 #[test]
-fn the_exit_code_of_a_failed_up_is_told_and_ours_is_always_1() {
+fn a_failed_up_is_exit_1_and_its_code_is_printed() {
     each([14, 15, 18, 130], |code| {
         let sandbox = Sandbox::new();
         sandbox.engine.answer(Verb::Up, Reply::exit(code));
@@ -326,8 +326,8 @@ fn a_container_that_has_failed_is_exit_1_with_its_service_and_code_although_up_s
              SERVICE  STATE       DETAIL
              api      exited (3)
              db       exited (0)
-error: shop failed: api exited with 3
      Removed shop; nothing of it is left
+error: shop failed: api exited with 3
 
 "#]]);
     assert_eq!(sandbox.engine.changes(), [UP, DOWN]);
@@ -396,7 +396,7 @@ fn a_run_that_stays_is_ended_by_an_interrupt_and_by_an_engine_that_tells_no_more
 }
 
 #[test]
-fn an_up_that_crashes_because_somebody_else_removes_its_containers_is_no_failure() {
+fn an_up_that_crashes_because_its_containers_are_removed_is_not_a_failure() {
     let sandbox = Sandbox::new();
     sandbox.engine.world(|world| world.up_ends = UpEnds::Never);
     let run = started(&sandbox, &["dev"]);

@@ -58,7 +58,7 @@ fn a_failed_start_with_keep_removes_nothing_and_says_so() {
             world.up_for(call);
             Some(Reply::exit(1).stderr("port is already allocated\n"))
         });
-        let kept = "note: what was created is kept, as asked; `cargo stagecraft dev down` removes it\n";
+        let kept = "note: the containers are kept because of --keep; `cargo stagecraft dev down` removes it\n";
         sandbox.run(args).exits(1).says(kept);
         assert_eq!(sandbox.engine.changes(), [up]);
         assert_eq!(sandbox.engine.world(|world| world.containers.len()), 2);

@@ -11,7 +11,7 @@ fn with_orphan(sandbox: &Sandbox) {
 }
 
 #[test]
-fn what_down_leaves_is_taken_down_with_every_profile_and_orphan() {
+fn leftovers_of_down_are_removed_with_every_profile_and_orphan() {
     let sandbox = Sandbox::new();
     with_orphan(&sandbox);
     sandbox.run(["dev", "down", "--timeout", "7"]).exits(0);
@@ -20,7 +20,7 @@ fn what_down_leaves_is_taken_down_with_every_profile_and_orphan() {
 }
 
 #[test]
-fn what_that_leaves_is_taken_down_by_name() {
+fn remaining_leftovers_are_removed_by_project_name() {
     let sandbox = Sandbox::new();
     with_orphan(&sandbox);
     // A compose file that broke in the meantime.
@@ -33,7 +33,7 @@ fn what_that_leaves_is_taken_down_by_name() {
 }
 
 #[test]
-fn what_nothing_removes_is_exit_6_with_a_list_and_the_command() {
+fn leftovers_that_cannot_be_removed_are_exit_6() {
     let sandbox = Sandbox::new();
     let root = sandbox.root().to_owned();
     sandbox.engine.world(|world| {
@@ -42,7 +42,7 @@ fn what_nothing_removes_is_exit_6_with_a_list_and_the_command() {
     });
     sandbox.run(["dev", "down"]).exits(6).tells(str![[r#"
     Stopping shop
-error: shop is not completely taken down; still on the engine:
+error: shop is not completely torn down; still on the engine:
   container shop-api-1 (running)
   network shop_default
 help: remove it with `docker rm --force shop-api-1 && docker network rm shop_default`

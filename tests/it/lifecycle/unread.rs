@@ -52,7 +52,7 @@ fn a_third_interrupt_leaves_at_once_and_the_guard_acts_also_when_nobody_reads() 
 }
 
 #[test]
-fn a_down_whose_output_nobody_reads_any_more_is_run_again_without_output() {
+fn a_down_with_blocked_output_is_run_again_into_a_pipe() {
     let sandbox = Sandbox::new();
     sandbox.engine.hold(Verb::Down);
     let (_reader, pipe) = io::pipe().unwrap();
@@ -83,7 +83,7 @@ fn a_terminal_that_is_stopped_does_not_keep_the_stack_alive() {
 }
 
 #[test]
-fn whoever_reads_late_gets_every_message_whole() {
+fn a_late_reader_gets_every_message_whole() {
     let sandbox = Sandbox::new();
     let (mut reader, full) = full_pipe();
     let run = sandbox.stagecraft(["dev", "--detach", "--message-format", "json"]).stdout(full).start();
