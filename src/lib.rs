@@ -11,6 +11,7 @@
 //! | `stack` | what is known of a stack: whether it is ready, and if not, why |
 //! | `devfile` | the stack that Cargo.toml describes, and the files generated from it |
 //! | `cargo` | builds the binaries of the services |
+//! | `image` | writes the images of the services as archives |
 //! | `compose` | the `docker compose` commands, and what their answers mean |
 //! | `engine` | questions to the engine, and where it is |
 //! | `settings` | defaults of options from environment variables and Cargo.toml |
@@ -40,6 +41,7 @@ mod docker;
 mod engine;
 mod exit;
 mod files;
+mod image;
 mod manifest;
 mod ops;
 mod os;
@@ -91,10 +93,14 @@ pub mod internals {
     pub mod engine {
         pub use crate::engine::{
             Container, Endpoint, Leftovers, Network, Past, address, anonymous_volumes, architecture, architectures,
-            compose_containers, container_events, containers, has_the_labels_of_its_image, host_name, info, inspect,
-            last_words, look_into_networks, missing_images, remains, remove_anonymous, remove_replaced_images,
-            running_containers, signals, unused_anonymous_volumes, unused_networks, versions, volume_configs,
+            compose_containers, container_events, containers, has_the_labels_of_its_image, host_name, images, info,
+            inspect, last_words, look_into_networks, missing_images, remains, remove_anonymous, remove_images,
+            remove_replaced_images, running_containers, signals, unused_anonymous_volumes, unused_networks, versions,
+            volume_configs,
         };
+    }
+    pub mod image {
+        pub use crate::image::load;
     }
     pub mod ops {
         pub use crate::ops::PAGES;

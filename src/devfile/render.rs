@@ -12,10 +12,6 @@ use crate::compose::{ROUTE_LABEL, TRAEFIK};
 
 /// Where a binary stands in its image; a folder of the PATH that every engine gives.
 const BIN: &str = "/usr/local/bin";
-/// The user that programs run as in an image made from nothing; the number that distroless images give theirs.
-const USER: &str = "65532:65532";
-/// An empty folder in a build context, of which the mount points of volumes are made. No binary can be called that.
-pub(super) const EMPTY: &str = ".empty";
 
 /// What is to stand in the dev dir, by its path in there.
 ///
@@ -109,10 +105,20 @@ fn compose(topology: &Topology) -> Value {
 
 /// Adds what makes a service of a binary.
 fn complete(keys: &mut Keys, name: &str, krate: &Crate) {
-    let build = json!({"context": format!("./{IMAGES}/{name}"), "dockerfile_inline": dockerfile(keys, krate)});
-    keys.insert("build".to_string(), build);
-    // A changed binary is in the image when the service is started, also by `docker compose up`.
-    keys.entry("pull_policy".to_string()).or_insert_with(|| json!("build"));
+    match &krate.base {
+        Base::Scratch => {
+            // Compose sets the variable. Without a key `build` it does not name the image.
+            keys.entry("image".to_string()).or_insert_with(|| json!(format!("${{COMPOSE_PROJECT_NAME}}-{name}")));
+            keys.entry("pull_policy".to_string()).or_insert_with(|| json!("never"));
+        }
+        Base::Image(base) => {
+            let build =
+                json!({"context": format!("./{IMAGES}/{name}"), "dockerfile_inline": dockerfile(base, &krate.bin)});
+            keys.insert("build".to_string(), build);
+            // A changed binary is in the image when the service is started, also by `docker compose up`.
+            keys.entry("pull_policy".to_string()).or_insert_with(|| json!("build"));
+        }
+    }
     // Process 1 has no default signal handling and must reap orphaned processes.
     keys.entry("init".to_string()).or_insert_with(|| json!(true));
     if krate.base == Base::Scratch && !mounts(keys).any(|(_, target)| target == "/tmp") {
@@ -120,40 +126,24 @@ fn complete(keys: &mut Keys, name: &str, krate: &Crate) {
     }
 }
 
-fn dockerfile(keys: &Keys, krate: &Crate) -> String {
-    let bin = &krate.bin;
-    let base = match &krate.base {
-        Base::Scratch => "scratch",
-        Base::Image(image) => image,
-    };
-    let mut lines = vec![format!("FROM {base}")];
-    if krate.base == Base::Scratch {
-        let user = owner(keys).unwrap_or(USER);
-        // The engine gives a new volume the owner of the folder that it is mounted on.
-        lines.extend(writable(keys).map(|target| format!("COPY --chown={user} {EMPTY}/ {target}/")));
-    }
-    lines.push(format!("COPY {bin} {BIN}/{bin}"));
-    if krate.base == Base::Scratch {
-        lines.push(format!("USER {USER}"));
-    }
-    lines.push(format!("ENTRYPOINT [\"{BIN}/{bin}\"]"));
-    lines.push(String::new());
-    lines.join("\n")
+fn dockerfile(base: &str, bin: &str) -> String {
+    format!("FROM {base}\nCOPY {bin} {BIN}/{bin}\nENTRYPOINT [\"{BIN}/{bin}\"]\n")
 }
 
-/// Whether each crate's build context needs an empty folder, by service.
-pub(crate) fn contexts(topology: &Topology) -> BTreeMap<&str, bool> {
-    let needs_empty = |name: &String, krate: &Crate| {
-        krate.base == Base::Scratch && topology.services.get(name).is_some_and(|keys| writable(keys).next().is_some())
-    };
-    topology.crates.iter().map(|(name, krate)| (name.as_str(), needs_empty(name, krate))).collect()
+/// The directories of a crate's image that belong to its user: the mount points of volumes, since the engine gives a new volume the owner
+/// of the directory that it is mounted on.
+pub(crate) fn writable_directories(topology: &Topology, service: &str) -> (BTreeSet<String>, Option<(u64, u64)>) {
+    let Some(keys) = topology.services.get(service) else { return (BTreeSet::new(), None) };
+    (writable(keys).collect(), owner(keys))
 }
 
-/// The user that the service is to run as, if that is one by number.
-fn owner(keys: &Keys) -> Option<&str> {
-    let user = keys.get("user")?.as_str()?;
-    let by_number = user.chars().all(|c| c.is_ascii_digit() || c == ':');
-    by_number.then_some(user)
+/// The user and group that the service runs as, if they are numbers. A user without a group has the group of the same number.
+fn owner(keys: &Keys) -> Option<(u64, u64)> {
+    let (user, group) = match keys.get("user")? {
+        Value::String(user) => user.split_once(':').unwrap_or((user, user)),
+        _ => return None,
+    };
+    Some((user.parse().ok()?, group.parse().ok()?))
 }
 
 /// The mount points of volumes that the program must be able to write to.

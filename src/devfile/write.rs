@@ -4,11 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::{self, BufRead, BufReader, Write as _};
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use anyhow::{Context as _, anyhow};
+use serde::{Deserialize, Serialize};
 
-use super::plan::Topology;
-use super::render::{EMPTY, contexts};
+use super::plan::{Base, Crate, Topology};
 use super::{HEADER, IMAGES};
 use crate::exit::{Code, Failure};
 use crate::files::read;
@@ -190,8 +191,8 @@ fn remove(folder: &Path) -> anyhow::Result<()> {
     }
 }
 
-/// Puts these binaries, by service, into their build contexts, which then hold nothing else. Whether any is another one than
-/// before.
+/// Puts the binaries of crates with a base image into their build contexts, which then hold nothing else. Whether any is another one
+/// than before. Removes what belongs to no crate.
 ///
 /// # Errors
 /// If the disk does not let us.
@@ -199,25 +200,21 @@ pub fn place(workspace: &Workspace, topology: &Topology, binaries: &BTreeMap<Str
     let images = workspace.dev_dir().join(IMAGES);
     require_inside(workspace, topology.crates.keys().map(|service| images.join(service)))?;
     let mut changed = false;
-    for (service, needs_empty) in contexts(topology) {
-        let (Some(binary), krate) = (binaries.get(service), &topology.crates[service]) else { continue };
+    let is_built = |krate: &Crate| krate.base != Base::Scratch;
+    for (service, krate) in topology.crates.iter().filter(|(_, krate)| is_built(krate)) {
+        let Some(binary) = binaries.get(service) else { continue };
         let context = images.join(service);
         let placed = context.join(&krate.bin);
         if !is_same(binary, &placed)? {
             replace(&placed, &Mode::Program, |new| copy(binary, new))?;
             changed = true;
         }
-        let mut wanted = BTreeSet::new();
-        wanted.insert(krate.bin.as_str());
-        if needs_empty {
-            wanted.insert(EMPTY);
-            make_folder(&context.join(EMPTY)).with_context(|| format!("cannot write {}", context.display()))?;
-        }
-        remove_others(&context, &wanted)?;
+        remove_others(&context, &[krate.bin.as_str()].into())?;
     }
-    let mut wanted: BTreeSet<&str> = topology.crates.keys().map(String::as_str).collect();
-    wanted.insert(".gitignore");
-    remove_others(&images, &wanted)?;
+    let wanted =
+        topology.crates.iter().map(|(service, krate)| if is_built(krate) { service.clone() } else { record(service) });
+    let wanted: Vec<String> = wanted.chain([".gitignore".to_string()]).collect();
+    remove_others(&images, &wanted.iter().map(String::as_str).collect())?;
     Ok(changed)
 }
 
@@ -260,6 +257,58 @@ fn copy(binary: &Path, to: &mut fs::File) -> io::Result<()> {
     let mut binary = fs::File::open(binary)?;
     io::copy(&mut binary, to)?;
     to.set_modified(binary.metadata()?.modified()?)
+}
+
+/// The file in [`IMAGES`] that says what the image of a crate was made of.
+fn record(service: &str) -> String {
+    format!("{service}.json")
+}
+
+/// The image of a crate on `scratch` that was loaded last.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct ImageRecord {
+    /// The program, with its size and time of modification: it was not built again if these are the same.
+    pub binary: PathBuf,
+    pub length: u64,
+    pub modified: SystemTime,
+    /// See [`crate::image::Image::settings`].
+    pub settings: String,
+    /// See [`crate::image::DIGEST_LABEL`].
+    pub digest: String,
+}
+
+impl ImageRecord {
+    /// The record of a service; none if there is none that can be read.
+    pub(crate) fn read(workspace: &Workspace, service: &str) -> Option<ImageRecord> {
+        let path = workspace.dev_dir().join(IMAGES).join(record(service));
+        serde_json::from_slice(&read(&path).ok()??).ok()
+    }
+
+    /// # Errors
+    /// If the disk does not let us.
+    pub(crate) fn write(&self, workspace: &Workspace, service: &str) -> anyhow::Result<()> {
+        let text = serde_json::to_vec(self)?;
+        replace(&workspace.dev_dir().join(IMAGES).join(record(service)), &Mode::Umask, |new| new.write_all(&text))
+    }
+}
+
+/// Writes a file beside the records, calls `use_it` with its path from the workspace root, and removes the file.
+///
+/// # Errors
+/// Those of `write` and `use_it`; if the disk does not let us.
+pub(crate) fn with_archive<T>(
+    workspace: &Workspace,
+    service: &str,
+    write: impl FnOnce(&mut fs::File) -> io::Result<()>,
+    use_it: impl FnOnce(&Path) -> anyhow::Result<T>,
+) -> anyhow::Result<T> {
+    let archive = Path::new(DEV_DIR).join(IMAGES).join(format!("{service}.tar"));
+    let path = workspace.root().join(&archive);
+    replace(&path, &Mode::Umask, write)?;
+    let used = use_it(&archive);
+    // A later start removes what is left here.
+    let _ = fs::remove_file(&path);
+    used
 }
 
 fn remove_others(folder: &Path, wanted: &BTreeSet<&str>) -> anyhow::Result<()> {

@@ -331,22 +331,62 @@ pub(crate) fn replaced_images(executor: &dyn Executor, project: &ProjectName) ->
     images.lines().map(str::to_string).collect()
 }
 
-/// The ids of the images that have these names. None of those that the engine lacks or does not tell.
-pub(crate) fn image_ids(executor: &dyn Executor, names: &[String]) -> BTreeSet<String> {
-    #[derive(Deserialize)]
-    #[serde(rename_all = "PascalCase")]
-    struct Image {
-        id: String,
+/// An image on the engine.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Image {
+    /// Its id.
+    pub id: String,
+    /// Its names, each with a tag.
+    #[serde(default)]
+    repo_tags: Option<Vec<String>>,
+    #[serde(default)]
+    labels: Option<BTreeMap<String, String>>,
+}
+
+impl Image {
+    /// Whether it has this name, as a compose file has it.
+    pub fn is_named(&self, name: &str) -> bool {
+        let mut names = self.repo_tags.iter().flatten();
+        names.any(|it| it == name || it.strip_suffix(":latest") == Some(name))
+    }
+
+    /// The value of one of its labels.
+    pub fn label(&self, label: &str) -> Option<&str> {
+        self.labels.as_ref()?.get(label).map(String::as_str)
+    }
+}
+
+/// The images that have these names. None of those that the engine does not have or does not list.
+pub fn images(executor: &dyn Executor, names: &[String]) -> Vec<Image> {
+    if names.is_empty() {
+        return Vec::new();
     }
     let questions: Vec<String> = names.iter().map(|name| api::images(name)).collect();
     if let Some(images) = api::ask_directly::<Image>(executor, &questions) {
-        return images.into_iter().map(|image| image.id).collect();
+        return images;
     }
+    let format = r#"{"Id":{{json .Id}},"RepoTags":{{json .RepoTags}},"Labels":{{json .Config.Labels}}}"#;
     let names = names.iter().map(String::as_str);
-    let question: Vec<&str> = ["image", "inspect", "--format", "{{.Id}}"].into_iter().chain(names).collect();
-    // It fails where one is missing, and has told of the others.
+    let question: Vec<&str> = ["image", "inspect", "--format", format].into_iter().chain(names).collect();
+    // It fails if one is missing, and has printed the others.
     let answer = executor.output(&docker(&question)).map(|answer| answer.stdout).unwrap_or_default();
-    String::from_utf8_lossy(&answer).lines().map(str::to_string).collect()
+    let lines = String::from_utf8_lossy(&answer).into_owned();
+    lines.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
+}
+
+/// Removes the images with this label that belong to a project, if nothing uses them.
+pub fn remove_images(executor: &dyn Executor, project: &ProjectName, label: &str) {
+    let label = format!("label={label}");
+    let list = ["image", "ls", "--quiet", "--no-trunc", "--filter", &label, "--filter", &of_project(project)];
+    let answer = executor.output(&docker(&list)).map(|answer| answer.stdout).unwrap_or_default();
+    let ids = String::from_utf8_lossy(&answer).into_owned();
+    let ids: BTreeSet<&str> = ids.lines().collect();
+    if !ids.is_empty() {
+        let remove: Vec<&str> = ["image", "rm"].into_iter().chain(ids).collect();
+        // What is still used stays, and `doctor` finds it.
+        let _ = executor.output(&docker(&remove));
+    }
 }
 
 /// Removes those of these images that are [`replaced_images`] now. What is still used stays, and `doctor` finds it.

@@ -33,10 +33,10 @@ pub use endpoint::{Endpoint, host_name};
 pub(crate) use endpoint::{is_on_this_host, is_our_host, lock_name};
 pub(crate) use events::{ContainerEvent, Signal, now};
 pub use events::{Past, container_events, signals};
-pub(crate) use inspect::{Health, Inspected, Published, image_ids, inspect_one, lacks_image, replaced_images};
+pub(crate) use inspect::{Health, Inspected, Published, inspect_one, lacks_image, replaced_images};
 pub use inspect::{
-    architecture, architectures, has_the_labels_of_its_image, inspect, last_words, missing_images,
-    remove_replaced_images,
+    architecture, architectures, has_the_labels_of_its_image, images, inspect, last_words, missing_images,
+    remove_images, remove_replaced_images,
 };
 pub use leftovers::{Leftovers, Network, look_into_networks, remains};
 pub(crate) use list::containers_directly;

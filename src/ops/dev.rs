@@ -1,6 +1,5 @@
 //! `dev`: starts the workspace's dev stack.
 
-use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::panic::resume_unwind;
 use std::thread;
@@ -117,8 +116,13 @@ pub(crate) fn dev(options: &DevOptions, cx: &Context<'_>) -> anyhow::Result<Code
     warn_of_changed_volumes(cx, &stack, &options.args);
     let removes_orphans = UpArgs::parse(&options.args).removes_orphans;
     require_ports(cx, &stack, &expected, &before, removes_orphans, files.topology.as_ref())?;
-    let has_changed = files.place(&workspace, &binaries)?;
-    let images = if has_changed { engine::image_ids(executor, &files.images(&stack)) } else { BTreeSet::new() };
+    let images = match files.make_images(cx, &workspace, &stack, target.as_deref(), &binaries)? {
+        Ok(replaced) => replaced,
+        Err(interrupt) => {
+            cx.shell.note("interrupted while an image was loaded; nothing was started");
+            return Ok(Code::Interrupted(interrupt.number()));
+        }
+    };
     let (traefik, args) = match traefik {
         Traefik::On => (traefik, options.args.clone()),
         Traefik::Off => without_traefik(cx, &whole_stack, &options.args, &before),
@@ -282,6 +286,10 @@ fn dry_run(
     let expected = Expected::new(&stack, traefik, &options.args);
     let target = files.target(&cx.commander)?;
     let is_wanted = |service: &str| is_started(&stack, &expected, service);
+    let images = files.images_to_load(&stack, &is_wanted);
+    if !images.is_empty() {
+        cx.shell.note(&format!("it would load the images {}, unless the engine has them", images.join(", ")));
+    }
     let mut commands = files.builds(cx, workspace, target.as_deref(), &is_wanted)?;
     if UpArgs::parse(&options.args).started(&stack).is_some_and(|started| !started.contains(TRAEFIK)) {
         traefik = Traefik::On;

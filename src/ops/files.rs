@@ -1,8 +1,10 @@
 //! `dev files`: generates the dev files from Cargo.toml. A start uses this, too.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::io::{BufWriter, Write as _};
 use std::panic::resume_unwind;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::thread;
 
 use anyhow::{Context as _, anyhow};
@@ -11,9 +13,10 @@ use super::{Context, Selection};
 use crate::cargo;
 use crate::command::{CommandEnd, Executor, Interrupt, Invocation, output_until_interrupt};
 use crate::compose::Stack;
-use crate::devfile::{self, Change, Crate, Kind, Topology};
+use crate::devfile::{self, Base, Change, Crate, ImageRecord, Kind, Topology};
 use crate::engine;
 use crate::exit::Code;
+use crate::image::{self, Image, Prepared};
 use crate::reporter::Logger;
 use crate::reporter::event::{Event, FileState};
 use crate::settings::Settings;
@@ -108,6 +111,12 @@ impl DevFiles {
         }
     }
 
+    /// The names of the images of the crates on `scratch` among these services.
+    pub(super) fn images_to_load(&self, stack: &Stack, is_wanted: &dyn Fn(&str) -> bool) -> Vec<String> {
+        let crates = self.crates(is_wanted).into_iter().filter(|(_, krate)| krate.base == Base::Scratch);
+        crates.filter_map(|(name, _)| Some(stack.services.get(name)?.image(&stack.project, name).0)).collect()
+    }
+
     /// The names of the images that are made of the crates.
     pub(super) fn images(&self, stack: &Stack) -> Vec<String> {
         let crates = self.topology.iter().flat_map(|topology| topology.crates.keys());
@@ -189,12 +198,104 @@ impl DevFiles {
         Ok(Ok(binaries))
     }
 
-    /// Puts each binary where its image is made from, which nobody else may do or read meanwhile. Whether any is another one
-    /// than before.
-    pub(super) fn place(&self, workspace: &Workspace, binaries: &BTreeMap<String, PathBuf>) -> anyhow::Result<bool> {
-        match &self.topology {
-            Some(topology) => devfile::place(workspace, topology, binaries),
-            None => Ok(false),
+    /// Makes the images of these binaries, or what Compose makes them from. No other command may change the project meanwhile. Returns the
+    /// images on the engine that are replaced by it, by id; or the interrupt that ended it.
+    ///
+    /// # Errors
+    /// [`Code::Failed`] if a file cannot be written, or if docker cannot load an image.
+    pub(super) fn make_images(
+        &self,
+        cx: &Context<'_>,
+        workspace: &Workspace,
+        stack: &Stack,
+        target: Option<&str>,
+        binaries: &BTreeMap<String, PathBuf>,
+    ) -> anyhow::Result<Result<BTreeSet<String>, Interrupt>> {
+        let Some(topology) = &self.topology else { return Ok(Ok(BTreeSet::new())) };
+        let must_build = devfile::place(workspace, topology, binaries)?;
+        let Some(target) = target.filter(|_| !binaries.is_empty()) else { return Ok(Ok(BTreeSet::new())) };
+        let on_engine = engine::images(&cx.commander, &self.images(stack));
+        let mut replaced: BTreeSet<String> = BTreeSet::new();
+        if must_build {
+            replaced.extend(on_engine.iter().map(|image| image.id.clone()));
         }
+        for (service, binary) in binaries {
+            let Some(image) = image_of(topology, stack, target, service, binary) else { continue };
+            let there = on_engine.iter().find(|it| it.is_named(&image.name));
+            let record = current_record(workspace, service, &image)?;
+            let has = |digest: &str| there.is_some_and(|it| it.label(image::DIGEST_LABEL) == Some(digest));
+            if record.as_ref().is_some_and(|record| has(&record.digest)) {
+                continue;
+            }
+            let prepared = image.prepare().with_context(|| format!("cannot read {}", binary.display()))?;
+            if !has(&prepared.digest) {
+                replaced.extend(there.map(|it| it.id.clone()));
+                if let Err(interrupt) = load(cx, workspace, service, &image.name, &prepared)? {
+                    return Ok(Err(interrupt));
+                }
+            }
+            new_record(&image, prepared.digest)?.write(workspace, service)?;
+        }
+        Ok(Ok(replaced))
     }
+}
+
+/// The image of a crate on `scratch`. None for a crate with another base, whose image Compose builds.
+fn image_of(topology: &Topology, stack: &Stack, target: &str, service: &str, binary: &Path) -> Option<Image> {
+    let krate = topology.crates.get(service).filter(|krate| krate.base == Base::Scratch)?;
+    let (name, _) = stack.services.get(service)?.image(&stack.project, service);
+    let (writable, owner) = devfile::writable_directories(topology, service);
+    let labels = [("com.docker.compose.project", stack.project.as_str()), ("com.docker.compose.service", service)];
+    Some(Image {
+        name,
+        labels: labels.map(|(label, value)| (label.to_string(), value.to_string())).into(),
+        architecture: cargo::engines_architecture(target).to_string(),
+        binary: binary.to_owned(),
+        bin: krate.bin.clone(),
+        writable,
+        owner,
+    })
+}
+
+fn new_record(image: &Image, digest: String) -> anyhow::Result<ImageRecord> {
+    let binary = &image.binary;
+    let file = fs::metadata(binary).with_context(|| format!("cannot read {}", binary.display()))?;
+    Ok(ImageRecord {
+        binary: binary.clone(),
+        length: file.len(),
+        modified: file.modified()?,
+        settings: image.settings(),
+        digest,
+    })
+}
+
+/// The record of the image that was loaded last, if it is still right.
+fn current_record(workspace: &Workspace, service: &str, image: &Image) -> anyhow::Result<Option<ImageRecord>> {
+    let Some(record) = ImageRecord::read(workspace, service) else { return Ok(None) };
+    let current = new_record(image, record.digest.clone())?;
+    Ok(Some(record).filter(|record| record == &current))
+}
+
+fn load(
+    cx: &Context<'_>,
+    workspace: &Workspace,
+    service: &str,
+    name: &str,
+    prepared: &Prepared<'_>,
+) -> anyhow::Result<Result<(), Interrupt>> {
+    cx.shell.status("Loading", &format!("image {name}"));
+    let write = |archive: &mut fs::File| {
+        let mut buffered = BufWriter::with_capacity(1 << 16, archive);
+        prepared.write(&mut buffered)?;
+        buffered.flush()
+    };
+    let cannot = || Code::Failed.because(anyhow!("cannot load image {name}; nothing was started"));
+    devfile::with_archive(workspace, service, write, |archive| {
+        let load = image::load(workspace.root(), archive)?;
+        match output_until_interrupt(&cx.commander, cx.hook, &load).with_context(|| "cannot run docker")? {
+            CommandEnd::Ended(status, _) if status.success() => Ok(Ok(())),
+            CommandEnd::Ended(..) => Err(cannot().into()),
+            CommandEnd::Interrupted(interrupt) => Ok(Err(interrupt)),
+        }
+    })
 }

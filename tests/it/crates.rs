@@ -4,7 +4,7 @@ use std::fs;
 
 use serde_json::json;
 
-use crate::support::{COMPOSE_FILE, Finished, Sandbox, Verb};
+use crate::support::{COMPOSE_FILE, Finished, Reply, Sandbox, Verb};
 
 /// A workspace with the binary `shop` as the service `api`, and one that nobody starts.
 fn shop() -> Sandbox {
@@ -34,7 +34,7 @@ fn steps(finished: &Finished) -> Vec<String> {
             }
             "Running" if program == "printf" => Some("compose config".to_string()),
             "Running" => Some(format!("{program} {}", words[1])),
-            "Writing" | "Removing" => Some(format!("{verb} {rest}")),
+            "Writing" | "Removing" | "Loading" => Some(format!("{verb} {rest}")),
             "Starting" => Some(verb.to_string()),
             _ => None,
         }
@@ -45,7 +45,6 @@ fn steps(finished: &Finished) -> Vec<String> {
 #[test]
 fn first_the_files_then_the_build_then_the_start() {
     let sandbox = shop();
-    sandbox.engine.world(|world| world.replaced.push("sha256:1".to_string()));
     let finished = sandbox.run(["dev", "--detach", "-v"]).exits(0);
     let expected = [
         "cargo metadata",
@@ -55,12 +54,12 @@ fn first_the_files_then_the_build_then_the_start() {
         "cargo build",
         "docker ps",
         "docker image",
+        "Loading image shop-api",
+        "docker load",
         "Starting",
         "compose up",
         "docker ps",
         "docker container",
-        "docker image",
-        "docker image",
     ];
     // These are asked side by side.
     let (questions, others): (Vec<String>, Vec<String>) = steps(&finished)
@@ -69,17 +68,71 @@ fn first_the_files_then_the_build_then_the_start() {
     assert_eq!(others, expected);
     assert_eq!(questions.len(), 3, "{questions:?}");
     assert!(finished.stderr.contains(" build -p shop --bin shop --target "), "{}", finished.stderr);
-    let placed = sandbox.root().join(".stagecraft/dev/images/api");
-    let there: Vec<_> = fs::read_dir(&placed).unwrap().map(|entry| entry.unwrap().file_name()).collect();
-    assert_eq!(there, ["shop"], "the build context holds nothing but the binary");
+    let image = sandbox.engine.world(|world| world.images.clone()).remove(0);
+    assert_eq!(image.paths, ["usr/", "usr/local/", "usr/local/bin/", "usr/local/bin/shop"]);
+    assert_eq!(image.config["config"]["Entrypoint"], json!(["/usr/local/bin/shop"]));
+    assert_eq!(files_in(&sandbox, "images"), [".gitignore", "api.json"], "the archive was removed");
 
-    // Nothing has changed: nothing is written, and no image was replaced.
+    // Nothing has changed: nothing is written and no image is loaded.
     let again = sandbox.run(["dev", "--detach", "-v"]).exits(0);
-    assert!(
-        steps(&again).iter().all(|step| !step.starts_with("Writing") && step != "docker image"),
-        "{}",
-        again.stderr
-    );
+    let is_a_change =
+        |step: &String| step.starts_with("Writing") || step.starts_with("Loading") || step == "docker load";
+    assert!(!steps(&again).iter().any(is_a_change), "{}", again.stderr);
+}
+
+/// The names of the files in a directory of the dev dir, sorted.
+fn files_in(sandbox: &Sandbox, directory: &str) -> Vec<String> {
+    let entries = fs::read_dir(sandbox.root().join(".stagecraft/dev").join(directory)).unwrap();
+    let mut names: Vec<String> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn an_image_is_loaded_if_the_engine_does_not_have_it_and_only_then() {
+    let sandbox = shop();
+    let loaded = || sandbox.engine.calls_of(Verb::Load).len();
+    sandbox.run(["dev", "--detach"]).exits(0);
+    assert_eq!(loaded(), 1);
+    let first = sandbox.engine.world(|world| world.images.clone()).remove(0);
+    // Built again, and the same: it is read, and not loaded.
+    let record = sandbox.root().join(".stagecraft/dev/images/api.json");
+    fs::remove_file(&record).unwrap();
+    sandbox.run(["dev", "--detach"]).exits(0);
+    assert_eq!(loaded(), 1);
+    assert!(record.exists());
+    // Another program: the image that it replaces is removed.
+    sandbox.write("src/main.rs", "fn main() { println!(\"2\") }\n");
+    sandbox.run(["dev", "--detach", "-v"]).exits(0).says(&format!("docker image rm {}", first.id));
+    assert_eq!(loaded(), 2);
+    // The engine has lost it: the same image is loaded again.
+    let second = sandbox.engine.world(|world| std::mem::take(&mut world.images)).remove(0);
+    sandbox.run(["dev", "--detach"]).exits(0);
+    let again = sandbox.engine.world(|world| world.images.clone()).remove(0);
+    assert_eq!((loaded(), &again.id), (3, &second.id));
+    assert_ne!(again.id, first.id);
+}
+
+#[test]
+fn an_image_that_cannot_be_loaded_is_exit_1_and_nothing_is_started() {
+    let sandbox = shop();
+    sandbox.engine.answer(Verb::Load, Reply::exit(1).stderr("no space left on device\n"));
+    let finished = sandbox.run(["dev", "--detach"]).exits(1);
+    let end = "no space left on device\nerror: cannot load image shop-api; nothing was started\n";
+    assert!(finished.stderr.ends_with(end), "{}", finished.stderr);
+    assert!(sandbox.engine.calls_of(Verb::Up).is_empty());
+    assert_eq!(files_in(&sandbox, "images"), [".gitignore"]);
+}
+
+#[test]
+fn images_of_crates_are_removed_with_images_only() {
+    let sandbox = shop();
+    sandbox.run(["dev", "--detach"]).exits(0);
+    sandbox.run(["dev", "down"]).exits(0);
+    assert_eq!(sandbox.engine.world(|world| world.images.len()), 1);
+    sandbox.run(["dev", "--detach"]).exits(0);
+    sandbox.run(["dev", "down", "--images"]).exits(0);
+    assert_eq!(sandbox.engine.world(|world| world.images.len()), 0);
 }
 
 #[test]

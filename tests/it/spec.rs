@@ -17,6 +17,7 @@ use cargo_stagecraft::internals::compose::{
     self, Attach, Compose, DownScope, Images, Logs, NameChoice, ProjectName, Traefik, Volumes,
 };
 use cargo_stagecraft::internals::engine;
+use cargo_stagecraft::internals::image;
 use cargo_stagecraft::internals::settings;
 use cargo_stagecraft::internals::workspace::Workspace;
 use serde::Deserialize;
@@ -197,6 +198,7 @@ fn every_command_of_the_spec_is_built_by_the_program() {
         file_logs(false, None, &[]),
         file_logs(true, Some(20), &["web"]),
         compose.logs(DownScope::ByName, &Logs::default()),
+        image::load(Path::new("/"), Path::new(".stagecraft/dev/images/web.tar")).unwrap(),
     ];
     for attach in [Attach::Foreground, Attach::Detached] {
         for traefik in [Traefik::On, Traefik::Off] {
@@ -229,6 +231,8 @@ fn every_command_of_the_spec_is_built_by_the_program() {
     engine::Endpoint::of_context(&engine, "build");
     engine::host_name(&engine).unwrap();
     engine::architecture(&engine).unwrap();
+    engine::images(&engine, &["hello-web".to_string()]);
+    engine::remove_images(&engine, &name, "dev.stagecraft.image");
     engine::remove_replaced_images(&engine, &name, &["0123456789ab".to_string()].into());
     engine::info(&engine).unwrap();
     engine::unused_networks(&engine).unwrap();
@@ -339,6 +343,8 @@ fn each_outside_crate_appears_in_its_one_room() {
         ("cargo_metadata", "src/workspace.rs"),
         ("owo_colors", "src/reporter/mod.rs"),
         ("supports_hyperlinks", "src/reporter/screen.rs"),
+        ("sha2", "src/image.rs"),
+        ("tar", "src/image.rs"),
         ("serde_saphyr", "src/devfile/render.rs"),
         ("strsim", "src/suggest.rs"),
         ("unicode_width", "src/reporter/table.rs"),

@@ -1,12 +1,12 @@
-//! The build contexts.
+//! The build contexts of crates with a base image.
 
 use super::*;
 
 /// The workspace of one package with the binary `bin` and this table, and its stack.
-fn with_binary(bin: &str, volumes: &[&str]) -> (TempDir, Workspace, Topology) {
+fn with_binary(bin: &str) -> (TempDir, Workspace, Topology) {
     let manifest = format!(
         "[package]\nname = \"shop\"\nversion = \"0.1.0\"\nedition = \"2024\"\n[[bin]]\nname = \"{bin}\"\npath = \"main.rs\"\n\
-         [package.metadata.stagecraft.dev]\nvolumes = {volumes:?}\n"
+         [package.metadata.stagecraft.dev]\nbase = \"debian\"\n"
     );
     let files = [("Cargo.toml", manifest.as_str()), ("main.rs", "fn main() {}\n"), ("built", "one")];
     let (dir, workspace) = discover(&files.map(|(path, text)| (path.to_string(), text.to_string())).into());
@@ -21,7 +21,7 @@ fn entries(folder: &Path) -> BTreeSet<String> {
 
 #[test]
 fn a_build_context_holds_the_binary_and_nothing_else() {
-    let (dir, workspace, topology) = with_binary("shop", &[]);
+    let (dir, workspace, topology) = with_binary("shop");
     let images = workspace.dev_dir().join("images");
     write(
         &images,
@@ -53,31 +53,10 @@ fn a_build_context_holds_the_binary_and_nothing_else() {
 
 #[test]
 fn a_binary_that_cargo_has_not_made_is_an_error() {
-    let (dir, workspace, topology) = with_binary("shop", &[]);
+    let (dir, workspace, topology) = with_binary("shop");
     let built = BTreeMap::from([("shop".to_string(), dir.path().join("nowhere"))]);
     let error = devfile::place(&workspace, &topology, &built).unwrap_err();
     assert!(error.to_string().starts_with("cargo did not build "), "{error}");
-}
-
-/// Also where the binary has what could be that folder's name.
-#[test]
-fn the_mount_point_of_a_volume_is_made_of_an_empty_folder() {
-    for bin in ["shop", "empty"] {
-        let (dir, workspace, topology) = with_binary(bin, &["data:/data", "/srv", "./x:/x"]);
-        let built = BTreeMap::from([("shop".to_string(), dir.path().join("built"))]);
-        devfile::place(&workspace, &topology, &built).unwrap();
-        let context = workspace.dev_dir().join("images/shop");
-        let compose: Value = serde_yaml_ng::from_str(&devfile::render(&topology).unwrap()["compose.yaml"]).unwrap();
-        assert_eq!(compose["services"]["shop"]["build"]["context"], "./images/shop");
-        let dockerfile = compose["services"]["shop"]["build"]["dockerfile_inline"].as_str().unwrap();
-        let copied = dockerfile.lines().filter_map(|line| line.strip_prefix("COPY "));
-        let sources: Vec<&str> = copied
-            .map(|line| line.split(' ').find(|word| !word.starts_with("--")).unwrap().trim_end_matches('/'))
-            .collect();
-        assert_eq!(sources.len(), 3, "{dockerfile}");
-        assert_eq!(sources.iter().map(ToString::to_string).collect::<BTreeSet<_>>(), entries(&context));
-        assert!(context.join(bin).is_file() && entries(&context.join(sources[0])).is_empty(), "{dockerfile}");
-    }
 }
 
 #[test]

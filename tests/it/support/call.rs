@@ -27,6 +27,8 @@ pub enum Verb {
     LastWords,
     /// `docker image inspect`
     Image,
+    /// `docker load`
+    Load,
     /// `docker info`
     Info,
     /// `docker network ls`
@@ -146,6 +148,7 @@ pub(super) fn verb_of(args: &[OsString]) -> Verb {
         Some("container") => return Verb::Inspect,
         Some("logs") => return Verb::LastWords,
         Some("image") => return Verb::Image,
+        Some("load") => return Verb::Load,
         Some("info") => return Verb::Info,
         Some("version") => return Verb::Architecture,
         Some("context") => return Verb::Context,

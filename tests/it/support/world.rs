@@ -31,6 +31,8 @@ pub struct World {
     pub forged: Vec<String>,
     /// The ids of images that newer ones have replaced.
     pub replaced: Vec<String>,
+    /// The images that were loaded.
+    pub images: Vec<Image>,
     pub containers: Vec<Container>,
     /// Project and name.
     pub networks: Vec<(String, String)>,
@@ -38,6 +40,48 @@ pub struct World {
     pub volumes: Vec<(String, String)>,
     pub(super) events: Vec<(String, Value)>,
     pub(super) made: usize,
+}
+
+/// An image that was loaded.
+#[derive(Clone, Debug)]
+pub struct Image {
+    /// With its tag.
+    pub name: String,
+    /// Made of the name of its configuration, as by an engine.
+    pub id: String,
+    pub config: Value,
+    /// The paths in its layers, in order.
+    pub paths: Vec<String>,
+}
+
+impl Image {
+    /// Reads an archive as an engine does.
+    fn read(archive: &Path) -> Image {
+        let bytes = fs::read(archive).expect("an archive");
+        let file = |name: &str| -> Vec<u8> {
+            let mut archive = tar::Archive::new(&bytes[..]);
+            let entries = archive.entries().expect("entries").map(|entry| entry.expect("an entry"));
+            let mut named = entries.filter(|entry| entry.path().is_ok_and(|path| path == Path::new(name)));
+            let mut content = Vec::new();
+            std::io::copy(&mut named.next().expect(name), &mut content).expect("its content");
+            content
+        };
+        let manifest: Value = serde_json::from_slice(&file("manifest.json")).expect("a manifest");
+        let config = manifest[0]["Config"].as_str().expect("a configuration");
+        let layers = manifest[0]["Layers"].as_array().expect("layers");
+        let paths = layers.iter().flat_map(|layer| {
+            let layer = file(layer.as_str().expect("a name"));
+            let mut layer = tar::Archive::new(&layer[..]);
+            let entries = layer.entries().expect("entries").map(|entry| entry.expect("an entry"));
+            entries.map(|entry| entry.path().expect("a path").display().to_string()).collect::<Vec<_>>()
+        });
+        Image {
+            name: manifest[0]["RepoTags"][0].as_str().expect("a name").to_string(),
+            id: format!("sha256:{}", config.trim_end_matches(".json")),
+            config: serde_json::from_slice(&file(config)).expect("a configuration"),
+            paths: paths.collect(),
+        }
+    }
 }
 
 impl World {
@@ -56,6 +100,7 @@ impl World {
             anonymous: Vec::new(),
             forged: Vec::new(),
             replaced: Vec::new(),
+            images: Vec::new(),
             containers: Vec::new(),
             networks: Vec::new(),
             volumes: Vec::new(),
@@ -227,8 +272,32 @@ impl World {
                 })
             }
             Verb::LastWords => Some(Reply::exit(0).stdout(self.log)),
-            Verb::Image if call.has("ls") => Some(Reply::exit(0).stdout(self.replaced.join("\n"))),
-            Verb::Image => Some(Reply::exit(0).stdout("sha256:1\n")),
+            Verb::Image if call.has("ls") && call.has("dangling=true") => {
+                Some(Reply::exit(0).stdout(self.replaced.join("\n")))
+            }
+            Verb::Image if call.has("ls") => {
+                let ids: Vec<&str> = self.images.iter().map(|image| image.id.as_str()).collect();
+                Some(Reply::exit(0).stdout(ids.join("\n")))
+            }
+            Verb::Image if call.has("rm") => {
+                self.images.retain(|image| !call.has(&image.id));
+                Some(Reply::default())
+            }
+            Verb::Image => {
+                let names: Vec<String> = call.args[4..].iter().map(|arg| format!("{}:latest", arg.display())).collect();
+                let there: Vec<&Image> = self.images.iter().filter(|image| names.contains(&image.name)).collect();
+                let row = |it: &&Image| json!({ "Id": it.id, "RepoTags": [it.name], "Labels": it.config["config"]["Labels"] });
+                let exit = i32::from(there.len() < names.len());
+                Some(Reply { exit, ..Reply::lines(there.iter().map(row)) })
+            }
+            Verb::Load => {
+                let image = Image::read(&call.cwd.join(call.args.last()?));
+                let old = self.images.iter().filter(|it| it.name == image.name).map(|it| it.id.clone());
+                self.replaced.extend(old);
+                self.images.retain(|it| it.name != image.name);
+                self.images.push(image);
+                Some(Reply::default())
+            }
             Verb::Info if call.has("{\"SystemTime\":{{json .SystemTime}}}") => {
                 Some(Reply::lines([json!({ "SystemTime": now().to_string() })]))
             }

@@ -1,0 +1,241 @@
+//! The image of a crate's service that is made from nothing (`scratch`), as an archive that `docker load` reads.
+//!
+//! The same program and the same settings give the same bytes on every machine, and so the same image: times are zero, owners and modes
+//! are fixed, and entries have one order. A label holds the digest of all of it, so the engine can be asked whether it has the
+//! image; the id of an image differs between the engine's image stores.
+//!
+//! Source of the format: <https://github.com/moby/docker-image-spec/blob/main/v1.2.md>, "Combined Image JSON + Filesystem Changeset Format".
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+use tar::{Builder, EntryType, Header};
+use xshell::{Shell, cmd};
+
+use crate::command::Invocation;
+
+/// The directory of the program in the image. It is in the PATH that every engine sets.
+const BIN: &str = "usr/local/bin";
+/// The user that the program runs as; distroless images use the same number.
+const USER: u64 = 65532;
+/// The label with the digest of the image.
+pub(crate) const DIGEST_LABEL: &str = "dev.stagecraft.image";
+/// No time of this machine is in an image.
+const CREATED: &str = "1970-01-01T00:00:00Z";
+
+/// What an image is made of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Image {
+    /// Its name on the engine.
+    pub name: String,
+    /// Its labels, without that of the digest.
+    pub labels: BTreeMap<String, String>,
+    /// The architecture, in the engine's words: `amd64`.
+    pub architecture: String,
+    /// The program on this machine.
+    pub binary: PathBuf,
+    /// Its name in the image.
+    pub bin: String,
+    /// Empty directories that the program can write to: mount points of volumes.
+    pub writable: BTreeSet<String>,
+    /// The user and group that own these directories; by default those that the program runs as.
+    pub owner: Option<(u64, u64)>,
+}
+
+/// An image whose program was read once, ready to be written.
+pub(crate) struct Prepared<'a> {
+    image: &'a Image,
+    /// The digest of everything in it.
+    pub digest: String,
+    layer: Measured,
+    config: Vec<u8>,
+}
+
+/// Counts and hashes what is written to it.
+struct Measuring {
+    length: u64,
+    hasher: Sha256,
+}
+
+/// The length of some bytes, and their SHA-256.
+struct Measured {
+    length: u64,
+    sha256: String,
+}
+
+impl Measuring {
+    fn new() -> Measuring {
+        Measuring { length: 0, hasher: Sha256::new() }
+    }
+
+    fn end(self) -> Measured {
+        Measured { length: self.length, sha256: hex(&self.hasher.finalize()) }
+    }
+}
+
+impl Write for Measuring {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.hasher.update(bytes);
+        self.length += bytes.len() as u64;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn sha256(bytes: &[u8]) -> String {
+    hex(&Sha256::digest(bytes))
+}
+
+impl Image {
+    /// Everything but the program's content, for comparison with an earlier image.
+    pub(crate) fn settings(&self) -> String {
+        let Image { name, labels, architecture, binary: _, bin, writable, owner } = self;
+        let settings = json!({
+            "name": name, "labels": labels, "architecture": architecture, "bin": bin, "writable": writable, "owner": owner, "format": 1,
+        });
+        sha256(settings.to_string().as_bytes())
+    }
+
+    /// Reads the program, and works out the digest of the image.
+    ///
+    /// # Errors
+    /// If the program cannot be read.
+    pub(crate) fn prepare(&self) -> io::Result<Prepared<'_>> {
+        let mut measuring = Measuring::new();
+        self.write_layer(&mut measuring)?;
+        let layer = measuring.end();
+        let digest = format!("sha256:{}", sha256(self.config(&layer, None).to_string().as_bytes()));
+        let config = self.config(&layer, Some(&digest)).to_string().into_bytes();
+        Ok(Prepared { image: self, digest, layer, config })
+    }
+
+    fn config(&self, layer: &Measured, digest: Option<&str>) -> Value {
+        let mut labels = self.labels.clone();
+        labels.extend(digest.map(|digest| (DIGEST_LABEL.to_string(), digest.to_string())));
+        json!({
+            "architecture": self.architecture,
+            "os": "linux",
+            "created": CREATED,
+            "config": {
+                "User": format!("{USER}:{USER}"),
+                "Env": ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"],
+                "Entrypoint": [format!("/{BIN}/{}", self.bin)],
+                "Labels": labels,
+            },
+            "rootfs": { "type": "layers", "diff_ids": [format!("sha256:{}", layer.sha256)] },
+            "history": [{ "created": CREATED, "created_by": "cargo-stagecraft" }],
+        })
+    }
+
+    /// The only layer: the program, and the directories.
+    fn write_layer(&self, to: &mut impl Write) -> io::Result<()> {
+        let (uid, gid) = self.owner.unwrap_or((USER, USER));
+        // A directory comes after those that it is in.
+        let mut directories: BTreeMap<String, (u64, u64)> = BTreeMap::new();
+        for path in self.writable.iter().map(|path| path.trim_matches('/')).chain([BIN]) {
+            for parent in Path::new(path).ancestors().filter(|it| !it.as_os_str().is_empty()) {
+                directories.entry(parent.to_string_lossy().into_owned()).or_insert((0, 0));
+            }
+        }
+        for path in &self.writable {
+            directories.insert(path.trim_matches('/').to_string(), (uid, gid));
+        }
+        let mut layer = Builder::new(to);
+        for (path, owner) in directories.into_iter().filter(|(path, _)| !path.is_empty()) {
+            let header = header(EntryType::Directory, 0o755, 0, owner);
+            append(&mut layer, header, &format!("{path}/"), io::empty())?;
+        }
+        let program = File::open(&self.binary)?;
+        let header = header(EntryType::Regular, 0o755, program.metadata()?.len(), (0, 0));
+        append(&mut layer, header, &format!("{BIN}/{}", self.bin), program)?;
+        layer.into_inner().map(drop)
+    }
+}
+
+impl Prepared<'_> {
+    /// Writes the archive.
+    ///
+    /// # Errors
+    /// If the program cannot be read, or has changed since it was read first; if the archive cannot be written.
+    pub(crate) fn write(&self, to: &mut impl Write) -> io::Result<()> {
+        let config = format!("{}.json", sha256(&self.config));
+        let layer = format!("{}/layer.tar", self.layer.sha256);
+        let manifest =
+            json!([{ "Config": config, "RepoTags": [tagged(&self.image.name)], "Layers": [layer] }]).to_string();
+        let mut archive = Builder::new(to);
+        for (name, content) in [("manifest.json", manifest.as_bytes()), (&config, &self.config)] {
+            let header = header(EntryType::Regular, 0o644, content.len() as u64, (0, 0));
+            append(&mut archive, header, name, content)?;
+        }
+        // Its content is streamed after the header: the program may be large.
+        append(&mut archive, header(EntryType::Regular, 0o644, self.layer.length, (0, 0)), &layer, io::empty())?;
+        let mut measuring = Measuring::new();
+        self.image.write_layer(&mut Both(archive.get_mut(), &mut measuring))?;
+        if measuring.end().sha256 != self.layer.sha256 {
+            return Err(io::Error::other("the program was built again meanwhile"));
+        }
+        let padding = (512 - self.layer.length % 512) % 512;
+        io::copy(&mut io::repeat(0).take(padding), archive.get_mut())?;
+        archive.into_inner().map(drop)
+    }
+}
+
+/// The command that loads an archive. `archive` is relative to the workspace root.
+///
+/// # Errors
+/// If our own working directory is gone.
+pub fn load(root: &Path, archive: &Path) -> anyhow::Result<Invocation> {
+    let sh = Shell::new()?;
+    sh.change_dir(root);
+    Ok(Invocation::from(cmd!(sh, "docker load --quiet --input {archive}")).with_errors_shown())
+}
+
+/// Writes to both.
+struct Both<'a, A, B>(&'a mut A, &'a mut B);
+
+impl<A: Write, B: Write> Write for Both<'_, A, B> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.write_all(bytes)?;
+        self.1.write_all(bytes)?;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
+    }
+}
+
+/// The name with a tag, which an archive requires.
+fn tagged(name: &str) -> String {
+    let last = name.rsplit('/').next().unwrap_or(name);
+    if last.contains(':') { name.to_string() } else { format!("{name}:latest") }
+}
+
+fn header(kind: EntryType, mode: u32, size: u64, (uid, gid): (u64, u64)) -> Header {
+    let mut header = Header::new_gnu();
+    header.set_entry_type(kind);
+    header.set_mode(mode);
+    header.set_size(size);
+    header.set_uid(uid);
+    header.set_gid(gid);
+    header.set_mtime(0);
+    header
+}
+
+fn append(to: &mut Builder<impl Write>, mut header: Header, path: &str, content: impl Read) -> io::Result<()> {
+    to.append_data(&mut header, path, content)
+}
+
+#[cfg(test)]
+mod tests;
