@@ -54,14 +54,61 @@ measure() {
         "$(printf '%s\n' "${ours[@]}" | median)" "$ratio"
 }
 
-echo '| what | pair | before | after | ratio |'
-echo '|---|---|--:|--:|--:|'
-for pair in old new; do
-    case $pair in
+use_pair() {
+    case $1 in
     old) export DOCKER_HOST=unix:///var/run/docker.sock ;;
     new) export DOCKER_HOST=unix:///var/lib/stagecraft-engines/new/docker.sock ;;
     esac
-    export DOCKER_CONFIG=/var/lib/stagecraft-engines/$pair/docker-config
+    export DOCKER_CONFIG=/var/lib/stagecraft-engines/$1/docker-config
+}
+
+folder() { [[ $1 == "$before" ]] && echo "$root/edit-before" || echo "$root/edit-after"; }
+
+# workspace PROGRAM MEGABYTES
+workspace() {
+    local folder
+    folder=$(folder "$1")
+    mkdir -p "$folder/src"
+    printf '[package]\nname = "edited"\nversion = "0.1.0"\nedition = "2024"\n[package.metadata.stagecraft.dev]\n' >"$folder/Cargo.toml"
+    head -c "$((($2 - 1) * 1000000))" /dev/urandom >"$folder/src/data"
+    edit "$1" 0
+}
+
+# edit PROGRAM NUMBER
+edit() {
+    cat >"$(folder "$1")/src/main.rs" <<EOF
+static DATA: &[u8] = include_bytes!("data");
+fn main() {
+    println!("{} $2", DATA[std::process::id() as usize]);
+    std::thread::sleep(std::time::Duration::from_secs(1000));
+}
+EOF
+}
+
+# measure_edit NAME: one row.
+measure_edit() {
+    local -a times_before=() times_after=()
+    for ((round = 1; round <= rounds; round++)); do
+        local order=("$before" "$after")
+        ((round % 2)) && order=("$after" "$before")
+        for program in "${order[@]}"; do
+            edit "$program" "$round"
+            cd "$(folder "$program")"
+            local time
+            time=$(timed "$program" stagecraft dev --detach)
+            if [[ $program == "$before" ]]; then times_before+=("$time"); else times_after+=("$time"); fi
+        done
+    done
+    local ratio
+    ratio=$(for ((i = 0; i < rounds; i++)); do awk -v a="${times_after[i]}" -v b="${times_before[i]}" 'BEGIN { print a / b }'; done | median)
+    printf '| %s | %s | %s ms | %s ms | %.2f |\n' "$1" "$pair" "$(printf '%s\n' "${times_before[@]}" | median)" \
+        "$(printf '%s\n' "${times_after[@]}" | median)" "$ratio"
+}
+
+echo '| what | pair | before | after | ratio |'
+echo '|---|---|--:|--:|--:|'
+for pair in old new; do
+    use_pair "$pair"
     up() { "$after" stagecraft dev --detach >/dev/null 2>&1; }
     down() { "$after" stagecraft dev down >/dev/null 2>&1; }
     prepare() { :; }
@@ -74,4 +121,21 @@ for pair in old new; do
     measure 'status' dev status
     prepare() { up; }
     measure 'down' dev down
+done
+
+# One line of a crate is edited, with some MB of data in its binary. Each program builds in its own way, in a workspace of its own.
+for pair in old new; do
+    use_pair "$pair"
+    for size in 2 50 190; do
+        for program in "$before" "$after"; do
+            workspace "$program" "$size"
+            (cd "$(folder "$program")" && "$program" stagecraft dev --detach >/dev/null 2>&1)
+        done
+        measure_edit "edit to the started container, $size MB"
+        for program in "$before" "$after"; do
+            (cd "$(folder "$program")" && "$program" stagecraft dev down >/dev/null 2>&1)
+            docker image rm --force "$(basename "$(folder "$program")")-edited" >/dev/null 2>&1 || true
+            rm -rf "$(folder "$program")"
+        done
+    done
 done

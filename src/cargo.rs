@@ -1,4 +1,5 @@
-//! Builds the binaries of the services with cargo: static Linux programs that need no files from an image.
+//! Builds the binaries of the services with cargo: as the developer builds them where they run on the engine, else as static Linux
+//! programs, which need no files from an image.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
@@ -11,12 +12,13 @@ use serde::Deserialize;
 use xshell::{Shell, cmd};
 
 use crate::command::{Executor, Invocation};
-use crate::devfile::Crate;
+use crate::devfile::{Base, Crate, Topology};
 use crate::exit::{Code, Failure};
+use crate::os;
 use crate::reporter::{ColorChoice, ShellOptions, Verbosity};
 use crate::workspace::{Workspace, error_of};
 
-/// The folder below cargo's target directory that all of this goes to: other flags and another target than the developer's
+/// The directory below cargo's target directory for static programs: other flags and another target than the developer's
 /// own builds, which would otherwise wait for each other and build everything anew.
 const TARGET_DIR: &str = "stagecraft";
 
@@ -114,51 +116,123 @@ fn rustups_sysroot(variable: &Variable<'_>) -> Option<PathBuf> {
     (is_it && variable("RUSTC").is_none() && rustc.is_file()).then(|| sysroot.to_owned())
 }
 
-/// The commands that build these crates for this target: one, or one for each profile. Verbosity and colors are those of `shell`.
+/// What the crates of a stack are built for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Targets {
+    /// The engine's architecture, in its words: `amd64`.
+    pub architecture: String,
+    /// Whether crates on `scratch` are built as the developer builds: their image gets the shared libraries of this machine.
+    pub is_native: bool,
+    /// The target of static programs. None if no crate is one.
+    pub static_target: Option<String>,
+}
+
+impl Targets {
+    /// What the crates of this stack are built for, on an engine of this architecture.
+    ///
+    /// # Errors
+    /// [`Code::NothingToRun`] if the toolchain cannot build static programs for it and a crate has to be one.
+    pub(crate) fn of(
+        topology: &Topology,
+        architecture: String,
+        sysroot: impl FnOnce() -> Result<PathBuf, Failure>,
+    ) -> Result<Targets, Failure> {
+        let runs_here = os::RUNS_LINUX_PROGRAMS && engines_architecture(std::env::consts::ARCH) == architecture;
+        let is_native = runs_here && !topology.is_static && topology.target.is_none();
+        let mut targets = Targets { architecture, is_native, static_target: None };
+        if topology.crates.values().any(|krate| !targets.is_native(krate)) {
+            targets.static_target = Some(target(&sysroot()?, topology.target.as_deref(), &targets.architecture)?);
+        }
+        Ok(targets)
+    }
+
+    /// Whether a crate is built as the developer builds. The libraries of another base image may be older than this machine's, so on
+    /// one a program is static.
+    pub(crate) fn is_native(&self, krate: &Crate) -> bool {
+        self.is_native && krate.base == Base::Scratch
+    }
+
+    /// The target triple of a crate; none if it is built as the developer builds.
+    fn triple(&self, krate: &Crate) -> Option<&str> {
+        if self.is_native(krate) { None } else { self.static_target.as_deref() }
+    }
+}
+
+/// The commands that build the crates of `topology` that `is_wanted` selects by service: one for each profile and target. Verbosity and
+/// colors are those of `shell`.
 ///
 /// # Errors
 /// [`Code::NothingToRun`] if cargo's configuration cannot be read; if our own working directory is gone.
 pub(crate) fn build(
     workspace: &Workspace,
-    crates: &BTreeMap<&str, &Crate>,
-    target: &str,
+    topology: &Topology,
+    is_wanted: &dyn Fn(&str) -> bool,
+    targets: &Targets,
     shell: &ShellOptions,
 ) -> anyhow::Result<Vec<Invocation>> {
-    let profiles: BTreeSet<&str> = crates.values().map(|krate| krate.profile.as_str()).collect();
-    let of_profile = |profile| {
-        let crates: Vec<&Crate> = crates.values().copied().filter(|krate| krate.profile == profile).collect();
-        build_profile(workspace, &crates, target, shell, profile)
-    };
-    profiles.into_iter().map(of_profile).collect()
+    let mut groups: BTreeMap<_, Group<'_>> = BTreeMap::new();
+    for (service, krate) in &topology.crates {
+        let (profile, triple) = (krate.profile.as_str(), targets.triple(krate));
+        let target_dir = topology.target_dir.as_deref();
+        let new = || Group { profile, triple, crates: Vec::new(), bins: BTreeSet::new(), target_dir };
+        let group = groups.entry((profile, triple)).or_insert_with(new);
+        group.crates.push(krate);
+        group.bins.extend(is_wanted(service).then_some(krate.bin.as_str()));
+    }
+    let wanted = groups.into_values().filter(|group| !group.bins.is_empty());
+    wanted.map(|group| build_group(workspace, &group, shell)).collect()
 }
 
-/// The target directory of these builds. It differs from the developer's, since builds with different flags would invalidate each
-/// other. In a target directory outside the workspace, which other checkouts may share (`CARGO_TARGET_DIR`), it also differs for each
-/// workspace, so that a binary of the same name is never taken from another checkout.
-fn target_dir(workspace: &Workspace) -> PathBuf {
+/// Crates that one command builds.
+struct Group<'a> {
+    profile: &'a str,
+    triple: Option<&'a str>,
+    /// All crates of the stack with this profile and target, so that cargo unifies the same features whatever is started.
+    crates: Vec<&'a Crate>,
+    /// The binaries to build.
+    bins: BTreeSet<&'a str>,
+    target_dir: Option<&'a str>,
+}
+
+/// The target directory of a build; none for cargo's own.
+///
+/// That of static programs differs from the developer's, since builds with different flags would invalidate each other. In a target
+/// directory outside the workspace, which other checkouts may share (`CARGO_TARGET_DIR`), it also differs for each workspace, so that
+/// a binary of the same name is never taken from another checkout.
+fn target_dir(workspace: &Workspace, group: &Group<'_>) -> Option<PathBuf> {
+    if let Some(dir) = group.target_dir {
+        return Some(PathBuf::from(dir));
+    }
     let dir = workspace.target_dir.join(TARGET_DIR);
-    if workspace.target_dir.starts_with(workspace.root()) {
-        return dir;
+    if let Ok(dir) = dir.strip_prefix(workspace.root()) {
+        return group.triple.map(|_| dir.to_owned());
     }
     let mut hasher = DefaultHasher::new();
     workspace.root().hash(&mut hasher);
     let name = workspace.root().file_name().unwrap_or_default().to_string_lossy();
-    dir.join(format!("{name}-{:016x}", hasher.finish()))
+    Some(dir.join(format!("{name}-{:016x}", hasher.finish())))
 }
 
-fn build_profile(
-    workspace: &Workspace,
-    crates: &[&Crate],
-    target: &str,
-    shell: &ShellOptions,
-    profile: &str,
-) -> anyhow::Result<Invocation> {
-    let once = |what: &str, values: BTreeSet<&str>| -> Vec<String> {
-        values.into_iter().flat_map(|value| [what.to_string(), value.to_string()]).collect()
+/// The packages to select: what `cargo build` in the workspace root selects, and those of the crates. So features are unified as in the
+/// developer's own build, and nothing is compiled twice. Empty if cargo selects these by itself.
+fn packages<'a>(workspace: &'a Workspace, group: &Group<'a>) -> BTreeSet<&'a str> {
+    let of_crates: BTreeSet<&str> = group.crates.iter().map(|krate| krate.package.as_str()).collect();
+    if group.triple.is_some() {
+        return of_crates;
+    }
+    let default = workspace.packages.iter().filter(|package| package.is_default).map(|package| package.name.as_str());
+    let default: BTreeSet<&str> = default.collect();
+    if of_crates.is_subset(&default) { BTreeSet::new() } else { default.union(&of_crates).copied().collect() }
+}
+
+fn build_group(workspace: &Workspace, group: &Group<'_>, shell: &ShellOptions) -> anyhow::Result<Invocation> {
+    let once = |what: &str, values: &BTreeSet<&str>| -> Vec<String> {
+        values.iter().flat_map(|value| [what.to_string(), value.to_string()]).collect()
     };
-    let packages = once("-p", crates.iter().map(|krate| krate.package.as_str()).collect());
-    let bins = once("--bin", crates.iter().map(|krate| krate.bin.as_str()).collect());
-    let features = crates
+    let packages = once("-p", &packages(workspace, group));
+    let bins = once("--bin", &group.bins);
+    let features = group
+        .crates
         .iter()
         .flat_map(|krate| krate.features.iter().map(move |feature| format!("{}/{feature}", krate.package)));
     let features: BTreeSet<String> = features.collect();
@@ -170,19 +244,20 @@ fn build_profile(
         ColorChoice::Never => Some("--color=never"),
     };
     let flags = &workspace.cargo_flags;
-    let profile = (profile != "dev").then(|| format!("--profile={profile}"));
-    let dir = target_dir(workspace);
-    let dir = dir.strip_prefix(workspace.root()).unwrap_or(&dir);
+    let profile = (group.profile != "dev").then(|| format!("--profile={}", group.profile));
+    let target = group.triple.into_iter().flat_map(|triple| ["--target", triple]);
+    let dir = target_dir(workspace, group);
+    let dir = dir.iter().flat_map(|dir| [OsString::from("--target-dir"), dir.into()]);
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo"));
     let sh = Shell::new().context("the current directory cannot be found")?;
     sh.change_dir(workspace.root());
     let mut command = cmd!(
         sh,
-        "{cargo} build {quiet...} {color...} {flags...} {packages...} {bins...} {features...} {profile...} --target {target} --target-dir {dir} --message-format json-render-diagnostics"
+        "{cargo} build {quiet...} {color...} {flags...} {packages...} {bins...} {features...} {profile...} {target...} {dir...} --message-format json-render-diagnostics"
     );
     // With musl, programs are static anyway.
-    if !target.contains("-musl") {
-        let (name, flags) = static_rustflags(workspace.root(), target, std::env::vars_os())?;
+    if let Some(triple) = group.triple.filter(|triple| !triple.contains("-musl")) {
+        let (name, flags) = static_rustflags(workspace.root(), triple, std::env::vars_os())?;
         command = command.env(name, flags);
     }
     Ok(Invocation::from(command).with_errors_shown())

@@ -1,4 +1,5 @@
-//! The image of a crate's service that is made from nothing (`scratch`), as an archive that `docker load` reads.
+//! The image of a crate's service that is made from nothing (`scratch`), as an archive that `docker load` reads. It has two layers:
+//! what the program needs of this machine, and the program.
 //!
 //! The same program and the same settings give the same bytes on every machine, and so the same image: times are zero, owners and modes
 //! are fixed, and entries have one order. A label holds the digest of all of it, so the engine can be asked whether it has the
@@ -16,7 +17,10 @@ use sha2::{Digest, Sha256};
 use tar::{Builder, EntryType, Header};
 use xshell::{Shell, cmd};
 
+use self::runtime::{CERTIFICATES_VARIABLE, Content, Runtime};
 use crate::command::Invocation;
+
+pub(crate) mod runtime;
 
 /// The directory of the program in the image. It is in the PATH that every engine sets.
 const BIN: &str = "usr/local/bin";
@@ -44,6 +48,8 @@ pub(crate) struct Image {
     pub writable: BTreeSet<String>,
     /// The user and group that own these directories; by default those that the program runs as.
     pub owner: Option<(u64, u64)>,
+    /// What the program needs besides itself.
+    pub runtime: Runtime,
 }
 
 /// An image whose program was read once, ready to be written.
@@ -51,7 +57,8 @@ pub(crate) struct Prepared<'a> {
     image: &'a Image,
     /// The digest of everything in it.
     pub digest: String,
-    layer: Measured,
+    /// The runtime, which rarely changes, and the program.
+    layers: [Measured; 2],
     config: Vec<u8>,
 }
 
@@ -100,7 +107,7 @@ fn sha256(bytes: &[u8]) -> String {
 impl Image {
     /// Everything but the program's content, for comparison with an earlier image.
     pub(crate) fn settings(&self) -> String {
-        let Image { name, labels, architecture, binary: _, bin, writable, owner } = self;
+        let Image { name, labels, architecture, binary: _, bin, writable, owner, runtime: _ } = self;
         let settings = json!({
             "name": name, "labels": labels, "architecture": architecture, "bin": bin, "writable": writable, "owner": owner, "format": 1,
         });
@@ -112,55 +119,110 @@ impl Image {
     /// # Errors
     /// If the program cannot be read.
     pub(crate) fn prepare(&self) -> io::Result<Prepared<'_>> {
-        let mut measuring = Measuring::new();
-        self.write_layer(&mut measuring)?;
-        let layer = measuring.end();
-        let digest = format!("sha256:{}", sha256(self.config(&layer, None).to_string().as_bytes()));
-        let config = self.config(&layer, Some(&digest)).to_string().into_bytes();
-        Ok(Prepared { image: self, digest, layer, config })
+        let measured = |layer| {
+            let mut measuring = Measuring::new();
+            self.write_layer(layer, &mut measuring).map(|()| measuring.end())
+        };
+        let layers = [measured(Layer::Runtime)?, measured(Layer::Program)?];
+        let digest = format!("sha256:{}", sha256(self.config(&layers, None).to_string().as_bytes()));
+        let config = self.config(&layers, Some(&digest)).to_string().into_bytes();
+        Ok(Prepared { image: self, digest, layers, config })
     }
 
-    fn config(&self, layer: &Measured, digest: Option<&str>) -> Value {
+    fn config(&self, layers: &[Measured; 2], digest: Option<&str>) -> Value {
         let mut labels = self.labels.clone();
         labels.extend(digest.map(|digest| (DIGEST_LABEL.to_string(), digest.to_string())));
+        let mut environment = vec!["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin".to_string()];
+        if self.runtime.has_certificates() {
+            environment.push(format!("{CERTIFICATES_VARIABLE}=/{}", runtime::CERTIFICATES));
+        }
+        let layer = |what: &str| json!({ "created": CREATED, "created_by": format!("cargo-stagecraft: {what}") });
+        let ids: Vec<String> = layers.iter().map(|layer| format!("sha256:{}", layer.sha256)).collect();
         json!({
             "architecture": self.architecture,
             "os": "linux",
             "created": CREATED,
             "config": {
                 "User": format!("{USER}:{USER}"),
-                "Env": ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"],
+                "Env": environment,
                 "Entrypoint": [format!("/{BIN}/{}", self.bin)],
                 "Labels": labels,
             },
-            "rootfs": { "type": "layers", "diff_ids": [format!("sha256:{}", layer.sha256)] },
-            "history": [{ "created": CREATED, "created_by": "cargo-stagecraft" }],
+            "rootfs": { "type": "layers", "diff_ids": ids },
+            "history": [layer("files of the host"), layer(&self.bin)],
         })
     }
 
-    /// The only layer: the program, and the directories.
-    fn write_layer(&self, to: &mut impl Write) -> io::Result<()> {
-        let (uid, gid) = self.owner.unwrap_or((USER, USER));
-        // A directory comes after those that it is in.
-        let mut directories: BTreeMap<String, (u64, u64)> = BTreeMap::new();
-        for path in self.writable.iter().map(|path| path.trim_matches('/')).chain([BIN]) {
-            for parent in Path::new(path).ancestors().filter(|it| !it.as_os_str().is_empty()) {
-                directories.entry(parent.to_string_lossy().into_owned()).or_insert((0, 0));
+    fn write_layer(&self, layer: Layer, to: &mut impl Write) -> io::Result<()> {
+        match layer {
+            Layer::Runtime => self.write_runtime(to),
+            Layer::Program => self.write_program(to),
+        }
+    }
+
+    fn write_runtime(&self, to: &mut impl Write) -> io::Result<()> {
+        let mut layer = Builder::new(to);
+        add_directories(
+            &mut layer,
+            self.runtime.files.keys().filter_map(|path| Some(path.rsplit_once('/')?.0)),
+            &BTreeMap::new(),
+        )?;
+        for (path, content) in &self.runtime.files {
+            match content {
+                Content::File(source) => {
+                    let file = File::open(source)?;
+                    let about = file.metadata()?;
+                    append(&mut layer, header(EntryType::Regular, mode(path), about.len(), (0, 0)), path, file)?;
+                }
+                Content::Text(text) => {
+                    let header = header(EntryType::Regular, mode(path), text.len() as u64, (0, 0));
+                    append(&mut layer, header, path, text.as_bytes())?;
+                }
+                Content::Link(target) => {
+                    layer.append_link(&mut header(EntryType::Symlink, 0o777, 0, (0, 0)), path, target)?;
+                }
             }
         }
-        for path in &self.writable {
-            directories.insert(path.trim_matches('/').to_string(), (uid, gid));
-        }
+        layer.into_inner().map(drop)
+    }
+
+    /// The program, and the directories that it can write to.
+    fn write_program(&self, to: &mut impl Write) -> io::Result<()> {
+        let owner = self.owner.unwrap_or((USER, USER));
+        let writable = self.writable.iter().map(|path| (path.trim_matches('/'), owner)).collect();
         let mut layer = Builder::new(to);
-        for (path, owner) in directories.into_iter().filter(|(path, _)| !path.is_empty()) {
-            let header = header(EntryType::Directory, 0o755, 0, owner);
-            append(&mut layer, header, &format!("{path}/"), io::empty())?;
-        }
+        add_directories(&mut layer, self.writable.iter().map(|path| path.trim_matches('/')).chain([BIN]), &writable)?;
         let program = File::open(&self.binary)?;
         let header = header(EntryType::Regular, 0o755, program.metadata()?.len(), (0, 0));
         append(&mut layer, header, &format!("{BIN}/{}", self.bin), program)?;
         layer.into_inner().map(drop)
     }
+}
+
+/// A layer of an image.
+#[derive(Clone, Copy)]
+enum Layer {
+    Runtime,
+    Program,
+}
+
+/// Adds these directories with those that they are in, which belong to root unless `owners` has them.
+fn add_directories<'a>(
+    layer: &mut Builder<impl Write>,
+    paths: impl Iterator<Item = &'a str>,
+    owners: &BTreeMap<&str, (u64, u64)>,
+) -> io::Result<()> {
+    let all: BTreeSet<&Path> = paths.flat_map(|path| Path::new(path).ancestors()).collect();
+    for path in all.into_iter().filter_map(Path::to_str).filter(|path| !path.is_empty()) {
+        let owner = owners.get(path).copied().unwrap_or((0, 0));
+        append(layer, header(EntryType::Directory, 0o755, 0, owner), &format!("{path}/"), io::empty())?;
+    }
+    Ok(())
+}
+
+/// The mode of a file of the runtime: a loader is executed.
+fn mode(path: &str) -> u32 {
+    if path.contains(".so") { 0o755 } else { 0o644 }
 }
 
 impl Prepared<'_> {
@@ -170,23 +232,25 @@ impl Prepared<'_> {
     /// If the program cannot be read, or has changed since it was read first; if the archive cannot be written.
     pub(crate) fn write(&self, to: &mut impl Write) -> io::Result<()> {
         let config = format!("{}.json", sha256(&self.config));
-        let layer = format!("{}/layer.tar", self.layer.sha256);
+        let names: Vec<String> = self.layers.iter().map(|layer| format!("{}/layer.tar", layer.sha256)).collect();
         let manifest =
-            json!([{ "Config": config, "RepoTags": [tagged(&self.image.name)], "Layers": [layer] }]).to_string();
+            json!([{ "Config": config, "RepoTags": [tagged(&self.image.name)], "Layers": names }]).to_string();
         let mut archive = Builder::new(to);
         for (name, content) in [("manifest.json", manifest.as_bytes()), (&config, &self.config)] {
             let header = header(EntryType::Regular, 0o644, content.len() as u64, (0, 0));
             append(&mut archive, header, name, content)?;
         }
-        // Its content is streamed after the header: the program may be large.
-        append(&mut archive, header(EntryType::Regular, 0o644, self.layer.length, (0, 0)), &layer, io::empty())?;
-        let mut measuring = Measuring::new();
-        self.image.write_layer(&mut Both(archive.get_mut(), &mut measuring))?;
-        if measuring.end().sha256 != self.layer.sha256 {
-            return Err(io::Error::other("the program was built again meanwhile"));
+        for ((layer, measured), name) in [Layer::Runtime, Layer::Program].into_iter().zip(&self.layers).zip(&names) {
+            // Its content is streamed after the header: a program may be large.
+            append(&mut archive, header(EntryType::Regular, 0o644, measured.length, (0, 0)), name, io::empty())?;
+            let mut measuring = Measuring::new();
+            self.image.write_layer(layer, &mut Both(archive.get_mut(), &mut measuring))?;
+            if measuring.end().sha256 != measured.sha256 {
+                return Err(io::Error::other("the program was built again meanwhile"));
+            }
+            let padding = (512 - measured.length % 512) % 512;
+            io::copy(&mut io::repeat(0).take(padding), archive.get_mut())?;
         }
-        let padding = (512 - self.layer.length % 512) % 512;
-        io::copy(&mut io::repeat(0).take(padding), archive.get_mut())?;
         archive.into_inner().map(drop)
     }
 }

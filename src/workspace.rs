@@ -55,6 +55,8 @@ pub struct Package {
     pub settings: Value,
     /// The names of its binaries, sorted.
     pub binaries: Vec<String>,
+    /// Whether `cargo build` in the workspace root builds it: it is one of the workspace's `default-members`.
+    pub is_default: bool,
     /// Which of them `cargo run` runs, where it says.
     pub default_run: Option<String>,
     /// The names of its features.
@@ -76,6 +78,9 @@ struct Metadata {
     packages: Vec<MetadataPackage>,
     workspace_root: PathBuf,
     target_directory: PathBuf,
+    /// Cargo 1.71 and newer.
+    #[serde(default)]
+    workspace_default_members: Vec<String>,
     #[serde(default)]
     metadata: Value,
 }
@@ -83,6 +88,7 @@ struct Metadata {
 #[derive(Deserialize)]
 struct MetadataPackage {
     name: String,
+    id: String,
     manifest_path: PathBuf,
     #[serde(default)]
     metadata: Value,
@@ -152,6 +158,7 @@ impl Workspace {
     }
 
     fn read(metadata: Metadata) -> Workspace {
+        let default_members = metadata.workspace_default_members;
         let package = |package: MetadataPackage| {
             let (metadata, settings) = ours(&package.metadata);
             let is_binary = |target: &MetadataTarget| target.kind.iter().any(|kind| kind == "bin");
@@ -159,6 +166,7 @@ impl Workspace {
                 package.targets.into_iter().filter(is_binary).map(|target| target.name).collect();
             binaries.sort();
             Package {
+                is_default: default_members.contains(&package.id),
                 name: package.name,
                 manifest_path: package.manifest_path,
                 metadata,

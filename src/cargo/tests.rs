@@ -133,10 +133,34 @@ fn workspace() -> Workspace {
     workspace
 }
 
+fn topology(crates: &[(&str, &Crate)]) -> Topology {
+    let crates = crates.iter().map(|(service, krate)| (service.to_string(), (*krate).clone()));
+    Topology { crates: crates.collect(), ..Topology::default() }
+}
+
+/// Static programs for this target.
+fn only_static(target: &str) -> Targets {
+    Targets { architecture: "amd64".to_string(), is_native: false, static_target: Some(target.to_string()) }
+}
+
+/// Programs as the developer builds them, and static ones for other base images.
+fn native() -> Targets {
+    Targets { is_native: true, ..only_static(MUSL) }
+}
+
 /// The commands without cargo itself, which the environment may name, and with paths as Unix has them.
 fn builds(workspace: &Workspace, crates: &[(&str, &Crate)], target: &str, shell: &ShellOptions) -> Vec<String> {
-    let crates = crates.iter().copied().collect();
-    let lines = build(workspace, &crates, target, shell).unwrap();
+    commands(workspace, &topology(crates), &|_| true, &only_static(target), shell)
+}
+
+fn commands(
+    workspace: &Workspace,
+    topology: &Topology,
+    is_wanted: &dyn Fn(&str) -> bool,
+    targets: &Targets,
+    shell: &ShellOptions,
+) -> Vec<String> {
+    let lines = build(workspace, topology, is_wanted, targets, shell).unwrap();
     let plain = |line: &Invocation| line.to_string().replace(r"\\", "/").replace('"', "");
     lines.iter().map(|line| plain(line).split_once(" build ").unwrap().1.to_string()).collect()
 }
@@ -164,6 +188,57 @@ fn there_is_one_build_for_each_profile_with_all_that_it_needs() {
 }
 
 #[test]
+fn native_programs_are_built_as_the_developer_builds() {
+    const END: &str = "--message-format json-render-diagnostics";
+    let (api, web) = (krate("api", "api", "dev", &[]), krate("web", "server", "dev", &[]));
+    let based = Crate { base: Base::Image("debian".to_string()), ..krate("web", "tool", "dev", &[]) };
+    let lines = |workspace: &Workspace, crates: &[(&str, &Crate)], wanted: &[&str]| {
+        let is_wanted = |service: &str| wanted.contains(&service);
+        commands(workspace, &topology(crates), &is_wanted, &native(), &ShellOptions::default())
+    };
+    let mut workspace = workspace();
+    let all = [("api", &api), ("web", &web)];
+    // Neither is a default member: each is selected, whatever is started.
+    assert_eq!(lines(&workspace, &all, &["api"]), [format!("-p api -p web --bin api {END}")]);
+    assert!(lines(&workspace, &all, &[]).is_empty());
+    // With another default member, cargo's own selection is kept, for the same features.
+    let tool = Package { name: "tool".to_string(), is_default: true, ..Package::default() };
+    workspace.packages.push(tool);
+    assert_eq!(lines(&workspace, &all, &["api"]), [format!("-p api -p tool -p web --bin api {END}")]);
+    workspace.packages.iter_mut().for_each(|package| package.is_default = true);
+    assert_eq!(lines(&workspace, &all, &["web"]), [format!("--bin server {END}")]);
+    // A base image may have older libraries than this machine.
+    let both = lines(&workspace, &[("api", &api), ("tool", &based)], &["api", "tool"]);
+    assert_eq!(both, [format!("--bin api {END}"), format!("-p web --bin tool {TAIL}")]);
+    // Where rust-analyzer holds cargo's own.
+    let elsewhere = Topology { target_dir: Some("target/dev".to_string()), ..topology(&[("api", &api)]) };
+    let line = commands(&workspace, &elsewhere, &|_| true, &native(), &ShellOptions::default());
+    assert_eq!(line, [format!("--bin api --target-dir target/dev {END}")]);
+}
+
+#[test]
+fn programs_are_native_where_they_run_on_the_engine_unless_the_manifest_says_otherwise() {
+    let scratch = krate("api", "api", "dev", &[]);
+    let here = engines_architecture(std::env::consts::ARCH).to_string();
+    let sysroot = tempfile::tempdir().unwrap();
+    for target in ["x86_64-unknown-linux-musl", "aarch64-unknown-linux-musl"] {
+        fs::create_dir_all(sysroot.path().join("lib/rustlib").join(target).join("lib")).unwrap();
+    }
+    let targets = |topology: &Topology, architecture: &str| {
+        Targets::of(topology, architecture.to_string(), || Ok(sysroot.path().to_owned())).unwrap()
+    };
+    let plain = topology(&[("api", &scratch)]);
+    let is_linux = os::RUNS_LINUX_PROGRAMS;
+    assert_eq!(targets(&plain, &here).is_native(&scratch), is_linux);
+    assert_eq!(targets(&plain, &here).static_target.is_none(), is_linux);
+    let other = if here == "amd64" { "arm64" } else { "amd64" };
+    assert!(!targets(&plain, other).is_native(&scratch));
+    assert!(!targets(&Topology { is_static: true, ..plain.clone() }, "amd64").is_native(&scratch));
+    let given = Topology { target: Some(MUSL.to_string()), ..plain };
+    assert_eq!(targets(&given, "amd64"), only_static(MUSL));
+}
+
+#[test]
 fn a_target_directory_elsewhere_is_named_in_full() {
     let mut workspace = workspace();
     workspace.target_dir = "/cache/target".into();
@@ -173,14 +248,22 @@ fn a_target_directory_elsewhere_is_named_in_full() {
     // Where another checkout builds a binary of the same name.
     let mut other = Workspace::at("/v/shop");
     other.target_dir = "/cache/target".into();
-    assert_ne!(target_dir(&workspace), target_dir(&other));
+    let api = krate("api", "api", "dev", &[]);
+    assert_ne!(builds(&other, &[("api", &api)], MUSL, &ShellOptions::default()), [line]);
+    // Also for the developer's own build: others may build a binary of the same name in there at the same moment.
+    let crates = topology(&[("api", &api)]);
+    let line = commands(&workspace, &crates, &|_| true, &native(), &ShellOptions::default()).remove(0);
+    assert!(line.contains(" --target-dir /cache/target/stagecraft/shop-") && !line.contains("--target "), "{line}");
 }
 
 #[test]
 fn only_programs_with_the_c_library_of_gnu_get_rustflags() {
     let api = krate("api", "api", "dev", &[]);
-    let crates = BTreeMap::from([("api", &api)]);
-    let line = |target| build(&workspace(), &crates, target, &ShellOptions::default()).unwrap()[0].to_string();
+    let crates = topology(&[("api", &api)]);
+    let line = |target| {
+        let all = build(&workspace(), &crates, &|_| true, &only_static(target), &ShellOptions::default()).unwrap();
+        all[0].to_string()
+    };
     let gnu = line(GNU);
     assert!(gnu.contains("RUSTFLAGS=") && gnu.contains("-C target-feature=+crt-static' "), "{gnu}");
     let musl = line(MUSL);

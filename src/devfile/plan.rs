@@ -33,6 +33,10 @@ pub struct Topology {
     pub traefik: TraefikOptions,
     /// The target to build for, if the manifest gives one.
     pub target: Option<String>,
+    /// Whether crates on `scratch` are linked statically, even if programs of this machine run on the engine.
+    pub is_static: bool,
+    /// Cargo's target directory for the crates, from the workspace root, if the manifest gives one.
+    pub target_dir: Option<String>,
     /// The table that describes each service of `services`.
     pub tables: BTreeMap<String, Table>,
 }
@@ -115,8 +119,19 @@ pub(super) fn workspace_table() -> Table {
 const PACKAGE: &str = "package.metadata.stagecraft.dev";
 /// The tables of the compose file that are not services.
 const RESOURCES: [&str; 4] = ["configs", "networks", "secrets", "volumes"];
-const WORKSPACE_KEYS: [&str; 9] =
-    ["configs", "domain", "networks", "project-name", "secrets", "services", "target", "traefik", "volumes"];
+const WORKSPACE_KEYS: [&str; 11] = [
+    "configs",
+    "domain",
+    "networks",
+    "project-name",
+    "secrets",
+    "services",
+    "static",
+    "target",
+    "target-dir",
+    "traefik",
+    "volumes",
+];
 const TRAEFIK_KEYS: [&str; 2] = ["image", "port"];
 const ROUTE_KEYS: [&str; 3] = ["host", "path", "port"];
 const PACKAGE_KEYS: [&str; 6] = ["base", "bin", "features", "profile", "route", "service"];
@@ -169,6 +184,8 @@ impl Plan<'_> {
                     self.topology.project_name = Some(name);
                 }
                 "target" => self.topology.target = Some(at.text(key, value)?),
+                "target-dir" => self.topology.target_dir = Some(at.text(key, value)?),
+                "static" => self.topology.is_static = at.boolean(key, value)?,
                 "traefik" => self.traefik(&at.sub(key), at.table(key, value)?)?,
                 "services" => {
                     for (name, service) in at.table(key, value)? {

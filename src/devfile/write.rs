@@ -14,6 +14,7 @@ use super::{HEADER, IMAGES};
 use crate::exit::{Code, Failure};
 use crate::files::read;
 use crate::files::replace::{Mode, Staged, make_folder};
+use crate::image::Image;
 use crate::reporter::event::FileChange;
 use crate::workspace::{DEV_DIR, Workspace};
 
@@ -267,17 +268,37 @@ fn record(service: &str) -> String {
 /// The image of a crate on `scratch` that was loaded last.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct ImageRecord {
-    /// The program, with its size and time of modification: it was not built again if these are the same.
-    pub binary: PathBuf,
-    pub length: u64,
-    pub modified: SystemTime,
-    /// See [`crate::image::Image::settings`].
-    pub settings: String,
+    /// The program, and the files of this machine that are in the image: none has changed if size and time are the same.
+    files: Vec<(PathBuf, u64, SystemTime)>,
+    /// See [`Image::settings`].
+    settings: String,
     /// See [`crate::image::DIGEST_LABEL`].
     pub digest: String,
 }
 
+fn about(file: &Path) -> io::Result<(PathBuf, u64, SystemTime)> {
+    let about = fs::metadata(file)?;
+    Ok((file.to_owned(), about.len(), about.modified()?))
+}
+
 impl ImageRecord {
+    /// The record of this image.
+    ///
+    /// # Errors
+    /// If a file of it cannot be read.
+    pub(crate) fn new(image: &Image, digest: String) -> anyhow::Result<ImageRecord> {
+        let files = [image.binary.clone()].into_iter().chain(image.runtime.sources());
+        let files = files.map(|file| about(&file).with_context(|| format!("cannot read {}", file.display())));
+        Ok(ImageRecord { files: files.collect::<anyhow::Result<_>>()?, settings: image.settings(), digest })
+    }
+
+    /// Whether the image would be the same today.
+    pub(crate) fn is_current(&self, image: &Image) -> bool {
+        let is_same = |then: &(PathBuf, u64, SystemTime)| about(&then.0).is_ok_and(|now| now == *then);
+        let has_binary = self.files.first().is_some_and(|(binary, ..)| *binary == image.binary);
+        has_binary && self.settings == image.settings() && self.files.iter().all(is_same)
+    }
+
     /// The record of a service; none if there is none that can be read.
     pub(crate) fn read(workspace: &Workspace, service: &str) -> Option<ImageRecord> {
         let path = workspace.dev_dir().join(IMAGES).join(record(service));

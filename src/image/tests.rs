@@ -18,6 +18,7 @@ fn image(program: &str) -> (TempDir, Image) {
         bin: "api".to_string(),
         writable: BTreeSet::new(),
         owner: None,
+        runtime: Runtime::default(),
     };
     (dir, image)
 }
@@ -57,9 +58,11 @@ fn an_archive_holds_a_manifest_the_configuration_and_a_layer() {
     assert_eq!(manifest[0]["RepoTags"], json!(["shop-api:latest"]));
     let config = manifest[0]["Config"].as_str().unwrap();
     assert_eq!(config, format!("{}.json", sha256(&outer[config].4)));
-    let layer = manifest[0]["Layers"][0].as_str().unwrap();
+    let layers: Vec<&str> = manifest[0]["Layers"].as_array().unwrap().iter().map(|it| it.as_str().unwrap()).collect();
+    let layer = layers[1];
     let config = json(config);
-    assert_eq!(config["rootfs"]["diff_ids"], json!([format!("sha256:{}", sha256(&outer[layer].4))]));
+    let ids: Vec<String> = layers.iter().map(|layer| format!("sha256:{}", sha256(&outer[*layer].4))).collect();
+    assert_eq!(config["rootfs"]["diff_ids"], json!(ids));
     assert_eq!(config["architecture"], "amd64");
     assert_eq!(config["config"]["User"], "65532:65532");
     assert_eq!(config["config"]["Labels"], json!({"com.docker.compose.project": "shop", DIGEST_LABEL: digest}));
@@ -81,8 +84,8 @@ fn mount_points_belong_to_the_user_and_their_parents_to_root() {
     image.writable = ["/data", "/var/lib/shop", "/usr/local"].map(str::to_string).into();
     let owners = |image: &Image| -> BTreeMap<String, (u64, u64)> {
         let outer = files(&archive(image).1);
-        let layer = outer.keys().find(|path| path.ends_with("layer.tar")).unwrap();
-        files(&outer[layer].4).into_iter().map(|(path, file)| (path, file.2)).collect()
+        let layers = outer.iter().filter(|(path, _)| path.ends_with("layer.tar"));
+        layers.flat_map(|(_, layer)| files(&layer.4)).map(|(path, file)| (path, file.2)).collect()
     };
     let user = (65532, 65532);
     let expected = [

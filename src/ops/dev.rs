@@ -62,11 +62,11 @@ pub(crate) fn dev(options: &DevOptions, cx: &Context<'_>) -> anyhow::Result<Code
     files.write(cx, &workspace)?;
     let executor = &cx.commander;
     // Neither question waits for the other's answer.
-    let (stack, target) = thread::scope(|scope| {
-        let target = scope.spawn(|| files.target(executor));
-        (resolve(cx, &workspace, &options.selection), target.join())
+    let (stack, targets) = thread::scope(|scope| {
+        let targets = scope.spawn(|| files.targets(executor));
+        (resolve(cx, &workspace, &options.selection), targets.join())
     });
-    let (stack, target) = (stack?, target.unwrap_or_else(|panic| resume_unwind(panic))?);
+    let (stack, targets) = (stack?, targets.unwrap_or_else(|panic| resume_unwind(panic))?);
     let mut stack = with_named_services(options, cx, &workspace, stack)?;
     cx.shell.detail("Project", stack.project.as_str());
     let traefik = traefik_of(options, settings, cx, stack.has(TRAEFIK));
@@ -81,7 +81,7 @@ pub(crate) fn dev(options: &DevOptions, cx: &Context<'_>) -> anyhow::Result<Code
         return follow(cx, &runner, &compose);
     }
     let binaries =
-        match files.build(cx, &workspace, target.as_deref(), &|service| is_started(&stack, &expected, service))? {
+        match files.build(cx, &workspace, targets.as_ref(), &|service| is_started(&stack, &expected, service))? {
             Ok(binaries) => binaries,
             Err(interrupt) => {
                 cx.shell.note("interrupted while cargo was building; nothing was started");
@@ -116,7 +116,7 @@ pub(crate) fn dev(options: &DevOptions, cx: &Context<'_>) -> anyhow::Result<Code
     warn_of_changed_volumes(cx, &stack, &options.args);
     let removes_orphans = UpArgs::parse(&options.args).removes_orphans;
     require_ports(cx, &stack, &expected, &before, removes_orphans, files.topology.as_ref())?;
-    let images = match files.make_images(cx, &workspace, &stack, target.as_deref(), &binaries)? {
+    let images = match files.make_images(cx, &workspace, &stack, targets.as_ref(), &binaries)? {
         Ok(replaced) => replaced,
         Err(interrupt) => {
             cx.shell.note("interrupted while an image was loaded; nothing was started");
@@ -284,13 +284,13 @@ fn dry_run(
         cx.shell.note(&format!("these commands are for {}", workspace.root().display()));
     }
     let expected = Expected::new(&stack, traefik, &options.args);
-    let target = files.target(&cx.commander)?;
+    let targets = files.targets(&cx.commander)?;
     let is_wanted = |service: &str| is_started(&stack, &expected, service);
     let images = files.images_to_load(&stack, &is_wanted);
     if !images.is_empty() {
         cx.shell.note(&format!("it would load the images {}, unless the engine has them", images.join(", ")));
     }
-    let mut commands = files.builds(cx, workspace, target.as_deref(), &is_wanted)?;
+    let mut commands = files.builds(cx, workspace, targets.as_ref(), &is_wanted)?;
     if UpArgs::parse(&options.args).started(&stack).is_some_and(|started| !started.contains(TRAEFIK)) {
         traefik = Traefik::On;
     }

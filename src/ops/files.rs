@@ -3,19 +3,18 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::{BufWriter, Write as _};
-use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
-use std::thread;
 
 use anyhow::{Context as _, anyhow};
 
 use super::{Context, Selection};
-use crate::cargo;
+use crate::cargo::{self, Targets};
 use crate::command::{CommandEnd, Executor, Interrupt, Invocation, output_until_interrupt};
 use crate::compose::Stack;
 use crate::devfile::{self, Base, Change, Crate, ImageRecord, Kind, Topology};
 use crate::engine;
 use crate::exit::Code;
+use crate::image::runtime::Runtime;
 use crate::image::{self, Image, Prepared};
 use crate::reporter::Logger;
 use crate::reporter::event::{Event, FileState};
@@ -129,24 +128,20 @@ impl DevFiles {
         crates.map(|(service, krate)| (service.as_str(), krate)).filter(|(service, _)| is_wanted(service)).collect()
     }
 
-    /// The target that the crates of the stack are built for; none if it has none.
+    /// What the crates of the stack are built for; none if it has none.
     ///
     /// # Errors
     /// [`Code::NothingToRun`] if this toolchain cannot build for the engine; [`Code::EngineUnavailable`].
-    pub(super) fn target(&self, executor: &dyn Executor) -> anyhow::Result<Option<String>> {
+    pub(super) fn targets(&self, executor: &dyn Executor) -> anyhow::Result<Option<Targets>> {
         let Some(topology) = self.topology.as_ref().filter(|topology| !topology.crates.is_empty()) else {
             return Ok(None);
         };
-        let (sysroot, engines) = thread::scope(|scope| {
-            let sysroot = scope.spawn(|| cargo::sysroot(executor, &|name| std::env::var_os(name)));
-            let engines = match topology.target {
-                Some(_) => Ok(String::new()),
-                None => engine::architecture(executor),
-            };
-            (sysroot.join().unwrap_or_else(|panic| resume_unwind(panic)), engines)
-        });
-        let engines = engines?;
-        Ok(Some(cargo::target(&sysroot?, topology.target.as_deref(), &engines)?))
+        let architecture = match &topology.target {
+            Some(target) => cargo::engines_architecture(target).to_string(),
+            None => engine::architecture(executor)?,
+        };
+        let sysroot = || cargo::sysroot(executor, &|name| std::env::var_os(name));
+        Ok(Some(Targets::of(topology, architecture, sysroot)?))
     }
 
     /// The commands that build the crates among these services.
@@ -157,12 +152,11 @@ impl DevFiles {
         &self,
         cx: &Context<'_>,
         workspace: &Workspace,
-        target: Option<&str>,
+        targets: Option<&Targets>,
         is_wanted: &dyn Fn(&str) -> bool,
     ) -> anyhow::Result<Vec<Invocation>> {
-        let crates = self.crates(is_wanted);
-        let Some(target) = target.filter(|_| !crates.is_empty()) else { return Ok(Vec::new()) };
-        cargo::build(workspace, &crates, target, cx.shell.options())
+        let (Some(topology), Some(targets)) = (&self.topology, targets) else { return Ok(Vec::new()) };
+        cargo::build(workspace, topology, is_wanted, targets, cx.shell.options())
     }
 
     /// Builds the crates among these services: where the binary of each is; or the interrupt that has ended it.
@@ -173,12 +167,12 @@ impl DevFiles {
         &self,
         cx: &Context<'_>,
         workspace: &Workspace,
-        target: Option<&str>,
+        targets: Option<&Targets>,
         is_wanted: &dyn Fn(&str) -> bool,
     ) -> anyhow::Result<Result<BTreeMap<String, PathBuf>, Interrupt>> {
         let crates = self.crates(is_wanted);
         let mut binaries = BTreeMap::new();
-        for build in self.builds(cx, workspace, target, is_wanted)? {
+        for build in self.builds(cx, workspace, targets, is_wanted)? {
             let answer = output_until_interrupt(&cx.commander, cx.hook, &build);
             let (status, printed) = match answer.context("cannot run cargo").map_err(|e| Code::Failed.because(e))? {
                 CommandEnd::Ended(status, printed) => (status, printed),
@@ -208,25 +202,26 @@ impl DevFiles {
         cx: &Context<'_>,
         workspace: &Workspace,
         stack: &Stack,
-        target: Option<&str>,
+        targets: Option<&Targets>,
         binaries: &BTreeMap<String, PathBuf>,
     ) -> anyhow::Result<Result<BTreeSet<String>, Interrupt>> {
         let Some(topology) = &self.topology else { return Ok(Ok(BTreeSet::new())) };
         let must_build = devfile::place(workspace, topology, binaries)?;
-        let Some(target) = target.filter(|_| !binaries.is_empty()) else { return Ok(Ok(BTreeSet::new())) };
+        let Some(targets) = targets.filter(|_| !binaries.is_empty()) else { return Ok(Ok(BTreeSet::new())) };
         let on_engine = engine::images(&cx.commander, &self.images(stack));
         let mut replaced: BTreeSet<String> = BTreeSet::new();
         if must_build {
             replaced.extend(on_engine.iter().map(|image| image.id.clone()));
         }
         for (service, binary) in binaries {
-            let Some(image) = image_of(topology, stack, target, service, binary) else { continue };
+            let Some(mut image) = image_of(topology, stack, targets, service, binary) else { continue };
             let there = on_engine.iter().find(|it| it.is_named(&image.name));
-            let record = current_record(workspace, service, &image)?;
             let has = |digest: &str| there.is_some_and(|it| it.label(image::DIGEST_LABEL) == Some(digest));
-            if record.as_ref().is_some_and(|record| has(&record.digest)) {
+            let record = ImageRecord::read(workspace, service);
+            if record.is_some_and(|record| has(&record.digest) && record.is_current(&image)) {
                 continue;
             }
+            image.runtime = Runtime::of(binary, &cx.commander)?;
             let prepared = image.prepare().with_context(|| format!("cannot read {}", binary.display()))?;
             if !has(&prepared.digest) {
                 replaced.extend(there.map(|it| it.id.clone()));
@@ -234,14 +229,14 @@ impl DevFiles {
                     return Ok(Err(interrupt));
                 }
             }
-            new_record(&image, prepared.digest)?.write(workspace, service)?;
+            ImageRecord::new(&image, prepared.digest)?.write(workspace, service)?;
         }
         Ok(Ok(replaced))
     }
 }
 
 /// The image of a crate on `scratch`. None for a crate with another base, whose image Compose builds.
-fn image_of(topology: &Topology, stack: &Stack, target: &str, service: &str, binary: &Path) -> Option<Image> {
+fn image_of(topology: &Topology, stack: &Stack, targets: &Targets, service: &str, binary: &Path) -> Option<Image> {
     let krate = topology.crates.get(service).filter(|krate| krate.base == Base::Scratch)?;
     let (name, _) = stack.services.get(service)?.image(&stack.project, service);
     let (writable, owner) = devfile::writable_directories(topology, service);
@@ -249,31 +244,13 @@ fn image_of(topology: &Topology, stack: &Stack, target: &str, service: &str, bin
     Some(Image {
         name,
         labels: labels.map(|(label, value)| (label.to_string(), value.to_string())).into(),
-        architecture: cargo::engines_architecture(target).to_string(),
+        architecture: targets.architecture.clone(),
         binary: binary.to_owned(),
         bin: krate.bin.clone(),
         writable,
         owner,
+        runtime: Runtime::default(),
     })
-}
-
-fn new_record(image: &Image, digest: String) -> anyhow::Result<ImageRecord> {
-    let binary = &image.binary;
-    let file = fs::metadata(binary).with_context(|| format!("cannot read {}", binary.display()))?;
-    Ok(ImageRecord {
-        binary: binary.clone(),
-        length: file.len(),
-        modified: file.modified()?,
-        settings: image.settings(),
-        digest,
-    })
-}
-
-/// The record of the image that was loaded last, if it is still right.
-fn current_record(workspace: &Workspace, service: &str, image: &Image) -> anyhow::Result<Option<ImageRecord>> {
-    let Some(record) = ImageRecord::read(workspace, service) else { return Ok(None) };
-    let current = new_record(image, record.digest.clone())?;
-    Ok(Some(record).filter(|record| record == &current))
 }
 
 fn load(

@@ -12,6 +12,8 @@ use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
 use super::Ask;
 use super::unix::leads;
 
+pub(crate) const RUNS_LINUX_PROGRAMS: bool = true;
+
 /// Also if the file has been replaced or removed since.
 pub(super) fn own_binary() -> io::Result<PathBuf> {
     Ok("/proc/self/exe".into())

@@ -19,6 +19,8 @@ use super::Ask;
 use super::answers::{holder_in, words_in};
 use super::unix::leads;
 
+pub(crate) const RUNS_LINUX_PROGRAMS: bool = false;
+
 pub(super) fn own_binary() -> io::Result<PathBuf> {
     std::env::current_exe()
 }

@@ -46,6 +46,8 @@ use windows_sys::core::BOOL;
 
 use super::{Ask, Group};
 
+pub(crate) const RUNS_LINUX_PROGRAMS: bool = false;
+
 /// Half of a character that has two halves is not kept.
 pub(crate) fn text(bytes: Vec<u8>) -> OsString {
     String::from_utf8_lossy(&bytes).into_owned().into()

@@ -1,6 +1,7 @@
 //! Stacks that Cargo.toml describes: the workspace's own binaries as services, without any Dockerfile.
 
 mod interrupted;
+mod native;
 mod routes;
 
 use std::collections::BTreeMap;
@@ -426,12 +427,13 @@ fn dry_run_writes_nothing(stage: &Stage) {
         let ended = stage.tool(&["dev", "--detach", "--dry-run"]).run().with(0);
         let commands: Vec<String> = ended.stdout.lines().map(str::to_string).collect();
         assert_eq!(commands.len(), 3, "{commands:#?}");
-        assert!(commands[0].contains("cargo build -p api -p db --bin api --bin db "), "{commands:#?}");
+        assert!(commands[0].contains("cargo build --bin api --bin db "), "{commands:#?}");
         assert!(commands[1].contains("docker compose ") && commands[1].ends_with(" up -d"), "{commands:#?}");
         assert!(commands[2].contains("docker compose ") && commands[2].ends_with(" down"), "{commands:#?}");
         (commands, ended.stderr)
     };
     let (planned, said) = commands();
+    assert!(said.contains("note: it would load the images "), "{said}");
     assert!(said.contains("note: it would write .stagecraft/dev/compose.yaml\n"), "{said}");
     assert_eq!(snapshot(&stage.root()), before);
     stage.assert_gone();

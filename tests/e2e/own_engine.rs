@@ -46,10 +46,15 @@ pub struct OwnEngine<'a> {
 impl<'a> OwnEngine<'a> {
     /// Starts one and gives it the test image. Like setting up the engines, this takes root.
     pub fn start(stage: &'a Stage) -> OwnEngine<'a> {
+        OwnEngine::start_with(stage, "{}")
+    }
+
+    /// The same, with this configuration of the daemon.
+    pub fn start_with(stage: &'a Stage, configuration: &str) -> OwnEngine<'a> {
         assert!(rustix::process::geteuid().is_root(), "an engine of a scenario's own can only be started by root");
         let home = stage.temp().join("engine");
         std::fs::create_dir(&home).expect("a folder");
-        write(&home.join("daemon.json"), "{}\n");
+        write(&home.join("daemon.json"), configuration);
         // The pair's dockerd, where it does not belong to the machine.
         let socket = stage.engine.host.strip_prefix("unix://").expect("an engine on a unix socket");
         let own = Path::new(socket).with_file_name("engine/usr");
@@ -104,7 +109,8 @@ impl<'a> OwnEngine<'a> {
         }
     }
 
-    fn try_ask(&self, args: &[&str]) -> Option<String> {
+    /// What docker answers; none if it fails.
+    pub fn try_ask(&self, args: &[&str]) -> Option<String> {
         let output = self.stage.engine.command("docker").args(args).env("DOCKER_HOST", self.host()).output();
         let output = output.expect("docker starts");
         output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_string())

@@ -9,9 +9,9 @@ use std::path::PathBuf;
 use std::thread;
 
 use crate::support::run::Ended;
-use crate::support::stage::{Stage, page, polite, stack};
+use crate::support::stage::{Stage, page, polite, stack, write};
 
-on_both_pairs![by_address, by_context];
+on_both_pairs![by_address, by_context, crates_of_this_machine];
 
 /// An address of this machine at which the engine answers. Whoever is connected when the scenario ends is cut off with it.
 fn address_of(stage: &Stage) -> String {
@@ -80,4 +80,20 @@ fn by_context(stage: &Stage) {
     works(stage, |args| tool(args).env("DOCKER_CONTEXT", "elsewhere").run());
     docker(&["context", "use", "elsewhere"]);
     works(stage, |args| tool(args).run());
+}
+
+/// Built here, with the libraries of this machine, and loaded there.
+fn crates_of_this_machine(stage: &Stage) {
+    let host = format!("tcp://{}", address_of(stage));
+    let manifest =
+        "[package]\nname = \"api\"\nversion = \"0.1.0\"\nedition = \"2021\"\n\n[package.metadata.stagecraft.dev]\n";
+    write(&stage.root().join("Cargo.toml"), manifest);
+    fs::create_dir_all(stage.root().join("src")).expect("a folder");
+    write(&stage.root().join("src/main.rs"), "fn main() { println!(\"api has run\"); }\n");
+    fs::remove_dir_all(stage.root().join(".stagecraft")).expect("a dev dir");
+    let tool = |args: &[&str]| stage.tool(args).env("DOCKER_HOST", &host).run();
+    tool(&["dev", "--detach", "--wait"]).with(0).says("Loading image");
+    tool(&["dev", "logs"]).with(0).says("api has run");
+    tool(&["dev", "down", "--images"]).with(0);
+    stage.assert_gone();
 }

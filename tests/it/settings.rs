@@ -206,7 +206,7 @@ fn locked_offline_and_frozen_are_passed_to_every_call_of_cargo() {
     let finished = run(&sandbox, "dev --dry-run -v --locked --offline", &[]).exits(0);
     finished.says(" metadata --format-version 1 --no-deps --locked --offline\n");
     let finished = run(&sandbox, "dev --dry-run --frozen", &[]).exits(0);
-    assert!(finished.stdout().contains(" build --frozen -p shop "), "{}", finished.stdout());
+    assert!(finished.stdout().contains(" build --frozen --bin shop "), "{}", finished.stdout());
     // There is no lock file that could remain unchanged.
     let finished = run(&sandbox, "dev --detach --locked", &[]).exits(1);
     finished.says("because --locked was passed").says("the programs of the stack cannot be built; nothing was started");

@@ -343,6 +343,7 @@ fn each_outside_crate_appears_in_its_one_room() {
         ("cargo_metadata", "src/workspace.rs"),
         ("owo_colors", "src/reporter/mod.rs"),
         ("supports_hyperlinks", "src/reporter/screen.rs"),
+        ("object", "src/image/runtime.rs"),
         ("sha2", "src/image.rs"),
         ("tar", "src/image.rs"),
         ("serde_saphyr", "src/devfile/render.rs"),

@@ -238,9 +238,7 @@ impl<'a> Scene<'a> {
 
     fn write_workspace(&self) {
         let root = self.ground.root();
-        // Otherwise ours would prefer another C library, where the toolchain has one.
-        let target = format!("[workspace.metadata.stagecraft.dev]\ntarget = {:?}\n", self.toolchain.target);
-        let workspace = format!("[workspace]\nmembers = {SERVICES:?}\nresolver = \"2\"\n\n{target}");
+        let workspace = format!("[workspace]\nmembers = {SERVICES:?}\nresolver = \"2\"\n\n");
         write(&root.join("Cargo.toml"), &workspace);
         for (name, port) in SERVICES.iter().zip(self.ports) {
             fs::create_dir_all(root.join(name).join("src")).expect("folders");
@@ -268,7 +266,7 @@ impl<'a> Scene<'a> {
         write(&self.ground.root().join(service).join("src/main.rs"), &main);
     }
 
-    /// The compose file that our program has made of the same workspace, but for the ports.
+    /// The compose file that our program has made of the same workspace, but for the ports, and with a builder for the images.
     fn take_compose_file_of(&self, ours: &Scene<'_>) {
         let path = ours.ground.root().join(".stagecraft/dev/compose.yaml");
         let mut text = fs::read_to_string(path).expect("a compose file");
@@ -277,6 +275,16 @@ impl<'a> Scene<'a> {
             assert!(text.contains(&theirs), "no port {theirs} in {text}");
             text = text.replace(&theirs, &format!("127.0.0.1:{port}:"));
         }
+        for service in SERVICES {
+            let image = format!("    image: ${{COMPOSE_PROJECT_NAME}}-{service}\n");
+            assert!(text.contains(&image), "no image {image} in {text}");
+            let build = format!(
+                "    build:\n      context: ./images/{service}\n      dockerfile_inline: |\n        FROM scratch\n        \
+                 COPY {service} /usr/local/bin/{service}\n        ENTRYPOINT [\"/usr/local/bin/{service}\"]\n"
+            );
+            text = text.replace(&image, &build);
+        }
+        let text = text.replace("pull_policy: never", "pull_policy: build");
         self.ground.write_compose_file(&text);
         for service in SERVICES {
             fs::create_dir_all(self.context(service)).expect("folders");

@@ -1,6 +1,5 @@
 //! Checks the workspace and its dev stack.
 
-use std::path::PathBuf;
 use std::process::Command;
 
 use anyhow::anyhow;
@@ -9,7 +8,7 @@ use super::super::files::DevFiles;
 use super::super::model::{resolve, resolve_text};
 use super::super::{Context, Selection};
 use super::check::Check;
-use crate::cargo;
+use crate::cargo::{self, Targets};
 use crate::command::{Executor, Invocation};
 use crate::compose::Stack;
 use crate::engine::Server;
@@ -119,9 +118,12 @@ impl Site {
         let Some(topology) = topology.filter(|topology| !topology.crates.is_empty()) else {
             return Check::ok(NAME, &engines);
         };
-        let target = |sysroot: PathBuf| cargo::target(&sysroot, topology.target.as_deref(), &server.arch);
-        match cargo::sysroot(executor, &|name| std::env::var_os(name)).and_then(target) {
-            Ok(target) => Check::ok(NAME, &format!("{engines}; crates are built for {target}")),
+        let sysroot = || cargo::sysroot(executor, &|name| std::env::var_os(name));
+        match Targets::of(topology, server.arch.clone(), sysroot) {
+            Ok(Targets { static_target: Some(target), .. }) => {
+                Check::ok(NAME, &format!("{engines}; crates are built for {target}"))
+            }
+            Ok(_) => Check::ok(NAME, &format!("{engines}; crates are built as for this machine")),
             Err(failure) => {
                 let failure = Check::failed(NAME, &failure.into());
                 // What it knows as the next step is a command.
