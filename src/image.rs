@@ -9,7 +9,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
-use std::io::{self, Read, Write};
+use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
@@ -50,16 +50,6 @@ pub(crate) struct Image {
     pub owner: Option<(u64, u64)>,
     /// What the program needs besides itself.
     pub runtime: Runtime,
-}
-
-/// An image whose program was read once, ready to be written.
-pub(crate) struct Prepared<'a> {
-    image: &'a Image,
-    /// The digest of everything in it.
-    pub digest: String,
-    /// The runtime, which rarely changes, and the program.
-    layers: [Measured; 2],
-    config: Vec<u8>,
 }
 
 /// Counts and hashes what is written to it.
@@ -114,19 +104,46 @@ impl Image {
         sha256(settings.to_string().as_bytes())
     }
 
-    /// Reads the program, and works out the digest of the image.
+    /// Writes the archive, and returns the digest of the image. The program is read once, so that a large one takes little time.
     ///
     /// # Errors
-    /// If the program cannot be read.
-    pub(crate) fn prepare(&self) -> io::Result<Prepared<'_>> {
-        let measured = |layer| {
-            let mut measuring = Measuring::new();
-            self.write_layer(layer, &mut measuring).map(|()| measuring.end())
-        };
-        let layers = [measured(Layer::Runtime)?, measured(Layer::Program)?];
-        let digest = format!("sha256:{}", sha256(self.config(&layers, None).to_string().as_bytes()));
-        let config = self.config(&layers, Some(&digest)).to_string().into_bytes();
-        Ok(Prepared { image: self, digest, layers, config })
+    /// If a file cannot be read, or changes meanwhile; if the archive cannot be written.
+    pub(crate) fn write(&self, archive: &mut (impl Write + Seek)) -> io::Result<String> {
+        let layers = [Layer::Runtime, Layer::Program];
+        let names = layers.map(Layer::name);
+        let measured = [self.add_layer(layers[0], archive)?, self.add_layer(layers[1], archive)?];
+        let digest = format!("sha256:{}", sha256(self.config(&measured, None).to_string().as_bytes()));
+        let config = self.config(&measured, Some(&digest)).to_string();
+        let config_name = format!("{}.json", sha256(config.as_bytes()));
+        let manifest =
+            json!([{ "Config": config_name, "RepoTags": [tagged(&self.name)], "Layers": names }]).to_string();
+        let mut archive = Builder::new(archive);
+        for (name, content) in [(config_name.as_str(), &config), ("manifest.json", &manifest)] {
+            let header = header(EntryType::Regular, 0o644, content.len() as u64, (0, 0));
+            append(&mut archive, header, name, content.as_bytes())?;
+        }
+        archive.into_inner()?.flush()?;
+        Ok(digest)
+    }
+
+    /// Adds a layer to the archive. Its header comes first and has its length, so it is written afterwards.
+    fn add_layer(&self, layer: Layer, archive: &mut (impl Write + Seek)) -> io::Result<Measured> {
+        const BLOCK: u64 = 512;
+        let begin = archive.stream_position()?;
+        archive.seek(SeekFrom::Start(begin + BLOCK))?;
+        let mut measuring = Measuring::new();
+        self.write_layer(layer, &mut Both(&mut *archive, &mut measuring))?;
+        let measured = measuring.end();
+        let padding = (BLOCK - measured.length % BLOCK) % BLOCK;
+        io::copy(&mut io::repeat(0).take(padding), archive)?;
+        let end = archive.stream_position()?;
+        archive.seek(SeekFrom::Start(begin))?;
+        let mut header = header(EntryType::Regular, 0o644, measured.length, (0, 0));
+        header.set_path(layer.name())?;
+        header.set_cksum();
+        archive.write_all(header.as_bytes())?;
+        archive.seek(SeekFrom::Start(end))?;
+        Ok(measured)
     }
 
     fn config(&self, layers: &[Measured; 2], digest: Option<&str>) -> Value {
@@ -193,8 +210,13 @@ impl Image {
         let mut layer = Builder::new(to);
         add_directories(&mut layer, self.writable.iter().map(|path| path.trim_matches('/')).chain([BIN]), &writable)?;
         let program = File::open(&self.binary)?;
-        let header = header(EntryType::Regular, 0o755, program.metadata()?.len(), (0, 0));
-        append(&mut layer, header, &format!("{BIN}/{}", self.bin), program)?;
+        let about = |file: &File| file.metadata().and_then(|it| Ok((it.len(), it.modified()?)));
+        let before = about(&program)?;
+        let header = header(EntryType::Regular, 0o755, before.0, (0, 0));
+        append(&mut layer, header, &format!("{BIN}/{}", self.bin), &program)?;
+        if about(&program)? != before {
+            return Err(io::Error::other(format!("{} was built again meanwhile", self.binary.display())));
+        }
         layer.into_inner().map(drop)
     }
 }
@@ -204,6 +226,16 @@ impl Image {
 enum Layer {
     Runtime,
     Program,
+}
+
+impl Layer {
+    /// Its path in the archive.
+    fn name(self) -> &'static str {
+        match self {
+            Layer::Runtime => "runtime/layer.tar",
+            Layer::Program => "program/layer.tar",
+        }
+    }
 }
 
 /// Adds these directories with those that they are in, which belong to root unless `owners` has them.
@@ -223,36 +255,6 @@ fn add_directories<'a>(
 /// The mode of a file of the runtime: a loader is executed.
 fn mode(path: &str) -> u32 {
     if path.contains(".so") { 0o755 } else { 0o644 }
-}
-
-impl Prepared<'_> {
-    /// Writes the archive.
-    ///
-    /// # Errors
-    /// If the program cannot be read, or has changed since it was read first; if the archive cannot be written.
-    pub(crate) fn write(&self, to: &mut impl Write) -> io::Result<()> {
-        let config = format!("{}.json", sha256(&self.config));
-        let names: Vec<String> = self.layers.iter().map(|layer| format!("{}/layer.tar", layer.sha256)).collect();
-        let manifest =
-            json!([{ "Config": config, "RepoTags": [tagged(&self.image.name)], "Layers": names }]).to_string();
-        let mut archive = Builder::new(to);
-        for (name, content) in [("manifest.json", manifest.as_bytes()), (&config, &self.config)] {
-            let header = header(EntryType::Regular, 0o644, content.len() as u64, (0, 0));
-            append(&mut archive, header, name, content)?;
-        }
-        for ((layer, measured), name) in [Layer::Runtime, Layer::Program].into_iter().zip(&self.layers).zip(&names) {
-            // Its content is streamed after the header: a program may be large.
-            append(&mut archive, header(EntryType::Regular, 0o644, measured.length, (0, 0)), name, io::empty())?;
-            let mut measuring = Measuring::new();
-            self.image.write_layer(layer, &mut Both(archive.get_mut(), &mut measuring))?;
-            if measuring.end().sha256 != measured.sha256 {
-                return Err(io::Error::other("the program was built again meanwhile"));
-            }
-            let padding = (512 - measured.length % 512) % 512;
-            io::copy(&mut io::repeat(0).take(padding), archive.get_mut())?;
-        }
-        archive.into_inner().map(drop)
-    }
 }
 
 /// The command that loads an archive. `archive` is relative to the workspace root.

@@ -31,7 +31,9 @@ pub fn render(topology: &Topology) -> anyhow::Result<BTreeMap<String, String>> {
     }
     let ignored = ignored.join("\n");
     files.insert(".gitignore".to_string(), format!("{HEADER}, which makes these from Cargo.toml.\n{ignored}\n"));
-    files.insert("compose.yaml".to_string(), yaml(&compose(topology))?);
+    let has_images = topology.crates.values().any(|krate| krate.base == Base::Scratch);
+    let note = if has_images { "# `cargo stagecraft dev` makes the images of crates.\n" } else { "" };
+    files.insert("compose.yaml".to_string(), with_note(yaml(&compose(topology))?, note));
     Ok(files)
 }
 
@@ -40,6 +42,14 @@ fn yaml(document: &Value) -> anyhow::Result<String> {
     let options = serde_saphyr::ser_options! { compact_list_indent: false, folded_wrap_chars: usize::MAX };
     let text = serde_saphyr::to_string_with_options(&Sorted(document), options).context("cannot be written as YAML")?;
     Ok(format!("{HEADER} from Cargo.toml: change it there.\n{text}"))
+}
+
+/// The file with a comment below its first line.
+fn with_note(file: String, note: &str) -> String {
+    match file.split_once('\n') {
+        Some((first, rest)) => format!("{first}\n{note}{rest}"),
+        None => file,
+    }
 }
 
 /// A JSON value with sorted tables, independent of the features of serde_json.

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::io::{self, BufRead, BufReader, Write as _};
+use std::io::{self, BufRead, BufReader, BufWriter, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -313,20 +313,25 @@ impl ImageRecord {
     }
 }
 
-/// Writes a file beside the records, calls `use_it` with its path from the workspace root, and removes the file.
+/// Writes the archive of an image beside the records, calls `use_it` with its path from the workspace root and the image's digest, and
+/// removes the archive.
 ///
 /// # Errors
-/// Those of `write` and `use_it`; if the disk does not let us.
+/// Those of [`Image::write`] and `use_it`; if the disk does not let us.
 pub(crate) fn with_archive<T>(
     workspace: &Workspace,
     service: &str,
-    write: impl FnOnce(&mut fs::File) -> io::Result<()>,
-    use_it: impl FnOnce(&Path) -> anyhow::Result<T>,
+    image: &Image,
+    use_it: impl FnOnce(&Path, &str) -> anyhow::Result<T>,
 ) -> anyhow::Result<T> {
     let archive = Path::new(DEV_DIR).join(IMAGES).join(format!("{service}.tar"));
     let path = workspace.root().join(&archive);
-    replace(&path, &Mode::Umask, write)?;
-    let used = use_it(&archive);
+    let mut digest = String::new();
+    replace(&path, &Mode::Umask, |new| {
+        digest = image.write(&mut BufWriter::with_capacity(1 << 16, new))?;
+        Ok(())
+    })?;
+    let used = use_it(&archive, &digest);
     // A later start removes what is left here.
     let _ = fs::remove_file(&path);
     used

@@ -24,10 +24,8 @@ fn image(program: &str) -> (TempDir, Image) {
 }
 
 fn archive(image: &Image) -> (String, Vec<u8>) {
-    let prepared = image.prepare().unwrap();
-    let mut archive = Vec::new();
-    prepared.write(&mut archive).unwrap();
-    (prepared.digest, archive)
+    let mut archive = io::Cursor::new(Vec::new());
+    (image.write(&mut archive).unwrap(), archive.into_inner())
 }
 
 /// The files of an archive, by path: kind, mode, owner, time and content.
@@ -109,7 +107,7 @@ fn the_same_inputs_give_the_same_bytes_and_others_another_digest() {
     let (_two, second) = image("a program");
     assert_eq!(archive(&first), archive(&second), "the place of the program does not count");
     let (_three, other) = image("a programme");
-    let digest = |image: &Image| image.prepare().unwrap().digest;
+    let digest = |image: &Image| archive(image).0;
     assert_ne!(digest(&first), digest(&other));
     assert_eq!(first.settings(), other.settings());
     let mut renamed = first.clone();
@@ -118,12 +116,34 @@ fn the_same_inputs_give_the_same_bytes_and_others_another_digest() {
     assert_ne!(first.settings(), renamed.settings());
 }
 
+/// A program that is built again while it is read: a write to it changes it.
 #[test]
 fn a_program_that_is_built_again_meanwhile_is_an_error() {
+    struct Builds<'a>(io::Cursor<Vec<u8>>, &'a Path);
+
+    impl Write for Builds<'_> {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            if bytes.starts_with(b"a program") {
+                fs::write(self.1, "another program").unwrap();
+            }
+            self.0.write(bytes)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    impl Seek for Builds<'_> {
+        fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+            self.0.seek(to)
+        }
+    }
+
     let (dir, image) = image("a program");
-    let prepared = image.prepare().unwrap();
-    fs::write(dir.path().join("built"), "b program").unwrap();
-    assert!(prepared.write(&mut Vec::new()).is_err());
+    let built = dir.path().join("built");
+    let error = image.write(&mut Builds(io::Cursor::default(), &built)).unwrap_err();
+    assert!(error.to_string().ends_with("was built again meanwhile"), "{error}");
 }
 
 #[test]

@@ -1,8 +1,6 @@
 //! `dev files`: generates the dev files from Cargo.toml. A start uses this, too.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
-use std::io::{BufWriter, Write as _};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, anyhow};
@@ -15,7 +13,7 @@ use crate::devfile::{self, Base, Change, Crate, ImageRecord, Kind, Topology};
 use crate::engine;
 use crate::exit::Code;
 use crate::image::runtime::Runtime;
-use crate::image::{self, Image, Prepared};
+use crate::image::{self, Image};
 use crate::reporter::Logger;
 use crate::reporter::event::{Event, FileState};
 use crate::settings::Settings;
@@ -222,14 +220,20 @@ impl DevFiles {
                 continue;
             }
             image.runtime = Runtime::of(binary, &cx.commander)?;
-            let prepared = image.prepare().with_context(|| format!("cannot read {}", binary.display()))?;
-            if !has(&prepared.digest) {
-                replaced.extend(there.map(|it| it.id.clone()));
-                if let Err(interrupt) = load(cx, workspace, service, &image.name, &prepared)? {
-                    return Ok(Err(interrupt));
+            let made = devfile::with_archive(workspace, service, &image, |archive, digest| {
+                // Built again, and the same.
+                if !has(digest) {
+                    replaced.extend(there.map(|it| it.id.clone()));
+                    if let Err(interrupt) = load(cx, workspace, &image.name, archive)? {
+                        return Ok(Err(interrupt));
+                    }
                 }
+                Ok(Ok(digest.to_string()))
+            })?;
+            match made {
+                Ok(digest) => ImageRecord::new(&image, digest)?.write(workspace, service)?,
+                Err(interrupt) => return Ok(Err(interrupt)),
             }
-            ImageRecord::new(&image, prepared.digest)?.write(workspace, service)?;
         }
         Ok(Ok(replaced))
     }
@@ -253,26 +257,15 @@ fn image_of(topology: &Topology, stack: &Stack, targets: &Targets, service: &str
     })
 }
 
-fn load(
-    cx: &Context<'_>,
-    workspace: &Workspace,
-    service: &str,
-    name: &str,
-    prepared: &Prepared<'_>,
-) -> anyhow::Result<Result<(), Interrupt>> {
+/// Loads an image from its archive, unless an interrupt ends it.
+fn load(cx: &Context<'_>, workspace: &Workspace, name: &str, archive: &Path) -> anyhow::Result<Result<(), Interrupt>> {
     cx.shell.status("Loading", &format!("image {name}"));
-    let write = |archive: &mut fs::File| {
-        let mut buffered = BufWriter::with_capacity(1 << 16, archive);
-        prepared.write(&mut buffered)?;
-        buffered.flush()
-    };
-    let cannot = || Code::Failed.because(anyhow!("cannot load image {name}; nothing was started"));
-    devfile::with_archive(workspace, service, write, |archive| {
-        let load = image::load(workspace.root(), archive)?;
-        match output_until_interrupt(&cx.commander, cx.hook, &load).with_context(|| "cannot run docker")? {
-            CommandEnd::Ended(status, _) if status.success() => Ok(Ok(())),
-            CommandEnd::Ended(..) => Err(cannot().into()),
-            CommandEnd::Interrupted(interrupt) => Ok(Err(interrupt)),
+    let load = image::load(workspace.root(), archive)?;
+    match output_until_interrupt(&cx.commander, cx.hook, &load).context("cannot run docker")? {
+        CommandEnd::Ended(status, _) if status.success() => Ok(Ok(())),
+        CommandEnd::Ended(..) => {
+            Err(Code::Failed.because(anyhow!("cannot load image {name}; nothing was started")).into())
         }
-    })
+        CommandEnd::Interrupted(interrupt) => Ok(Err(interrupt)),
+    }
 }

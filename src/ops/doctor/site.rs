@@ -123,7 +123,7 @@ impl Site {
             Ok(Targets { static_target: Some(target), .. }) => {
                 Check::ok(NAME, &format!("{engines}; crates are built for {target}"))
             }
-            Ok(_) => Check::ok(NAME, &format!("{engines}; crates are built as for this machine")),
+            Ok(_) => Check::ok(NAME, &format!("{engines}; crates are built as `cargo build` does")),
             Err(failure) => {
                 let failure = Check::failed(NAME, &failure.into());
                 // What it knows as the next step is a command.
