@@ -1,4 +1,6 @@
 //! Questions to a server behind a socket of this machine, as data.
+//!
+//! Our own instead of an HTTP library: ureq, the small blocking one, has no Unix sockets.
 
 use std::io;
 use std::path::{Path, PathBuf};

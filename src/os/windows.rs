@@ -122,7 +122,8 @@ fn spawn_tree(command: &mut Command, group: Group) -> io::Result<(Child, Tree)> 
     }
 }
 
-/// A job object, which ends what is in it when its only handle is closed: by us or by our end.
+/// A job object, which ends what is in it when its only handle is closed: by us or by our end. Our own instead of `process-wrap`, which waits
+/// for all processes of a job and does not release one: a run would wait for what docker leaves behind.
 pub(crate) struct Tree(OwnedHandle);
 
 impl Tree {

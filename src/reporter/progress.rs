@@ -1,4 +1,6 @@
-//! What is still waited for: live lines on a terminal, otherwise a line for each change.
+//! The services that are not ready yet: live lines on a terminal, otherwise a line for each change.
+//!
+//! Our own instead of `indicatif`, which writes by itself: a stopped terminal (Ctrl+S) would delay a teardown.
 
 use std::fmt::Write as _;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};

@@ -1,4 +1,6 @@
 //! Aligns rows in columns by their display width. The only module that uses unicode-width.
+//!
+//! Our own instead of a table library: a row must stay one line in a narrow terminal, with links that lead to the whole URL.
 
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
