@@ -25,33 +25,32 @@ const TARGET_DIR: &str = "stagecraft";
 /// Links the C library into the program.
 const STATIC: [&str; 2] = ["-C", "target-feature=+crt-static"];
 
-/// Rust's name for an architecture that the engine calls like this, and what stands behind the C library's name.
+/// Architectures: the engine's name, that in Rust's targets, and what follows the C library's name there.
+const ARCHITECTURES: [(&str, &str, &str); 8] = [
+    ("amd64", "x86_64", ""),
+    ("arm64", "aarch64", ""),
+    ("386", "i686", ""),
+    ("arm", "armv7", "eabihf"),
+    ("loong64", "loongarch64", ""),
+    ("ppc64le", "powerpc64le", ""),
+    ("riscv64", "riscv64gc", ""),
+    ("s390x", "s390x", ""),
+];
+
+/// Rust's name for an architecture of an engine, and what follows the C library's name.
 fn architecture(engines: &str) -> Option<(&'static str, &'static str)> {
-    Some(match engines {
-        "amd64" => ("x86_64", ""),
-        "arm64" => ("aarch64", ""),
-        "386" => ("i686", ""),
-        "arm" => ("armv7", "eabihf"),
-        "loong64" => ("loongarch64", ""),
-        "ppc64le" => ("powerpc64le", ""),
-        "riscv64" => ("riscv64gc", ""),
-        "s390x" => ("s390x", ""),
-        _ => return None,
-    })
+    ARCHITECTURES.iter().find(|(name, ..)| *name == engines).map(|(_, rust, abi)| (*rust, *abi))
 }
 
-/// The engine's name for the architecture of a target.
+/// The engine's name for the architecture of a target, or for one as the standard library names it.
 pub(crate) fn engines_architecture(target: &str) -> &str {
     let arch = target.split('-').next().unwrap_or(target);
     match arch {
-        "x86_64" => "amd64",
-        "aarch64" => "arm64",
-        "i586" | "i686" => "386",
-        "powerpc64le" => "ppc64le",
-        "loongarch64" => "loong64",
-        _ if arch.starts_with("riscv64") => "riscv64",
+        "i586" | "x86" => "386",
+        "powerpc64" => "ppc64le",
+        "riscv64" => "riscv64",
         _ if arch.starts_with("arm") || arch.starts_with("thumb") => "arm",
-        other => other,
+        _ => ARCHITECTURES.iter().find(|(_, rust, _)| *rust == arch).map_or(arch, |(name, ..)| name),
     }
 }
 

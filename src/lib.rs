@@ -94,9 +94,8 @@ pub mod internals {
         pub use crate::engine::{
             Container, Endpoint, Leftovers, Network, Past, address, anonymous_volumes, architecture, architectures,
             compose_containers, container_events, containers, has_the_labels_of_its_image, host_name, images, info,
-            inspect, last_words, look_into_networks, missing_images, remains, remove_anonymous, remove_images,
-            remove_replaced_images, running_containers, signals, unused_anonymous_volumes, unused_networks, versions,
-            volume_configs,
+            inspect, last_words, look_into_networks, missing_images, remains, remove_anonymous, remove_replaced_images,
+            running_containers, signals, unused_anonymous_volumes, unused_networks, versions, volume_configs,
         };
     }
     pub mod image {

@@ -81,7 +81,7 @@ fn the_first_static_target_that_the_toolchain_has_is_built_for() {
         ("ppc64le", "powerpc64le-unknown-linux-gnu"),
         ("loong64", "loongarch64-unknown-linux-musl"),
     ] {
-        // The host's own is of no use to an engine of another kind.
+        // The host's own target is not chosen for an engine of another architecture.
         assert_eq!(chosen(&[GNU, MUSL, target], None, engines).unwrap(), target, "{engines}");
     }
 }
@@ -330,4 +330,17 @@ fn the_binary_of_each_service_is_found_in_cargos_messages() {
     let found = binaries(&workspace(), &crates, &printed.concat());
     let expected = [("api", "/t/api"), ("front", "/t/server")];
     assert_eq!(found, expected.map(|(service, path)| (service.to_string(), PathBuf::from(path))).into());
+}
+
+#[test]
+fn engines_and_rust_name_the_same_architectures() {
+    for (engines, rust, _) in ARCHITECTURES {
+        assert_eq!(architecture(engines).unwrap().0, rust);
+        assert_eq!(engines_architecture(&format!("{rust}-unknown-linux-gnu")), engines);
+    }
+    for (standard_library, engines) in
+        [("x86", "386"), ("arm", "arm"), ("riscv64", "riscv64"), ("powerpc64", "ppc64le")]
+    {
+        assert_eq!(engines_architecture(standard_library), engines);
+    }
 }

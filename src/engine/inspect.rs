@@ -375,20 +375,6 @@ pub fn images(executor: &dyn Executor, names: &[String]) -> Vec<Image> {
     lines.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
 }
 
-/// Removes the images with this label that belong to a project, if nothing uses them.
-pub fn remove_images(executor: &dyn Executor, project: &ProjectName, label: &str) {
-    let label = format!("label={label}");
-    let list = ["image", "ls", "--quiet", "--no-trunc", "--filter", &label, "--filter", &of_project(project)];
-    let answer = executor.output(&docker(&list)).map(|answer| answer.stdout).unwrap_or_default();
-    let ids = String::from_utf8_lossy(&answer).into_owned();
-    let ids: BTreeSet<&str> = ids.lines().collect();
-    if !ids.is_empty() {
-        let remove: Vec<&str> = ["image", "rm"].into_iter().chain(ids).collect();
-        // What is still used stays, and `doctor` finds it.
-        let _ = executor.output(&docker(&remove));
-    }
-}
-
 /// Removes those of these images that are [`replaced_images`] now. What is still used stays, and `doctor` finds it.
 ///
 /// Another checkout's of the same project name are not among them: a label says which project they are of, and not whose it is. Not

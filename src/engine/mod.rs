@@ -36,7 +36,7 @@ pub use events::{Past, container_events, signals};
 pub(crate) use inspect::{Health, Inspected, Published, inspect_one, lacks_image, replaced_images};
 pub use inspect::{
     architecture, architectures, has_the_labels_of_its_image, images, inspect, last_words, missing_images,
-    remove_images, remove_replaced_images,
+    remove_replaced_images,
 };
 pub use leftovers::{Leftovers, Network, look_into_networks, remains};
 pub(crate) use list::containers_directly;

@@ -6,9 +6,7 @@ use super::ownership::{own_containers, take_lock};
 use super::target::{Target, settings_if_sound, target};
 use super::{Context, Selection};
 use crate::compose::{Images, Volumes};
-use crate::engine;
 use crate::exit::Code;
-use crate::image::DIGEST_LABEL;
 use crate::reporter::Logger;
 use crate::session::{Runner, Teardown};
 use crate::workspace::{BrokenMember, Workspace};
@@ -49,10 +47,5 @@ pub(crate) fn down(options: &DownOptions, cx: &Context<'_>) -> anyhow::Result<Co
     let (volumes, images) = (options.volumes, options.images);
     let teardown = Teardown { timeout, interrupt_timeout: None, volumes, images, verbosity: cx.shell.verbosity() };
     let runner = Runner::new(cx.commander.clone(), cx.shell, cx.hook, cx.arm);
-    let outcome = runner.take_down(&compose, reach, teardown, before, lock)?;
-    if images == Images::Remove {
-        // Compose removes only images that it has named itself.
-        engine::remove_images(&cx.commander, compose.project(), DIGEST_LABEL);
-    }
-    Ok(outcome.code())
+    Ok(runner.take_down(&compose, reach, teardown, before, lock)?.code())
 }

@@ -232,7 +232,6 @@ fn every_command_of_the_spec_is_built_by_the_program() {
     engine::host_name(&engine).unwrap();
     engine::architecture(&engine).unwrap();
     engine::images(&engine, &["hello-web".to_string()]);
-    engine::remove_images(&engine, &name, "dev.stagecraft.image");
     engine::remove_replaced_images(&engine, &name, &["0123456789ab".to_string()].into());
     engine::info(&engine).unwrap();
     engine::unused_networks(&engine).unwrap();

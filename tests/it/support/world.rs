@@ -198,6 +198,10 @@ impl World {
     /// What `down` does, for a hook that answers in its place.
     pub fn down_for(&mut self, call: &Call) {
         let everything = call.has("--remove-orphans");
+        if call.has("--rmi") {
+            // Those that the file does not name in a way of its own; here there are no others.
+            self.images.clear();
+        }
         self.down(&call.project().unwrap_or_default(), everything, call.has("--volumes"));
     }
 
@@ -274,10 +278,6 @@ impl World {
             Verb::LastWords => Some(Reply::exit(0).stdout(self.log)),
             Verb::Image if call.has("ls") && call.has("dangling=true") => {
                 Some(Reply::exit(0).stdout(self.replaced.join("\n")))
-            }
-            Verb::Image if call.has("ls") => {
-                let ids: Vec<&str> = self.images.iter().map(|image| image.id.as_str()).collect();
-                Some(Reply::exit(0).stdout(ids.join("\n")))
             }
             Verb::Image if call.has("rm") => {
                 self.images.retain(|image| !call.has(&image.id));
