@@ -1,8 +1,7 @@
 //! The image of a crate's service that is made from nothing (`scratch`), as an archive that `docker load` reads. It has two layers:
 //! what the program needs of this machine, and the program.
 //!
-//! The same program and the same settings give the same bytes on every machine, and so the same image: times are zero, owners and modes
-//! are fixed, and entries have one order. A label holds the digest of all of it, so the engine can be asked whether it has the
+//! The same files and the same settings give the same bytes, and so the same image: times are zero, owners and modes are fixed, and entries have one order. A label holds the digest of all of it, so the engine can be asked whether it has the
 //! image; the id of an image differs between the engine's image stores.
 //!
 //! Source of the format: <https://github.com/moby/docker-image-spec/blob/main/v1.2.md>, "Combined Image JSON + Filesystem Changeset Format".

@@ -269,9 +269,9 @@ fn record(service: &str) -> String {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct ImageRecord {
     /// The program, and the files of this machine that are in the image: none has changed if size and time are the same.
-    files: Vec<(PathBuf, u64, SystemTime)>,
+    pub files: Vec<(PathBuf, u64, SystemTime)>,
     /// See [`Image::settings`].
-    settings: String,
+    pub settings: String,
     /// See [`crate::image::DIGEST_LABEL`].
     pub digest: String,
 }
@@ -282,14 +282,18 @@ fn about(file: &Path) -> io::Result<(PathBuf, u64, SystemTime)> {
 }
 
 impl ImageRecord {
-    /// The record of this image.
+    /// The record of this image, without the digest.
     ///
     /// # Errors
     /// If a file of it cannot be read.
-    pub(crate) fn new(image: &Image, digest: String) -> anyhow::Result<ImageRecord> {
+    pub(crate) fn new(image: &Image) -> anyhow::Result<ImageRecord> {
         let files = [image.binary.clone()].into_iter().chain(image.runtime.sources());
         let files = files.map(|file| about(&file).with_context(|| format!("cannot read {}", file.display())));
-        Ok(ImageRecord { files: files.collect::<anyhow::Result<_>>()?, settings: image.settings(), digest })
+        Ok(ImageRecord {
+            files: files.collect::<anyhow::Result<_>>()?,
+            settings: image.settings(),
+            digest: String::new(),
+        })
     }
 
     /// Whether the image would be the same today.

@@ -220,6 +220,8 @@ impl DevFiles {
                 continue;
             }
             image.runtime = Runtime::of(binary, &cx.commander)?;
+            // Before the files are read: a build that comes later, such as the developer's own, must not count as loaded.
+            let record = ImageRecord::new(&image)?;
             let made = devfile::with_archive(workspace, service, &image, |archive, digest| {
                 // Built again, and the same.
                 if !has(digest) {
@@ -231,7 +233,7 @@ impl DevFiles {
                 Ok(Ok(digest.to_string()))
             })?;
             match made {
-                Ok(digest) => ImageRecord::new(&image, digest)?.write(workspace, service)?,
+                Ok(digest) => ImageRecord { digest, ..record }.write(workspace, service)?,
                 Err(interrupt) => return Ok(Err(interrupt)),
             }
         }

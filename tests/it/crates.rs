@@ -119,6 +119,23 @@ fn an_image_is_loaded_if_the_engine_does_not_have_it_and_only_then() {
     assert_ne!(again.id, first.id);
 }
 
+/// The developer's own build uses the same target directory, and may come at any moment.
+#[test]
+fn a_program_that_is_built_while_its_image_is_loaded_is_loaded_by_the_next_start() {
+    let sandbox = shop();
+    sandbox.engine.hold(Verb::Load);
+    let start = sandbox.stagecraft(["dev", "--detach"]).start();
+    sandbox.engine.wait_called(Verb::Load, 1);
+    let binary = sandbox.root().join("target/debug/shop");
+    let mut built = fs::read(&binary).unwrap();
+    built.push(0);
+    fs::write(&binary, built).unwrap();
+    sandbox.engine.release(Verb::Load);
+    start.wait().exits(0);
+    sandbox.run(["dev", "--detach"]).exits(0).says("Loading image shop-api");
+    sandbox.run(["dev", "--detach"]).exits(0).does_not_say("Loading image");
+}
+
 #[test]
 fn an_image_that_cannot_be_loaded_is_exit_1_and_nothing_is_started() {
     let sandbox = shop();
