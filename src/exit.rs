@@ -105,6 +105,15 @@ impl Failure {
     }
 }
 
+/// An error with its causes, as it is printed.
+pub(crate) fn message(error: &anyhow::Error) -> String {
+    let causes: Vec<String> = error.chain().skip(1).map(|cause| cause.to_string().replace('\n', "\n  ")).collect();
+    match causes.is_empty() {
+        true => error.to_string(),
+        false => format!("{error}\n\nCaused by:\n  {}", causes.join("\n  ")),
+    }
+}
+
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.error.fmt(f)

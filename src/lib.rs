@@ -197,12 +197,7 @@ fn perform(verb: &Verb, shell: &Arc<Shell>) -> anyhow::Result<Code> {
 
 /// Shows an error in cargo's shape and returns the exit code that it asks for.
 fn report(error: &anyhow::Error, shell: &Shell) -> Code {
-    let mut message = error.to_string();
-    let causes: Vec<String> = error.chain().skip(1).map(|cause| cause.to_string().replace('\n', "\n  ")).collect();
-    if !causes.is_empty() {
-        message.push_str("\n\nCaused by:\n  ");
-        message.push_str(&causes.join("\n  "));
-    }
+    let message = exit::message(error);
     let failure = error.downcast_ref::<Failure>();
     let help = failure.and_then(Failure::next_step);
     shell.event(&Event::Failed { message: &message, help });

@@ -109,8 +109,12 @@ impl Settings {
 
     /// How long to wait until every service is ready, if at all.
     pub fn wait(self) -> Option<Duration> {
-        let seconds = self.wait_timeout.unwrap_or(DEFAULT_WAIT_TIMEOUT);
-        (self.wait == Some(true)).then(|| Duration::from_secs(seconds.into()))
+        (self.wait == Some(true)).then(|| self.wait_limit())
+    }
+
+    /// How long a wait may take.
+    pub fn wait_limit(self) -> Duration {
+        Duration::from_secs(self.wait_timeout.unwrap_or(DEFAULT_WAIT_TIMEOUT).into())
     }
 }
 

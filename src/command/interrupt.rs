@@ -3,7 +3,7 @@
 //! ctrlc handles INT on every system; the others are in `os`. A signal that was ignored when the program started stays
 //! ignored. QUIT has its default effect.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::Context;
 
@@ -49,6 +49,28 @@ pub(crate) type SendInterrupt = Box<dyn Fn(Interrupt) + Send + Sync>;
 
 /// Makes interrupts arrive at the given function from now on. The real one is [`hook`].
 pub(crate) type Hook = dyn Fn(SendInterrupt) -> anyhow::Result<()> + Send + Sync;
+
+/// The first interrupt that arrived while there was nothing that it could end.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Pending(Arc<Mutex<Option<Interrupt>>>);
+
+impl Pending {
+    /// What a [`Hook`] calls so that an interrupt is remembered here.
+    pub(crate) fn remember(&self) -> SendInterrupt {
+        let pending = self.clone();
+        Box::new(move |interrupt| pending.add(interrupt))
+    }
+
+    /// Remembers an interrupt, unless there is one already.
+    pub(crate) fn add(&self, interrupt: Interrupt) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(interrupt);
+    }
+
+    /// The interrupt, which is forgotten here.
+    pub(crate) fn take(&self) -> Option<Interrupt> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
 
 /// What is called for an interrupt.
 type Target = Box<dyn Fn(Interrupt) + Send>;

@@ -31,6 +31,8 @@ pub struct Invocation {
     program: OsString,
     args: Vec<OsString>,
     env: Vec<(OsString, OsString)>,
+    /// Variables whose values may be secrets. They are set, and not shown.
+    hidden_env: Vec<(String, String)>,
     cwd: Option<PathBuf>,
     pub(super) stdin: Option<String>,
     pub(super) show: Show,
@@ -63,6 +65,7 @@ impl From<Command> for Invocation {
             program: command.get_program().to_owned(),
             args: command.get_args().map(OsStr::to_owned).collect(),
             env,
+            hidden_env: Vec::new(),
             cwd: command.get_current_dir().map(Path::to_owned),
             stdin: None,
             show: Show::Live,
@@ -85,6 +88,13 @@ impl Invocation {
     #[must_use]
     pub fn stdin(mut self, text: impl Into<String>) -> Invocation {
         self.stdin = Some(text.into());
+        self
+    }
+
+    /// Sets variables that are not shown with the command.
+    #[must_use]
+    pub fn with_hidden_env(mut self, variables: &[(String, String)]) -> Invocation {
+        self.hidden_env = variables.to_vec();
         self
     }
 
@@ -208,6 +218,7 @@ impl Invocation {
     pub(super) fn command(&self) -> Command {
         let mut command = Command::new(&self.program);
         command.args(&self.args).stdin(if self.stdin.is_some() { Stdio::piped() } else { Stdio::null() });
+        command.envs(self.hidden_env.iter().map(|(key, value)| (key, value)));
         command.envs(self.env.iter().map(|(key, value)| (key, value)));
         if let Some(cwd) = &self.cwd {
             command.current_dir(cwd);

@@ -16,13 +16,13 @@ pub(crate) use commander::{Commander, PATIENCE};
 #[cfg(test)]
 pub(crate) use executor::Ended;
 pub use executor::{Executor, OnExit, OnLine, Running};
-pub(crate) use interrupt::{Hook, Interrupt, SendInterrupt, hook};
+pub(crate) use interrupt::{Hook, Interrupt, Pending, SendInterrupt, hook};
 pub use invocation::Invocation;
 pub(crate) use invocation::Show;
 pub use request::Request;
 pub use system::System;
 pub(crate) use system::adopt;
-pub(crate) use until_interrupt::{CommandEnd, output_until_interrupt};
+pub(crate) use until_interrupt::{CommandEnd, Stdout, output_until_interrupt, until_interrupt};
 
 /// Implements these methods of [`Executor`] for a fake that never uses them.
 #[cfg(test)]

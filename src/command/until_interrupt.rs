@@ -1,16 +1,16 @@
-//! Runs a command for its output until it ends or an interrupt arrives. An interrupt kills the command and everything that it has
+//! Runs a command until it ends or an interrupt arrives. An interrupt kills the command and everything that it has
 //! started.
 
 use std::process::ExitStatus;
 use std::sync::mpsc::{self, Sender};
 
-use super::interrupt::{Hook, Interrupt, end_by};
+use super::interrupt::{Hook, Interrupt, Pending, SendInterrupt, end_by};
 use super::{Executor, Invocation};
 
 /// How it ended.
 #[derive(Debug)]
 pub(crate) enum CommandEnd {
-    /// By itself; with what it printed on standard output.
+    /// By itself; with what it printed on standard output, if that was returned or held back.
     Ended(ExitStatus, String),
     /// By this.
     Interrupted(Interrupt),
@@ -31,6 +31,15 @@ impl Drop for Lines {
     }
 }
 
+/// What becomes of the standard output of a command.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stdout {
+    /// It is returned. Standard error is shown only if the command says so.
+    Returned,
+    /// It goes where the command says, as standard error does.
+    Shown,
+}
+
 /// Asks a command for its output. Afterwards interrupts have their default effect.
 ///
 /// # Errors
@@ -40,17 +49,45 @@ pub(crate) fn output_until_interrupt(
     hook: &Hook,
     invocation: &Invocation,
 ) -> anyhow::Result<CommandEnd> {
+    until_interrupt(executor, hook, invocation, Stdout::Returned, None, &mut |_| {})
+}
+
+/// Runs a command, unless an interrupt is pending. Afterwards interrupts are pending again, or have their default effect where there is
+/// no such place. `started` gets the process's id.
+///
+/// # Errors
+/// If interrupts cannot be hooked, or the command cannot be started.
+pub(crate) fn until_interrupt(
+    executor: &dyn Executor,
+    hook: &Hook,
+    invocation: &Invocation,
+    stdout: Stdout,
+    pending: Option<&Pending>,
+    started: &mut dyn FnMut(u32),
+) -> anyhow::Result<CommandEnd> {
     let (sender, heard) = mpsc::channel();
     let interrupts = sender.clone();
     hook(Box::new(move |interrupt| {
         let _ = interrupts.send(Heard::Interrupt(interrupt));
     }))?;
+    let afterwards = || pending.map_or_else(|| Box::new(end_by) as SendInterrupt, Pending::remember);
+    if let Some(interrupt) = pending.and_then(Pending::take) {
+        hook(afterwards())?;
+        return Ok(CommandEnd::Interrupted(interrupt));
+    }
     let lines = Lines(sender);
-    let on_line = move |line: &str| {
-        let _ = lines.0.send(Heard::Line(line.to_string()));
-    };
     // In a process group of its own, which can be ended as a whole.
-    let mut command = executor.listen(&invocation.clone().shielded(), Box::new(on_line))?;
+    let invocation = invocation.clone().shielded();
+    let mut command = match stdout {
+        Stdout::Returned => {
+            let on_line = move |line: &str| {
+                let _ = lines.0.send(Heard::Line(line.to_string()));
+            };
+            executor.listen(&invocation, Box::new(on_line))?
+        }
+        Stdout::Shown => executor.spawn(&invocation, Box::new(move || drop(lines)))?,
+    };
+    started(command.id());
     let mut printed = String::new();
     let mut interrupt = None;
     for heard in &heard {
@@ -68,7 +105,7 @@ pub(crate) fn output_until_interrupt(
         }
     }
     let ended = command.wait()?;
-    hook(Box::new(end_by))?;
+    hook(afterwards())?;
     let at_the_last_moment = || {
         heard.try_iter().find_map(|heard| match heard {
             Heard::Interrupt(interrupt) => Some(interrupt),
@@ -77,6 +114,9 @@ pub(crate) fn output_until_interrupt(
     };
     Ok(match interrupt.or_else(at_the_last_moment) {
         Some(interrupt) => CommandEnd::Interrupted(interrupt),
+        None if stdout == Stdout::Shown => {
+            CommandEnd::Ended(ended.status, String::from_utf8_lossy(&ended.kept).into_owned())
+        }
         None => CommandEnd::Ended(ended.status, printed),
     })
 }
@@ -106,6 +146,25 @@ mod tests {
         let answer = output_until_interrupt(&System, &hook, &sh("echo a; echo b; exit 3")).unwrap();
         let CommandEnd::Ended(status, printed) = answer else { panic!("{answer:?}") };
         assert_eq!((status.code(), printed.as_str()), (Some(3), "a\nb\n"));
+    }
+
+    #[test]
+    fn a_pending_interrupt_comes_before_the_command_and_later_ones_are_pending_again() {
+        let hooked: Arc<Mutex<Option<SendInterrupt>>> = Arc::default();
+        let hooks = Arc::clone(&hooked);
+        let hook = move |send: SendInterrupt| {
+            *hooks.lock().unwrap() = Some(send);
+            Ok(())
+        };
+        let pending = Pending::default();
+        let run =
+            || until_interrupt(&System, &hook, &sh("exit 3"), Stdout::Shown, Some(&pending), &mut |_| {}).unwrap();
+        assert!(matches!(run(), CommandEnd::Ended(status, _) if status.code() == Some(3)));
+        let send = |interrupt| hooked.lock().unwrap().as_ref().unwrap()(interrupt);
+        send(Interrupt::Hup);
+        send(Interrupt::Int);
+        assert!(matches!(run(), CommandEnd::Interrupted(Interrupt::Hup)), "the first counts");
+        assert!(matches!(run(), CommandEnd::Ended(..)), "and only once");
     }
 
     #[test]

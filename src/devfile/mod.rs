@@ -3,7 +3,9 @@
 //!
 //! `plan` and `render` are pure: the same manifests give the same bytes on every machine.
 
+mod before_build;
 mod edit;
+mod environment;
 mod keys;
 mod origin;
 mod paths;
@@ -11,8 +13,10 @@ mod plan;
 mod render;
 mod write;
 
+pub(crate) use before_build::Step;
 pub use edit::diff;
 pub(crate) use edit::{NewTable, Reached, add as add_table};
+pub(crate) use environment::environment;
 pub(crate) use plan::{Base, Crate};
 pub use plan::{Topology, plan};
 pub use render::render;

@@ -5,6 +5,8 @@ use std::path::Path;
 
 use serde_json::{Map, Value};
 
+use super::before_build::{self, Step};
+use super::environment;
 use super::keys;
 use super::paths::Folder;
 use crate::compose::{ProjectName, Service, TRAEFIK};
@@ -37,6 +39,8 @@ pub struct Topology {
     pub is_static: bool,
     /// Cargo's target directory for the crates, from the workspace root, if the manifest gives one.
     pub target_dir: Option<String>,
+    /// The commands to run before the build, when the services that crates depend on are ready. None if these are not started first.
+    pub before_build: Option<Vec<Step>>,
     /// The table that describes each service of `services`.
     pub tables: BTreeMap<String, Table>,
 }
@@ -119,9 +123,11 @@ pub(super) fn workspace_table() -> Table {
 const PACKAGE: &str = "package.metadata.stagecraft.dev";
 /// The tables of the compose file that are not services.
 const RESOURCES: [&str; 4] = ["configs", "networks", "secrets", "volumes"];
-const WORKSPACE_KEYS: [&str; 11] = [
+const WORKSPACE_KEYS: [&str; 13] = [
+    "before-build",
     "configs",
     "domain",
+    "env",
     "networks",
     "project-name",
     "secrets",
@@ -143,7 +149,8 @@ const PACKAGE_KEYS: [&str; 6] = ["base", "bin", "features", "profile", "route", 
 pub fn plan(workspace: &Workspace) -> Result<Option<Topology>, Failure> {
     let members = workspace.packages.iter().filter(|package| !package.metadata.is_null());
     let members: Vec<&Package> = members.collect();
-    if workspace.metadata.is_null() && members.is_empty() {
+    let is_only_env = workspace.metadata.as_object().is_some_and(|table| table.keys().eq([environment::KEY]));
+    if (workspace.metadata.is_null() || is_only_env) && members.is_empty() {
         return Ok(None);
     }
     let mut plan = Plan { workspace, domain: "localhost".to_string(), topology: Topology::default() };
@@ -171,6 +178,7 @@ impl Plan<'_> {
         let table = at.whole(&metadata)?;
         at.require_known(table, WORKSPACE_KEYS.into_iter())?;
         let folder = Folder::new(self.workspace.root(), self.workspace.root());
+        self.topology.before_build = before_build::of(&at, table)?;
         // First what services need to know.
         if let Some(domain) = table.get("domain") {
             self.domain = at.text("domain", domain)?;

@@ -1,4 +1,5 @@
 //! Reads and replaces files safely.
 
+pub(crate) mod cache;
 pub(crate) mod read;
 pub(crate) mod replace;

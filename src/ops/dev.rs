@@ -1,25 +1,32 @@
 //! `dev`: starts the workspace's dev stack.
 
+mod before_build;
+mod checks;
+mod programs;
+
 use std::ffi::OsString;
 use std::panic::resume_unwind;
 use std::thread;
 
-use anyhow::{Context as _, anyhow};
+use anyhow::Context as _;
 
+use self::before_build::BeforeBuild;
+use self::checks::{require_ports, warn_of_changed_volumes, warn_of_moved_mounts};
+use self::programs::Programs;
 use super::files::DevFiles;
 use super::model::{resolve, resolve_services, resolve_text};
 use super::ownership::{own_containers, take_lock};
 use super::{Context, Selection};
+use crate::command::{Interrupt, output_until_interrupt};
 use crate::compose::{Attach, Compose, DownScope, Images, Stack, TRAEFIK, Traefik, Volumes};
-use crate::devfile::Topology;
-use crate::engine::{self, Container, Endpoint};
-use crate::exit::Code;
+use crate::engine::{self, Container};
+use crate::exit::{self, Code, Failure};
 use crate::reporter::Logger;
-use crate::reporter::event::{Event, PortConflict};
-use crate::session::{OnEnd, Options, ProjectLock, Runner, Teardown, waiting_for_others};
+use crate::session::{
+    GivenUp, OnEnd, Options, Outcome, Preparation, ProjectLock, Runner, Teardown, waiting_for_others,
+};
 use crate::settings::Settings;
 use crate::stack::expected::{Expected, UpArgs};
-use crate::stack::ports::{self, NotReplaced, Taken};
 use crate::workspace::{BrokenMember, COMPOSE_FILE, DEV_DIR, Workspace};
 
 /// The grace after an interrupt in a CI job, in seconds. GitHub's runner sends SIGINT, SIGTERM 7.5 s later, and kills
@@ -80,57 +87,32 @@ pub(crate) fn dev(options: &DevOptions, cx: &Context<'_>) -> anyhow::Result<Code
     if options.attach == Attach::Foreground && is_run_by_another(cx, &workspace, &stack)? {
         return follow(cx, &runner, &compose);
     }
-    let binaries =
-        match files.build(cx, &workspace, targets.as_ref(), &|service| is_started(&stack, &expected, service))? {
-            Ok(binaries) => binaries,
-            Err(interrupt) => {
-                cx.shell.note("interrupted while cargo was building; nothing was started");
-                return Ok(Code::Interrupted(interrupt.number()));
-            }
-        };
-    let mut lock = take_lock(cx, &stack.project);
-    let before = loop {
-        let before = own_containers(cx, &workspace, &stack.project)?;
-        let found_running = before.iter().any(Container::is_up);
-        let is_ours = match options.attach {
-            Attach::Foreground => lock.own().unwrap_or(true),
-            Attach::Detached => !lock.is_owned_by_another(),
-        };
-        match approach(is_ours, found_running, options.attach) {
-            Approach::Start => break before,
-            Approach::StartForOwner => {
-                cx.shell.note("another run owns the stack and takes it down when it ends");
-                break before;
-            }
-            Approach::Follow => {
-                drop(lock);
-                return follow(cx, &runner, &compose);
-            }
-            Approach::WaitForOwner => {
-                cx.shell.status("Blocking", &waiting_for_others(&stack.project));
-                lock.wait_for_the_owner()?;
-                lock = take_lock(cx, &stack.project);
-            }
-        }
+    let is_wanted = |service: &str| is_started(&stack, &expected, service);
+    let before_build = BeforeBuild::of(&workspace, &files, &stack, &is_wanted);
+    let programs = Programs { cx, workspace: &workspace, files: &files, stack: &stack, targets, is_wanted: &is_wanted };
+    // Nothing is locked for the build, unless services have to be started for it.
+    let binaries = match before_build {
+        Some(_) => None,
+        None => match programs.build(&[], &mut |build| output_until_interrupt(executor, cx.hook, build))? {
+            Ok(binaries) => Some(binaries),
+            Err(interrupt) => return Ok(nothing_was_started(cx, interrupt, "while cargo was building")),
+        },
+    };
+    let Some((lock, before)) = approach_stack(options, cx, &workspace, &stack)? else {
+        return follow(cx, &runner, &compose);
     };
     warn_of_changed_volumes(cx, &stack, &options.args);
     let removes_orphans = UpArgs::parse(&options.args).removes_orphans;
     require_ports(cx, &stack, &expected, &before, removes_orphans, files.topology.as_ref())?;
-    let images = match files.make_images(cx, &workspace, &stack, targets.as_ref(), &binaries)? {
-        Ok(replaced) => replaced,
-        Err(interrupt) => {
-            cx.shell.note("interrupted while an image was loaded; nothing was started");
-            return Ok(Code::Interrupted(interrupt.number()));
-        }
-    };
     let (traefik, args) = match traefik {
         Traefik::On => (traefik, options.args.clone()),
         Traefik::Off => without_traefik(cx, &whole_stack, &options.args, &before),
     };
-    let options = Options {
+    let mut how = Options {
         attach: options.attach,
         traefik,
         on_end: options.on_end,
+        found_running: before.iter().any(Container::is_up),
         before,
         wait: settings.wait(),
         ports: settings.ports(),
@@ -143,12 +125,81 @@ pub(crate) fn dev(options: &DevOptions, cx: &Context<'_>) -> anyhow::Result<Code
             verbosity: cx.shell.verbosity(),
         },
     };
-    let anonymous = engine::anonymous_volumes(executor, &options.before);
-    let outcome = runner.run(&compose, &stack, &options, lock)?;
+    let anonymous = engine::anonymous_volumes(executor, &how.before);
+    let mut preparation = match &before_build {
+        Some(first) if !programs.are_prepared(first, &how.before)? => {
+            match runner.start_first(&compose, &stack, &how, &first.services, settings.wait_limit(), lock)? {
+                Ok(preparation) => preparation,
+                Err(outcome) => return Ok(outcome.code()),
+            }
+        }
+        _ => Preparation::new(lock),
+    };
+    let images = match programs.prepare(&mut preparation, before_build.as_ref(), binaries) {
+        Ok(Ok(replaced)) => replaced,
+        Ok(Err(interrupt)) if !preparation.has_started() => {
+            return Ok(nothing_was_started(cx, interrupt, "before the start"));
+        }
+        Err(error) if !preparation.has_started() => return Err(error),
+        Ok(Err(interrupt)) => {
+            let outcome = runner.give_up(&compose, &stack, &how, preparation, GivenUp::Interrupted(interrupt))?;
+            return Ok(outcome.code());
+        }
+        Err(error) => {
+            let failure = error.downcast_ref::<Failure>();
+            let help = failure.and_then(Failure::next_step).map(str::to_string);
+            let why = GivenUp::Failed { message: exit::message(&error), help };
+            return Ok(match runner.give_up(&compose, &stack, &how, preparation, why)? {
+                Outcome::Failed => failure.map_or(Code::Failed, Failure::code),
+                outcome => outcome.code(),
+            });
+        }
+    };
+    if preparation.has_started() {
+        // `up` finds out by itself if the engine does not answer any more.
+        how.before = engine::containers(executor, &stack.project).unwrap_or(how.before);
+    }
+    let outcome = runner.run(&compose, &stack, &how, preparation)?;
     // What cannot be removed now is found by `doctor`.
     let _ = engine::remove_unused(executor, &anonymous);
     engine::remove_replaced_images(executor, &stack.project, &images);
     Ok(outcome.code())
+}
+
+fn nothing_was_started(cx: &Context<'_>, interrupt: Interrupt, when: &str) -> Code {
+    cx.shell.note(&format!("interrupted {when}; nothing was started"));
+    Code::Interrupted(interrupt.number())
+}
+
+/// Takes the lock of a stack that is to be started, with what there is of it. None if another run owns it and it is only followed.
+fn approach_stack(
+    options: &DevOptions,
+    cx: &Context<'_>,
+    workspace: &Workspace,
+    stack: &Stack,
+) -> anyhow::Result<Option<(ProjectLock, Vec<Container>)>> {
+    let mut lock = take_lock(cx, &stack.project);
+    loop {
+        let before = own_containers(cx, workspace, &stack.project)?;
+        let found_running = before.iter().any(Container::is_up);
+        let is_ours = match options.attach {
+            Attach::Foreground => lock.own().unwrap_or(true),
+            Attach::Detached => !lock.is_owned_by_another(),
+        };
+        match approach(is_ours, found_running, options.attach) {
+            Approach::Start => return Ok(Some((lock, before))),
+            Approach::StartForOwner => {
+                cx.shell.note("another run owns the stack and takes it down when it ends");
+                return Ok(Some((lock, before)));
+            }
+            Approach::Follow => return Ok(None),
+            Approach::WaitForOwner => {
+                cx.shell.status("Blocking", &waiting_for_others(&stack.project));
+                lock.wait_for_the_owner()?;
+                lock = take_lock(cx, &stack.project);
+            }
+        }
+    }
 }
 
 /// What to do about a stack, by who owns it and whether it runs.
@@ -184,23 +235,6 @@ fn is_run_by_another(cx: &Context<'_>, workspace: &Workspace, stack: &Stack) -> 
 fn follow(cx: &Context<'_>, runner: &Runner<'_>, compose: &Compose) -> anyhow::Result<Code> {
     cx.shell.note("following does not apply changes; `cargo stagecraft dev --detach` does");
     Ok(runner.follow(compose, cx.shell.verbosity())?.code())
-}
-
-/// Warns of mounts from below the dev dir that the engine would make an empty folder for, where the same path exists from the
-/// workspace root: the file was copied from there, and its paths mean something else now.
-fn warn_of_moved_mounts(cx: &Context<'_>, workspace: &Workspace, stack: &Stack) {
-    for (name, service) in &stack.services {
-        for source in service.bind_sources() {
-            let Ok(path) = source.strip_prefix(workspace.dev_dir()) else { continue };
-            if !source.exists() && workspace.root().join(path).exists() {
-                let (path, up) = (path.display(), "../..");
-                cx.shell.warn(&format!(
-                    "{name} mounts {DEV_DIR}/{path}, which does not exist; {path} of the workspace does"
-                ));
-                cx.shell.help(&format!("paths in {COMPOSE_FILE} are relative to {DEV_DIR}: use {up}/{path}"));
-            }
-        }
-    }
 }
 
 /// The stack of the start: where the user's arguments name a service that the stack lacks (one behind a profile, which naming it
@@ -290,7 +324,15 @@ fn dry_run(
     if !images.is_empty() {
         cx.shell.note(&format!("it would load the images {}, unless the engine has them", images.join(", ")));
     }
-    let mut commands = files.builds(cx, workspace, targets.as_ref(), &is_wanted)?;
+    let mut commands = Vec::new();
+    if let Some(first) = BeforeBuild::of(workspace, files, &stack, &is_wanted) {
+        let services: Vec<OsString> = first.services.iter().map(OsString::from).collect();
+        if !services.is_empty() {
+            commands.push(compose.up(Attach::Detached, Traefik::On, &services));
+        }
+        commands.extend(first.commands());
+    }
+    commands.extend(files.builds(cx, workspace, targets.as_ref(), &is_wanted)?);
     if UpArgs::parse(&options.args).started(&stack).is_some_and(|started| !started.contains(TRAEFIK)) {
         traefik = Traefik::On;
     }
@@ -300,81 +342,6 @@ fn dry_run(
         cx.shell.print_command(&command.line()).context("cannot write to stdout")?;
     }
     Ok(Code::Success)
-}
-
-/// Warns of volumes that exist with another configuration than the file's: Compose 2.26 uses them as they are, and newer ones ask a
-/// question that nobody can answer here, to the same end.
-fn warn_of_changed_volumes(cx: &Context<'_>, stack: &Stack, args: &[OsString]) {
-    let is_answered = args.iter().any(|arg| arg == "--yes" || arg == "-y");
-    if stack.volumes.is_empty() || is_answered {
-        return;
-    }
-    // The start itself fails where the engine does not answer.
-    let there = engine::volume_configs(&cx.commander, &stack.project).unwrap_or_default();
-    for (name, config) in &there {
-        if stack.volumes.get(name).is_some_and(|wanted| wanted != config) {
-            cx.shell.warn(&format!(
-                "volume {name} was created with another configuration than in the file; it is used as it is"
-            ));
-            cx.shell.help(
-                "to apply the file's, which deletes the data of the volume: `cargo stagecraft dev down --volumes` and start \
-                 again, or, with a Compose that has the option, `cargo stagecraft dev -- --yes`",
-            );
-        }
-    }
-}
-
-/// That the ports which the stack publishes are free. The engine would find out one at a time, with half of the stack running.
-fn require_ports(
-    cx: &Context<'_>,
-    stack: &Stack,
-    expected: &Expected,
-    before: &[Container],
-    removes_orphans: bool,
-    topology: Option<&Topology>,
-) -> anyhow::Result<()> {
-    let publishes =
-        |(name, _): (&str, u32)| stack.services.get(name).is_some_and(|service| !service.ports().is_empty());
-    if !expected.is_certain() || !expected.services().any(publishes) {
-        return Ok(());
-    }
-    if !Endpoint::current(&cx.commander).is_local() {
-        cx.shell.detail("Skipping", "the port check: the ports are on another machine");
-        return Ok(());
-    }
-    let is_kept = |container: &Container| match (stack.has(&container.service), container.is_one_off) {
-        (_, true) => Some(NotReplaced::OneOff),
-        (true, false) => (!expected.has(&container.service)).then_some(NotReplaced::NotStarted),
-        // Compose removes it first, if it finds that the file has it nowhere.
-        (false, false) => (!removes_orphans).then_some(NotReplaced::Unknown),
-    };
-    let taken = ports::taken(&cx.commander, stack, expected.services(), before, &is_kept)?;
-    if taken.is_empty() {
-        return Ok(());
-    }
-    let project = stack.project.as_str();
-    let conflict = |it: &'_ Taken| PortConflict {
-        service: it.service.clone(),
-        port: it.port.clone(),
-        holder: it.holder.to_string(),
-    };
-    cx.shell.event(&Event::PortsTaken { project, conflicts: taken.iter().map(conflict).collect() });
-    let lines: String = taken.iter().map(|taken| format!("\n  {taken}")).collect();
-    let error = anyhow!("cannot start {project}: these ports are already in use:{lines}");
-    let ours: Vec<&str> = taken.iter().filter_map(|taken| taken.holder.own()).collect();
-    let help = match ours.as_slice() {
-        [] => {
-            let origin = |taken: &Taken| topology?.origin(&taken.service, Some("ports"));
-            let mut origins: Vec<String> = taken.iter().filter_map(origin).collect();
-            origins.dedup();
-            match origins.as_slice() {
-                [] => format!("free them, or publish others in {COMPOSE_FILE}"),
-                origins => format!("free them, or publish others with {}", origins.join(", ")),
-            }
-        }
-        names => format!("remove what this stack does not need with `docker rm --force {}`", names.join(" ")),
-    };
-    Err(Code::Failed.because(error).help(help).into())
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! `dev env`: prints the addresses of published ports as variables.
+//! `dev env`: prints the addresses of published ports as variables, and the variables that Cargo.toml describes.
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
@@ -9,6 +9,7 @@ use super::model::resolve;
 use super::status::containers;
 use super::{Context, Selection};
 use crate::compose::Stack;
+use crate::devfile;
 use crate::engine::{Endpoint, Inspected, Published};
 use crate::exit::Code;
 use crate::reporter::Logger;
@@ -26,8 +27,8 @@ pub struct EnvOptions {
 /// One variable.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Variable {
-    service: String,
-    port: u16,
+    /// The service and its port inside, if this is part of an address.
+    port: Option<(String, u16)>,
     value: String,
 }
 
@@ -39,14 +40,15 @@ pub(crate) fn env(options: &EnvOptions, cx: &Context<'_>) -> anyhow::Result<Code
     let workspace = Workspace::discover(&cx.commander, cx.cwd, &options.selection.manifest, BrokenMember::Tolerate)?;
     let stack = resolve(cx, &workspace, &options.selection)?;
     let containers = containers(cx, &workspace, &stack)?;
-    let endpoint = Endpoint::current(&cx.commander);
-    for (service, port) in unreachable(&endpoint, &containers) {
-        cx.shell.warn(&format!("{service} publishes {port} on the loopback address of another machine only"));
-    }
+    let variables = Variables::of(cx, &workspace, &stack, &containers)?;
+    variables.warn_of_missing(cx.shell);
     let project = stack.project.as_str();
-    for (key, variable) in variables(&stack, &endpoint, &containers)? {
-        let Variable { service, port, value } = &variable;
-        let message = Message::Address { project, service, port: *port, key: &key, value };
+    for (key, variable) in &variables.all {
+        let Variable { port, value } = variable;
+        let message = match port {
+            Some((service, port)) => Message::Address { project, service, port: *port, key, value },
+            None => Message::Variable { project, key, value },
+        };
         match cx.shell.format() {
             MessageFormat::Json => cx.shell.print_message(&message),
             MessageFormat::Human => cx.shell.print(OsStr::new(&format!("{key}={value}"))),
@@ -54,6 +56,76 @@ pub(crate) fn env(options: &EnvOptions, cx: &Context<'_>) -> anyhow::Result<Code
         .context("cannot write to stdout")?;
     }
     Ok(Code::Success)
+}
+
+/// The variables for programs on this machine.
+pub(super) struct Variables {
+    /// By name.
+    all: BTreeMap<String, Variable>,
+    /// The published ports that are unreachable from here, with their services.
+    unreachable: Vec<(String, u16)>,
+    /// The described variables that are left out, each with the name that has no value.
+    without_value: Vec<(String, String)>,
+}
+
+impl Variables {
+    /// Those of the ports that these containers publish, and those that Cargo.toml describes.
+    ///
+    /// # Errors
+    /// [`Code::NothingToRun`] if two services make the same name, or the table in Cargo.toml is invalid.
+    pub(super) fn of(
+        cx: &Context<'_>,
+        workspace: &Workspace,
+        stack: &Stack,
+        containers: &[Inspected],
+    ) -> anyhow::Result<Variables> {
+        let described = devfile::environment(workspace)?;
+        let endpoint = Endpoint::current(&cx.commander);
+        let mut all = variables(stack, &endpoint, containers)?;
+        let (own, without_value) = described_variables(&described, &all, &|name| std::env::var(name).ok());
+        all.extend(own);
+        Ok(Variables { all, unreachable: unreachable(&endpoint, containers), without_value })
+    }
+
+    /// Warns of what is left out.
+    pub(super) fn warn_of_missing(&self, logger: &dyn Logger) {
+        for (service, port) in &self.unreachable {
+            logger.warn(&format!("{service} publishes {port} on the loopback address of another machine only"));
+        }
+        for (key, missing) in &self.without_value {
+            logger.warn(&format!("variable {key} is left out, because {missing} has no value"));
+        }
+    }
+
+    /// The first described variable that is left out, and why.
+    pub(super) fn what_is_missing(&self) -> Option<String> {
+        let (key, missing) = self.without_value.first()?;
+        Some(format!("{key} was not set, because {missing} has no value; does the service publish its port?"))
+    }
+
+    /// Names and values.
+    pub(super) fn values(&self) -> Vec<(String, String)> {
+        self.all.iter().map(|(key, variable)| (key.clone(), variable.value.clone())).collect()
+    }
+}
+
+/// The variables that Cargo.toml describes, with their values; and each that is left out, with the name that has no value.
+fn described_variables(
+    described: &BTreeMap<String, String>,
+    addresses: &BTreeMap<String, Variable>,
+    inherited: &dyn Fn(&str) -> Option<String>,
+) -> (BTreeMap<String, Variable>, Vec<(String, String)>) {
+    let value_of = |name: &str| addresses.get(name).map(|address| address.value.clone()).or_else(|| inherited(name));
+    let (mut variables, mut without_value) = (BTreeMap::new(), Vec::new());
+    for (key, text) in described {
+        match shellexpand::env_with_context(text, |name| value_of(name).map(Some).ok_or(())) {
+            Ok(value) => {
+                variables.insert(key.clone(), Variable { port: None, value: value.into_owned() });
+            }
+            Err(missing) => without_value.push((key.clone(), missing.var_name)),
+        }
+    }
+    (variables, without_value)
 }
 
 /// Every published port of every container, with the service and the number of the container in it.
@@ -96,10 +168,10 @@ fn variables(
         ];
         for (what, value) in values.into_iter().filter_map(|(what, value)| Some((what, value?))) {
             let key = key(service, port, what, if first[service] == number { 1 } else { number });
-            let variable = Variable { service: service.to_string(), port: port.target, value };
-            match variables.get(&key) {
-                Some(other) if other.service != service => {
-                    let error = anyhow!("services `{}` and `{service}` both have the variable {key}", other.service);
+            let variable = Variable { port: Some((service.to_string(), port.target)), value };
+            match variables.get(&key).and_then(|other| other.port.as_ref()) {
+                Some((other, _)) if other != service => {
+                    let error = anyhow!("services `{other}` and `{service}` both have the variable {key}");
                     return Err(Code::NothingToRun.because(error).help("rename one of them").into());
                 }
                 // The same port on another address, the version 6 one usually.
@@ -180,6 +252,27 @@ mod tests {
         let expected = ["_1ST_9000_ADDR=build.example:9", "_1ST_9000_HOST=build.example", "_1ST_9000_PORT=9"];
         assert_eq!(said(&all, &remote).unwrap(), expected);
         assert_eq!(unreachable(&remote, &all), [("1st".to_string(), 9001)]);
+    }
+
+    #[test]
+    fn described_variables_get_addresses_and_inherited_values() {
+        let stack = Stack::parse(br#"{"name": "x", "services": {}}"#).unwrap();
+        let db = container("db", 1, &[(5432, "tcp", "127.0.0.1", 49153)]);
+        let addresses = variables(&stack, &Endpoint::Local, &[db]).unwrap();
+        let inherited = |name: &str| ["USER", "DB_5432_PORT"].contains(&name).then(|| "me".to_string());
+        let described = [
+            ("A", "postgres://$USER@${DB_5432_ADDR}/shop?$$x"),
+            ("B", "${NONE:-a default}"),
+            ("C", "$DB_5432_PORT"),
+            ("D", "${DB_5432_ADDR}${NONE}"),
+            ("E", ""),
+        ];
+        let described = described.map(|(key, text)| (key.to_string(), text.to_string())).into();
+        let (own, without_value) = described_variables(&described, &addresses, &inherited);
+        let own: Vec<(&str, &str)> = own.iter().map(|(key, it)| (key.as_str(), it.value.as_str())).collect();
+        let expected = [("A", "postgres://me@127.0.0.1:49153/shop?$x"), ("B", "a default"), ("C", "49153"), ("E", "")];
+        assert_eq!(own, expected);
+        assert_eq!(without_value, [("D".to_string(), "NONE".to_string())]);
     }
 
     #[test]

@@ -7,7 +7,7 @@ use anyhow::{Context as _, anyhow};
 
 use super::{Context, Selection};
 use crate::cargo::{self, Targets};
-use crate::command::{CommandEnd, Executor, Interrupt, Invocation, output_until_interrupt};
+use crate::command::{CommandEnd, Executor, Interrupt, Invocation};
 use crate::compose::Stack;
 use crate::devfile::{self, Base, Change, Crate, ImageRecord, Kind, Topology};
 use crate::engine;
@@ -58,6 +58,9 @@ pub(crate) fn files(options: &FilesOptions, cx: &Context<'_>) -> anyhow::Result<
     cx.shell.help("`cargo stagecraft dev files` updates them");
     Ok(Code::Failed)
 }
+
+/// Runs a command for its output until it ends or an interrupt arrives.
+pub(super) type Run<'a> = dyn FnMut(&Invocation) -> anyhow::Result<CommandEnd> + 'a;
 
 /// The stack that the manifests describe, and the changes that the dev dir needs.
 pub(super) struct DevFiles {
@@ -157,7 +160,8 @@ impl DevFiles {
         cargo::build(workspace, topology, is_wanted, targets, cx.shell.options())
     }
 
-    /// Builds the crates among these services: where the binary of each is; or the interrupt that has ended it.
+    /// Builds the crates among these services, with these variables in cargo's environment: where the binary of each is; or the interrupt
+    /// that has ended it.
     ///
     /// # Errors
     /// [`Code::Failed`] if cargo fails, which has said why.
@@ -167,17 +171,19 @@ impl DevFiles {
         workspace: &Workspace,
         targets: Option<&Targets>,
         is_wanted: &dyn Fn(&str) -> bool,
+        variables: &[(String, String)],
+        run: &mut Run<'_>,
     ) -> anyhow::Result<Result<BTreeMap<String, PathBuf>, Interrupt>> {
         let crates = self.crates(is_wanted);
         let mut binaries = BTreeMap::new();
         for build in self.builds(cx, workspace, targets, is_wanted)? {
-            let answer = output_until_interrupt(&cx.commander, cx.hook, &build);
+            let answer = run(&build.with_hidden_env(variables));
             let (status, printed) = match answer.context("cannot run cargo").map_err(|e| Code::Failed.because(e))? {
                 CommandEnd::Ended(status, printed) => (status, printed),
                 CommandEnd::Interrupted(interrupt) => return Ok(Err(interrupt)),
             };
             if !status.success() {
-                let error = anyhow!("the programs of the stack cannot be built; nothing was started");
+                let error = anyhow!("the programs of the stack cannot be built{}", self.what_runs());
                 return Err(Code::Failed.because(error).into());
             }
             binaries.extend(cargo::binaries(workspace, &crates, &printed));
@@ -202,6 +208,7 @@ impl DevFiles {
         stack: &Stack,
         targets: Option<&Targets>,
         binaries: &BTreeMap<String, PathBuf>,
+        run: &mut Run<'_>,
     ) -> anyhow::Result<Result<BTreeSet<String>, Interrupt>> {
         let Some(topology) = &self.topology else { return Ok(Ok(BTreeSet::new())) };
         let must_build = devfile::place(workspace, topology, binaries)?;
@@ -226,7 +233,7 @@ impl DevFiles {
                 // Built again, and the same.
                 if !has(digest) {
                     replaced.extend(there.map(|it| it.id.clone()));
-                    if let Err(interrupt) = load(cx, workspace, &image.name, archive)? {
+                    if let Err(interrupt) = self.load(cx, workspace, &image.name, archive, run)? {
                         return Ok(Err(interrupt));
                     }
                 }
@@ -238,6 +245,32 @@ impl DevFiles {
             }
         }
         Ok(Ok(replaced))
+    }
+
+    /// The end of an error before the `up` of the whole stack.
+    fn what_runs(&self) -> &'static str {
+        let is_first = self.topology.as_ref().is_none_or(|topology| topology.before_build.is_none());
+        if is_first { "; nothing was started" } else { "" }
+    }
+
+    /// Loads an image from its archive, unless an interrupt ends it.
+    fn load(
+        &self,
+        cx: &Context<'_>,
+        workspace: &Workspace,
+        name: &str,
+        archive: &Path,
+        run: &mut Run<'_>,
+    ) -> anyhow::Result<Result<(), Interrupt>> {
+        cx.shell.status("Loading", &format!("image {name}"));
+        let load = image::load(workspace.root(), archive)?;
+        match run(&load).context("cannot run docker")? {
+            CommandEnd::Ended(status, _) if status.success() => Ok(Ok(())),
+            CommandEnd::Ended(..) => {
+                Err(Code::Failed.because(anyhow!("cannot load image {name}{}", self.what_runs())).into())
+            }
+            CommandEnd::Interrupted(interrupt) => Ok(Err(interrupt)),
+        }
     }
 }
 
@@ -257,17 +290,4 @@ fn image_of(topology: &Topology, stack: &Stack, targets: &Targets, service: &str
         owner,
         runtime: Runtime::default(),
     })
-}
-
-/// Loads an image from its archive, unless an interrupt ends it.
-fn load(cx: &Context<'_>, workspace: &Workspace, name: &str, archive: &Path) -> anyhow::Result<Result<(), Interrupt>> {
-    cx.shell.status("Loading", &format!("image {name}"));
-    let load = image::load(workspace.root(), archive)?;
-    match output_until_interrupt(&cx.commander, cx.hook, &load).context("cannot run docker")? {
-        CommandEnd::Ended(status, _) if status.success() => Ok(Ok(())),
-        CommandEnd::Ended(..) => {
-            Err(Code::Failed.because(anyhow!("cannot load image {name}; nothing was started")).into())
-        }
-        CommandEnd::Interrupted(interrupt) => Ok(Err(interrupt)),
-    }
 }

@@ -5,6 +5,7 @@
 //! | name | what it is |
 //! |---|---|
 //! | `RUNS_LINUX_PROGRAMS` | whether programs of this system run in Linux containers |
+//! | `SHELL` | the program that runs a command line, and its option for that |
 //! | `text` | bytes of this system's as a text of it |
 //! | `join` | puts a command that has not run yet into a [`Group`] |
 //! | `spawn` | starts a command that has been put into one, with the [`Tree`] that can be ended with it |

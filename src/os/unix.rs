@@ -17,6 +17,8 @@ use anyhow::Context;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
 
+pub(crate) const SHELL: [&str; 2] = ["sh", "-c"];
+
 use super::{Group, lock_folder, own_binary, process_with};
 
 pub(crate) type Wire = UnixStream;

@@ -44,6 +44,8 @@ use windows_sys::Win32::System::Threading::{
 };
 use windows_sys::core::BOOL;
 
+pub(crate) const SHELL: [&str; 2] = ["cmd", "/C"];
+
 use super::{Ask, Group};
 
 pub(crate) const RUNS_LINUX_PROGRAMS: bool = false;

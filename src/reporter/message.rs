@@ -135,6 +135,15 @@ pub(crate) enum Message<'a> {
         /// Its value.
         value: &'a str,
     },
+    /// A variable that Cargo.toml describes.
+    Variable {
+        /// The project.
+        project: &'a str,
+        /// The name of the variable.
+        key: &'a str,
+        /// Its value.
+        value: &'a str,
+    },
     /// A file that is made from Cargo.toml was not what it should be.
     DevFile {
         /// By its path in the workspace.

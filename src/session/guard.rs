@@ -2,7 +2,7 @@
 //!
 //! No program survives its own SIGKILL, so before `up` is spawned our own binary is started once more, in a session of
 //! its own, reading a socket whose only other end is ours. What it has to know comes through this socket, a line each:
-//! the task as JSON, `listener PID`, `up PID`, `up over`, `volume NAME`, `keep NAME`, `hurry`, `done`. If the socket ends without `done`, we died (SIGKILL, SIGQUIT,
+//! the task as JSON, `helper PID`, `helper over`, `up PID`, `up over`, `volume NAME`, `keep NAME`, `hurry`, `done`. If the socket ends without `done`, we died (SIGKILL, SIGQUIT,
 //! out of memory, a panic), and the guard takes the stack down and looks, as we would have. It keeps no file and polls
 //! nothing.
 //!
@@ -77,9 +77,14 @@ impl Guard {
         self.say(&format!("up {up}"));
     }
 
-    /// Tells the guard the process group of what listens to the engine, which would outlive us too.
-    pub fn listener(&mut self, listener: u32) {
-        self.say(&format!("listener {listener}"));
+    /// Tells the guard the process group of what listens to the engine, or of a command before the build, which would outlive us too.
+    pub fn helper(&mut self, helper: u32) {
+        self.say(&format!("helper {helper}"));
+    }
+
+    /// Tells the guard that the helper is over: its process id can be reused.
+    pub fn forget_helper(&mut self) {
+        self.say("helper over");
     }
 
     /// Tells the guard that `up` is over and about to be reaped: its process id can be reused.
@@ -129,8 +134,8 @@ pub(crate) struct Orphaned {
     pub(super) task: GuardTask,
     /// The process group of `up`, if it runs and we were told.
     pub(super) up: Option<u32>,
-    /// That of what listens to the engine.
-    pub(super) listener: Option<u32>,
+    /// That of another command.
+    pub(super) helper: Option<u32>,
     /// Anonymous volumes of containers that may be gone.
     pub(super) anonymous: BTreeSet<String>,
     pub(super) force: Force,
@@ -156,15 +161,16 @@ fn hear(told: impl BufRead) -> anyhow::Result<Option<Orphaned>> {
     // It died before it could say what to guard, and so before it started anything.
     let Some(task) = lines.next().transpose()? else { return Ok(None) };
     let Ok(task) = serde_json::from_slice(task.as_bytes()) else { return Ok(None) };
-    let mut orphaned = Orphaned { task, up: None, listener: None, anonymous: BTreeSet::new(), force: Force::Graceful };
+    let mut orphaned = Orphaned { task, up: None, helper: None, anonymous: BTreeSet::new(), force: Force::Graceful };
     for line in lines {
         match line?.as_str() {
             "done" => return Ok(None),
             "hurry" => orphaned.force = Force::AtOnce,
+            "helper over" => orphaned.helper = None,
             // There is none any more, and none to look for.
             "up over" => (orphaned.up, orphaned.task.start) = (None, None),
             line => match line.split_once(' ') {
-                Some(("listener", pid)) => orphaned.listener = pid.parse().ok(),
+                Some(("helper", pid)) => orphaned.helper = pid.parse().ok(),
                 Some(("up", pid)) => orphaned.up = pid.parse().ok(),
                 Some(("keep", name)) => drop(orphaned.anonymous.remove(name)),
                 Some(("volume", name)) => {
@@ -197,15 +203,16 @@ mod tests {
 
     #[test]
     fn the_end_without_the_word_is_a_death() {
-        let told = format!("{}\nlistener 16\nup 17\nvolume b\nvolume c\nvolume a\nkeep c\nhurry\n", task());
+        let told = format!("{}\nhelper 16\nup 17\nvolume b\nvolume c\nvolume a\nkeep c\nhurry\n", task());
         let orphaned = hear(told.as_bytes()).unwrap().unwrap();
-        assert_eq!((orphaned.listener, orphaned.up, orphaned.force), (Some(16), Some(17), Force::AtOnce));
+        assert_eq!((orphaned.helper, orphaned.up, orphaned.force), (Some(16), Some(17), Force::AtOnce));
         assert_eq!(orphaned.anonymous, BTreeSet::from(["a", "b"].map(str::to_string)));
         assert_eq!(orphaned.task.root, PathBuf::from("/a b"));
         assert_eq!((orphaned.task.undo, orphaned.task.timeout), (Undo::Remove, Some(3)));
         for over in ["", "up 17\nup over\n"] {
-            let orphaned = hear(format!("{}\n{over}", task()).as_bytes()).unwrap().unwrap();
-            assert_eq!((orphaned.up, orphaned.force), (None, Force::Graceful));
+            let told = format!("{}\nhelper 16\nhelper over\n{over}", task());
+            let orphaned = hear(told.as_bytes()).unwrap().unwrap();
+            assert_eq!((orphaned.helper, orphaned.up, orphaned.force), (None, None, Force::Graceful));
             assert_eq!(orphaned.task.start.is_some(), over.is_empty(), "it may run although nobody said so");
         }
     }

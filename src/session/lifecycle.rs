@@ -260,6 +260,17 @@ impl State {
         State { phase: Phase::Stopping, ..State::taking_down(DownScope::File) }
     }
 
+    /// A run that has started a part of the stack and goes no further.
+    pub(super) fn given_up(policy: Policy, cause: EndCause) -> (State, Action) {
+        let state = State { cause: Some(cause), up: Up::Over, ..State::STARTING };
+        match (policy.undo, cause) {
+            (Undo::Nothing, _) => state.end(End::Clean),
+            // What failed may be looked at; an interrupt stops it.
+            (Undo::StopOnly, EndCause::Failed) => state.end(End::Clean),
+            (Undo::Remove | Undo::StopOnly, _) => state.undo(DownScope::File),
+        }
+    }
+
     /// A run that goes on after the process that began it has died; it begins with [`Action::Look`].
     pub(super) fn orphaned(force: Force) -> State {
         State { phase: Phase::Looking, cause: Some(EndCause::Requested), force, ..State::STARTING }

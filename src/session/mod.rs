@@ -23,17 +23,21 @@
 //! 12. An engine that does not answer is asked again for a limited time.
 //! 13. Compose's report that a stack has started, or is ready, proves nothing: the engine is asked for the state of each container,
 //!     and its events are followed.
-//! 14. An interrupt during a build, before there is anything to tear down, ends the build with all its processes.
+//! 14. What crates need before they are built is a part of the same run: the guard is armed before its `up`, and stays until the whole
+//!     stack has been started or this part is torn down.
+//! 15. An interrupt during a build, before there is anything to tear down, ends the build with all its processes.
 //!
 //! `lifecycle` is this law as a table, [`Runner`] carries it out, and `spec/dev/process-mgmt.md` gives the reasons.
 
 mod guard;
 mod lifecycle;
 mod lock;
+mod preparation;
 mod runner;
 
 pub(crate) use guard::listen;
 pub use guard::{Guard, GuardTask, is_guard};
 pub(crate) use lifecycle::SETTLE;
 pub use lock::ProjectLock;
-pub(crate) use runner::{Arm, OnEnd, Options, Runner, Teardown, waiting_for_others};
+pub(crate) use preparation::Preparation;
+pub(crate) use runner::{Arm, GivenUp, OnEnd, Options, Outcome, Runner, Teardown, waiting_for_others};

@@ -1,5 +1,6 @@
 //! Stacks that Cargo.toml describes: the workspace's own binaries as services, without any Dockerfile.
 
+mod before_build;
 mod interrupted;
 mod native;
 mod routes;

@@ -6,6 +6,7 @@
 #![cfg(unix)]
 
 mod architecture;
+mod before_build;
 mod cli;
 mod completions;
 mod crates;

@@ -443,3 +443,25 @@ fn three_presses_end_a_run_in_every_state() {
         }
     }
 }
+
+#[test]
+fn a_start_that_is_given_up_undoes_what_it_has_started() {
+    let interrupted = EndCause::Interrupted(Int);
+    for (policy, cause, action) in [
+        (DETACHED, EndCause::Failed, Action::Undo(DownScope::File)),
+        (DETACHED, interrupted, Action::Undo(DownScope::File)),
+        (FOREGROUND_KEEP, EndCause::Failed, Action::Finish),
+        (FOREGROUND_KEEP, interrupted, Action::Undo(DownScope::File)),
+        (DETACHED_ALONE, EndCause::Failed, Action::Finish),
+        (DETACHED_ALONE, interrupted, Action::Finish),
+    ] {
+        let (state, first) = State::given_up(policy, cause);
+        assert_eq!((first, state.cause), (action, Some(cause)), "{policy:?}");
+        if first == Action::Undo(DownScope::File) && policy.undo == Undo::Remove {
+            // A second interrupt kills; the teardown of a failure goes on at the first.
+            let hurried = if cause == interrupted { Action::Undo(DownScope::File) } else { Action::Idle };
+            let story = [(int(Int), hurried), (RunEvent::UndoEnded, Action::Check), (CLEAN, Action::Finish)];
+            assert_eq!(play(policy, state, &story).phase, Phase::Ended(End::Clean));
+        }
+    }
+}

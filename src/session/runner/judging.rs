@@ -1,6 +1,6 @@
 //! How a run ends for the services: asks the engine for their final states and decides whether that is a failure.
 
-use super::{Arrival, Run};
+use super::{Arrival, Mode, Run, Summary};
 use crate::command::Executor;
 use crate::compose::Attach;
 use crate::engine::Endpoint;
@@ -90,7 +90,7 @@ impl Run<'_> {
                     message,
                     compose: self.up.last_words.as_deref(),
                 });
-                self.summary = Some(summary);
+                self.summary = Some(Summary::Stack(summary));
                 return RunEvent::Judged(Judgement::Badly);
             }
         };
@@ -142,6 +142,8 @@ impl Run<'_> {
                 (Attach::Foreground, _) => {
                     logger.status("Finished", &format!("{project}, every container exited with 0"));
                 }
+                // The build follows.
+                (Attach::Detached, _) if matches!(self.mode, Mode::First(..)) => {}
                 (Attach::Detached, _) => self.tell_started(stack, &endpoint, &verdict),
             }
             return RunEvent::Judged(Judgement::Well);

@@ -10,9 +10,10 @@ use self::readiness::Readiness;
 use self::undoing::{Answers, Undoing};
 use self::up::UpClient;
 use super::guard::{Guard, GuardTask, Orphaned};
-use super::lifecycle::{Action, Policy, State, Undo, Up};
-use super::lock::{HeldFor, ProjectLock};
-use crate::command::{self, Commander, Hook, Interrupt, Invocation, OnExit, Show};
+use super::lifecycle::{Action, End, EndCause, Phase, Policy, State, Undo, Up};
+use super::lock::ProjectLock;
+use super::preparation::Preparation;
+use crate::command::{self, Commander, Hook, Interrupt, Invocation, OnExit};
 use crate::compose::{Attach, Compose, DownScope, Images, Logs, PROJECT_NAME, ProjectName, Stack, Traefik, Volumes};
 use crate::engine::{self, Container, Endpoint, Kept, Leftovers, SortedOut};
 use crate::exit::{Code, Failure};
@@ -65,8 +66,10 @@ pub(crate) struct Options {
     pub traefik: Traefik,
     /// What a failed start or a finished foreground run does with what it leaves.
     pub on_end: OnEnd,
-    /// What of the project was there before; a detached start that finds any of it up leaves it alone if it fails.
+    /// What of the project was there before.
     pub before: Vec<Container>,
+    /// Whether any of it was up before the run; a detached start then leaves it alone if it fails.
+    pub found_running: bool,
     /// How long to wait until everything is ready, if that is asked for.
     pub wait: Option<Duration>,
     /// Whether published ports must have a listener.
@@ -75,6 +78,36 @@ pub(crate) struct Options {
     pub args: Vec<OsString>,
     /// How to take down what has to be taken down.
     pub teardown: Teardown,
+}
+
+impl Options {
+    /// What the run undoes when it ends in another way than asked for.
+    fn undo(&self) -> Undo {
+        match (self.attach, self.on_end) {
+            (Attach::Foreground, OnEnd::TearDown) => Undo::Remove,
+            (Attach::Foreground, OnEnd::Keep) => Undo::StopOnly,
+            (Attach::Detached, OnEnd::TearDown) if !self.found_running => Undo::Remove,
+            (Attach::Detached, _) => Undo::Nothing,
+        }
+    }
+
+    /// As [`Options::undo`], as long as only what crates depend on has been started.
+    fn undo_of_first(&self) -> Undo {
+        if self.found_running { Undo::Nothing } else { self.undo() }
+    }
+}
+
+/// Why a start goes no further after what crates depend on has been started.
+pub(crate) enum GivenUp {
+    /// An interrupt came.
+    Interrupted(Interrupt),
+    /// This failed.
+    Failed {
+        /// The error.
+        message: String,
+        /// The next step.
+        help: Option<String>,
+    },
 }
 
 /// How to take down.
@@ -142,7 +175,7 @@ impl<'a> Runner<'a> {
     }
 
     /// Starts `stack` and stays until it is started ([`Attach::Detached`]) or over ([`Attach::Foreground`]); then, or
-    /// when an interrupt comes, takes down what has to be taken down and looks whether it is gone. `lock` is held; in the
+    /// when an interrupt comes, takes down what has to be taken down and looks whether it is gone. The lock of `preparation` is held; in the
     /// foreground it is given back while the stack just runs.
     ///
     /// # Errors
@@ -152,46 +185,91 @@ impl<'a> Runner<'a> {
         compose: &Compose,
         stack: &Stack,
         options: &Options,
-        lock: ProjectLock,
+        preparation: Preparation,
     ) -> anyhow::Result<Outcome> {
-        let show = match (options.attach, options.teardown.verbosity) {
-            (Attach::Detached, Verbosity::Quiet) => Show::IfItFails,
-            // On a terminal Compose draws, and who sees it has read what it says.
-            (Attach::Detached, Verbosity::Verbose) if !self.logger.is_terminal() => Show::LiveAndKept,
-            // Nobody reads 25 lines about each image that did not change.
-            (Attach::Detached, _) if !self.logger.is_terminal() => Show::ErrorsLive,
-            _ => Show::Live,
-        };
+        let Preparation { lock, guard: mut guard_before, interrupts } = preparation;
         let mut run = Run::new(self, compose, Mode::Start(stack, options), options.teardown, State::STARTING, lock)?;
+        run.add_pending(interrupts.as_ref());
         // A wait leaves something at work even where there is nothing to undo: what listens to the engine.
         if run.policy.undo != Undo::Nothing || run.policy.waits {
             run.arm();
         }
-        if run.policy.waits {
-            run.watch_what_becomes_ready();
-        }
-        let up = compose.up(options.attach, options.traefik, &options.args).show(show);
+        guard_before.disarm();
         match options.attach {
             Attach::Foreground => self
                 .logger
                 .status("Starting", &format!("{} (Ctrl+C {})", compose.project(), run.what_an_interrupt_does())),
             Attach::Detached => self.logger.status("Starting", compose.project().as_str()),
         }
-        run.up.line = up.to_string();
-        match run.spawn(&up, Arrival::UpExited) {
-            Ok(up) => {
-                run.guard.watch(up.id());
-                run.note(HeldFor::Start, up.id());
-                if options.attach == Attach::Foreground {
-                    run.watch_the_start(up.id());
-                }
-                run.up.process = Some(up);
-            }
-            Err(error) => {
-                run.guard.disarm();
-                return Err(engine::no_docker(error).into());
+        run.start_up(options)?;
+        Ok(run.drive())
+    }
+
+    /// Starts these services of `stack`, which crates depend on, and waits until they are ready, for `limit` at most. `options` are those of
+    /// the whole start. What it returns holds the lock, and a guard, until [`Runner::run`] or [`Runner::give_up`] gets it; or how the
+    /// start has ended.
+    ///
+    /// # Errors
+    /// As those of [`Runner::run`].
+    pub(crate) fn start_first(
+        &self,
+        compose: &Compose,
+        stack: &Stack,
+        options: &Options,
+        services: &[String],
+        limit: Duration,
+        lock: ProjectLock,
+    ) -> anyhow::Result<Result<Preparation, Outcome>> {
+        let first = Options {
+            attach: Attach::Detached,
+            traefik: Traefik::On,
+            wait: Some(limit),
+            args: services.iter().map(OsString::from).collect(),
+            ..options.clone()
+        };
+        let mode = Mode::First(stack, &first, options.undo_of_first());
+        let mut run = Run::new(self, compose, mode, options.teardown, State::STARTING, lock)?;
+        run.arm();
+        self.logger.status("Starting", &format!("{}: {} before the build", compose.project(), services.join(", ")));
+        run.start_up(&first)?;
+        run.drive_to_the_end();
+        match (run.state.phase, run.state.cause) {
+            (Phase::Ended(End::Clean), Some(EndCause::Finished)) => Ok(Ok(run.into_preparation()?)),
+            _ => Ok(Err(run.end())),
+        }
+    }
+
+    /// Ends a start after [`Runner::start_first`]: takes down what has to be taken down, and reports why.
+    ///
+    /// # Errors
+    /// If interrupts cannot be hooked; then the guard takes it down.
+    pub(crate) fn give_up(
+        &self,
+        compose: &Compose,
+        stack: &Stack,
+        options: &Options,
+        preparation: Preparation,
+        why: GivenUp,
+    ) -> anyhow::Result<Outcome> {
+        let Preparation { lock, guard, interrupts } = preparation;
+        let mode = Mode::First(stack, options, options.undo_of_first());
+        let cause = match &why {
+            GivenUp::Interrupted(interrupt) => EndCause::Interrupted(*interrupt),
+            GivenUp::Failed { .. } => EndCause::Failed,
+        };
+        let (state, action) = State::given_up(mode.policy(), cause);
+        let mut run = Run::new(self, compose, mode, options.teardown, state, lock)?;
+        run.add_pending(interrupts.as_ref());
+        run.guard = guard;
+        match why {
+            GivenUp::Interrupted(interrupt) if run.policy.undo == Undo::Nothing => run.tell_left(interrupt),
+            GivenUp::Interrupted(interrupt) => run.tell_interrupt(interrupt, State::STARTING),
+            GivenUp::Failed { message, help } => {
+                let note = run.why_it_is_kept(options);
+                run.summary = Some(Summary::Start { message, help, note });
             }
         }
+        run.act(action);
         Ok(run.drive())
     }
 
@@ -242,9 +320,9 @@ impl<'a> Runner<'a> {
     /// # Errors
     /// If the workspace cannot be named, or interrupts cannot be hooked.
     pub(crate) fn take_over(&self, orphaned: Orphaned, mut lock: ProjectLock) -> anyhow::Result<Outcome> {
-        let Orphaned { task, up, listener, anonymous, force } = orphaned;
-        if let Some(mut listener) = listener.and_then(|pid| command::adopt(pid, Box::new(|| {}))) {
-            listener.cut_off();
+        let Orphaned { task, up, helper, anonymous, force } = orphaned;
+        if let Some(mut helper) = helper.and_then(|pid| command::adopt(pid, Box::new(|| {}))) {
+            helper.cut_off();
         }
         if task.undo == Undo::Nothing {
             return Ok(Outcome::Done);
@@ -322,6 +400,8 @@ struct Listed {
 enum Mode<'a> {
     /// Start a stack, and stay attached or return.
     Start(&'a Stack, &'a Options),
+    /// Start what crates depend on, before they are built; what to undo if the start goes no further.
+    First(&'a Stack, &'a Options, Undo),
     /// Show the logs of a stack that another run owns.
     Follow,
     /// Tear down a stack, whichever command started it.
@@ -334,19 +414,14 @@ impl<'a> Mode<'a> {
     fn policy(self) -> Policy {
         let nothing = Policy { leaves_running: false, waits: false, undo: Undo::Nothing, found_running: false };
         match self {
-            Mode::Start(_, options) => {
-                let found_running = options.before.iter().any(Container::is_up);
-                Policy {
-                    leaves_running: options.attach == Attach::Detached,
-                    waits: options.attach == Attach::Detached && options.wait.is_some(),
-                    undo: match (options.attach, options.on_end) {
-                        (Attach::Foreground, OnEnd::TearDown) => Undo::Remove,
-                        (Attach::Foreground, OnEnd::Keep) => Undo::StopOnly,
-                        (Attach::Detached, OnEnd::TearDown) if !found_running => Undo::Remove,
-                        (Attach::Detached, _) => Undo::Nothing,
-                    },
-                    found_running,
-                }
+            Mode::Start(_, options) => Policy {
+                leaves_running: options.attach == Attach::Detached,
+                waits: options.attach == Attach::Detached && options.wait.is_some(),
+                undo: options.undo(),
+                found_running: options.found_running,
+            },
+            Mode::First(_, options, undo) => {
+                Policy { leaves_running: true, waits: true, undo, found_running: options.found_running }
             }
             Mode::Follow => Policy { leaves_running: true, found_running: true, ..nothing },
             Mode::TakeDown => Policy { undo: Undo::Remove, ..nothing },
@@ -357,7 +432,7 @@ impl<'a> Mode<'a> {
     /// The stack that is started, and how.
     fn start(self) -> Option<(&'a Stack, &'a Options)> {
         match self {
-            Mode::Start(stack, options) => Some((stack, options)),
+            Mode::Start(stack, options) | Mode::First(stack, options, _) => Some((stack, options)),
             Mode::Follow | Mode::TakeDown | Mode::TakeOver(_) => None,
         }
     }
@@ -396,5 +471,13 @@ struct Run<'a> {
     undoing: Undoing,
     answers: Answers,
     /// The error to print at the end.
-    summary: Option<FailureSummary>,
+    summary: Option<Summary>,
+}
+
+/// Why a run has failed, to be printed at its end.
+enum Summary {
+    /// The stack did; an event has reported it to programs.
+    Stack(FailureSummary),
+    /// The start went no further than what crates depend on.
+    Start { message: String, help: Option<String>, note: Option<String> },
 }

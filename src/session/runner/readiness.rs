@@ -58,7 +58,7 @@ impl Run<'_> {
         };
         match Observer::detached(&self.runner.commander, self.compose.project(), wait, tell.clone()) {
             Ok(observer) => {
-                self.guard.listener(observer.id());
+                self.guard.helper(observer.id());
                 self.note(HeldFor::Start, observer.id());
                 self.readiness.observer = Some(observer);
             }
@@ -77,7 +77,7 @@ impl Run<'_> {
         let is_ours = move |it: &Inspected| expected.has(&it.service) || !before.contains(&it.id);
         match Observer::until_over(&self.runner.commander, self.compose.project(), is_ours, tell) {
             Ok(observer) => {
-                self.guard.listener(observer.id());
+                self.guard.helper(observer.id());
                 self.readiness.observer = Some(observer);
             }
             // Whoever cannot start docker for this will not start it for anything else, and say so.

@@ -9,14 +9,15 @@ use anyhow::Context as _;
 use super::readiness::Readiness;
 use super::undoing::{Answers, Undoing};
 use super::up::UpClient;
-use super::{Arrival, Mode, Outcome, Run, Runner, Teardown, waiting_for_others};
-use crate::command::{Executor, Invocation, OnExit, Running};
-use crate::compose::Compose;
+use super::{Arrival, Mode, Options, Outcome, Run, Runner, Teardown, waiting_for_others};
+use crate::command::{Executor, Invocation, OnExit, Pending, Running, Show};
+use crate::compose::{Attach, Compose};
 use crate::engine;
-use crate::reporter::Logger;
+use crate::reporter::{Logger, Verbosity};
 use crate::session::guard::{Guard, GuardTask};
 use crate::session::lifecycle::{self, Action, End, EndCause, Phase, RunEvent, SETTLE, State};
 use crate::session::lock::{HeldFor, ProjectLock};
+use crate::session::preparation::Preparation;
 use crate::stack::diagnosis::Finding;
 use crate::stack::observer::Observation;
 
@@ -83,6 +84,48 @@ impl<'a> Run<'a> {
         }
     }
 
+    /// Interrupts that came before they were hooked here.
+    pub(super) fn add_pending(&self, interrupts: Option<&Pending>) {
+        if let Some(interrupt) = interrupts.and_then(Pending::take) {
+            let _ = self.sender.send(Arrival::Interrupt(interrupt, Instant::now()));
+        }
+    }
+
+    /// Spawns the `up` of the start, and whatever follows the services meanwhile.
+    ///
+    /// # Errors
+    /// [`crate::exit::Code::EngineUnavailable`] if docker cannot be started.
+    pub(super) fn start_up(&mut self, options: &Options) -> anyhow::Result<()> {
+        if self.policy.waits {
+            self.watch_what_becomes_ready();
+        }
+        let show = match (options.attach, options.teardown.verbosity) {
+            (Attach::Detached, Verbosity::Quiet) => Show::IfItFails,
+            // On a terminal Compose draws, and who sees it has read what it says.
+            (Attach::Detached, Verbosity::Verbose) if !self.logger().is_terminal() => Show::LiveAndKept,
+            // Nobody reads 25 lines about each image that did not change.
+            (Attach::Detached, _) if !self.logger().is_terminal() => Show::ErrorsLive,
+            _ => Show::Live,
+        };
+        let up = self.compose.up(options.attach, options.traefik, &options.args).show(show);
+        self.up.line = up.to_string();
+        match self.spawn(&up, Arrival::UpExited) {
+            Ok(up) => {
+                self.guard.watch(up.id());
+                self.note(HeldFor::Start, up.id());
+                if options.attach == Attach::Foreground {
+                    self.watch_the_start(up.id());
+                }
+                self.up.process = Some(up);
+                Ok(())
+            }
+            Err(error) => {
+                self.guard.disarm();
+                Err(engine::no_docker(error).into())
+            }
+        }
+    }
+
     /// Records a command in the lock file, for the next holder, in case the command outlives the run and its guard.
     pub(super) fn note(&self, held_for: HeldFor, pid: u32) {
         if let Some(lock) = &self.lock {
@@ -95,6 +138,11 @@ impl<'a> Run<'a> {
     }
 
     pub(super) fn drive(mut self) -> Outcome {
+        self.drive_to_the_end();
+        self.end()
+    }
+
+    pub(super) fn drive_to_the_end(&mut self) {
         while !matches!(self.state.phase, Phase::Ended(_)) {
             let Some(event) = self.receive() else { continue };
             let before = self.state;
@@ -108,7 +156,27 @@ impl<'a> Run<'a> {
             }
             self.act(action);
         }
-        self.end()
+    }
+
+    /// Passes on what the next part of the run needs: the lock, the guard and the interrupts.
+    ///
+    /// # Errors
+    /// If interrupts cannot be hooked; then the guard takes down what was started.
+    pub(super) fn into_preparation(mut self) -> anyhow::Result<Preparation> {
+        let interrupts = Pending::default();
+        (self.runner.hook)(interrupts.remember())?;
+        for arrival in self.receiver.try_iter() {
+            if let Arrival::Interrupt(interrupt, _) = arrival {
+                interrupts.add(interrupt);
+            }
+        }
+        self.readiness.observer = None;
+        self.guard.forget_helper();
+        Ok(Preparation {
+            lock: self.lock.take().unwrap_or_else(ProjectLock::none),
+            guard: std::mem::take(&mut self.guard),
+            interrupts: Some(interrupts),
+        })
     }
 
     /// Blocks until something happens. None if it was of no consequence.
@@ -298,7 +366,7 @@ impl<'a> Run<'a> {
     }
 
     /// Lets everything go that the run has held, in the order in which others may have it.
-    fn end(mut self) -> Outcome {
+    pub(super) fn end(mut self) -> Outcome {
         let end = match self.state.phase {
             Phase::Ended(end) => end,
             _ => End::Incomplete,

@@ -1,7 +1,7 @@
 //! Reports what happens in a run.
 
 use super::readiness::newly_ready;
-use super::{OnEnd, Options, Run};
+use super::{OnEnd, Options, Run, Summary};
 use crate::command::Interrupt;
 use crate::compose::{Attach, DownScope, ProjectName, Stack};
 use crate::engine::{self, Endpoint, Kept};
@@ -133,17 +133,7 @@ impl Run<'_> {
             }
             _ => {}
         }
-        // The state has no cause yet: this failure becomes it.
-        let failed = State { cause: Some(EndCause::Failed), ..self.state };
-        let is_kept = self.policy.undo != Undo::Remove || failed.leaves_what_it_found(self.policy);
-        let note = is_kept.then(|| {
-            let why = if options.on_end == OnEnd::Keep {
-                "the containers are kept because of --keep"
-            } else {
-                "the stack was running before and is left alone"
-            };
-            format!("{why}; `cargo stagecraft dev down` removes it")
-        });
+        let note = self.why_it_is_kept(options);
         let failure = StackFailure {
             project: self.compose.project().as_str(),
             what,
@@ -154,7 +144,22 @@ impl Run<'_> {
         };
         let message = format!("{} {}", failure.project, failure.message());
         self.logger().event(&Event::StackFailed(failure));
-        self.summary = Some(FailureSummary { message, helps, note });
+        self.summary = Some(Summary::Stack(FailureSummary { message, helps, note }));
+    }
+
+    /// Why a failed run leaves what there is of the stack, if it does.
+    pub(super) fn why_it_is_kept(&self, options: &Options) -> Option<String> {
+        // If the state has no cause yet, this failure becomes it.
+        let failed = State { cause: Some(EndCause::Failed), ..self.state };
+        let is_kept = self.policy.undo != Undo::Remove || failed.leaves_what_it_found(self.policy);
+        is_kept.then(|| {
+            let why = if options.on_end == OnEnd::Keep {
+                "the containers are kept because of --keep"
+            } else {
+                "the stack was running before and is left alone"
+            };
+            format!("{why}; `cargo stagecraft dev down` removes it")
+        })
     }
 
     pub(super) fn tell_started(&self, stack: &Stack, endpoint: &Endpoint, verdict: &Verdict) {
@@ -181,7 +186,7 @@ impl Run<'_> {
         let name = interrupt.name();
         match (self.policy.undo, self.state.force) {
             _ if self.state == before || matches!(self.state.phase, Phase::Ended(_)) => {}
-            (Undo::Nothing, _) => logger.status("Interrupted", &format!("by {name}; {project} is left as it is")),
+            (Undo::Nothing, _) => self.tell_left(interrupt),
             (_, Force::Graceful) => {
                 let hint = "press Ctrl+C again to kill its containers at once";
                 logger.status("Stopping", &format!("{project} ({name}); {hint}"));
@@ -195,6 +200,12 @@ impl Run<'_> {
                 logger.status("Killing", &format!("{project} ({name}); {hint}"));
             }
         }
+    }
+
+    /// An interrupt that takes nothing down.
+    pub(super) fn tell_left(&self, interrupt: Interrupt) {
+        let (project, name) = (self.compose.project(), interrupt.name());
+        self.logger().status("Interrupted", &format!("by {name}; {project} is left as it is"));
     }
 
     fn report_end(&self, end: End) {
@@ -271,7 +282,14 @@ impl Run<'_> {
     /// How it has ended.
     pub(super) fn tell_end(&self, end: End) {
         let (project, logger) = (self.compose.project(), self.logger());
-        let tell_failure = || self.summary.iter().for_each(|summary| logger.event(&Event::FailureSummary(summary)));
+        let tell_failure = || match &self.summary {
+            Some(Summary::Stack(summary)) => logger.event(&Event::FailureSummary(summary)),
+            Some(Summary::Start { message, help, note }) => {
+                logger.event(&Event::Failed { message, help: help.as_deref() });
+                note.iter().for_each(|note| logger.note(note));
+            }
+            None => {}
+        };
         // An error of the teardown comes last, since it decides the exit code.
         if end != End::Clean {
             tell_failure();

@@ -154,6 +154,7 @@ fn options(attach: Attach) -> Options {
         traefik: Traefik::On,
         on_end: OnEnd::TearDown,
         before: Vec::new(),
+        found_running: false,
         wait: None,
         ports: Ports::Ignored,
         args: Vec::new(),
@@ -183,7 +184,7 @@ fn run(mut fake: Fake, options: &Options, press: Option<Interrupt>) -> (Outcome,
         Ok(())
     };
     let runner = Runner::new(Commander::new(fake.clone(), log.clone()), log.as_ref(), &hook, &no_guard);
-    let outcome = runner.run(&compose(), &stack(), options, ProjectLock::none()).unwrap();
+    let outcome = runner.run(&compose(), &stack(), options, Preparation::new(ProjectLock::none())).unwrap();
     let mut calls = fake.calls.lock().unwrap().clone();
     let is_question = |call: &&mut String| !["up", "down", "--profile", "-p"].iter().any(|it| call.starts_with(it));
     for call in calls.iter_mut().filter(is_question) {
@@ -272,7 +273,7 @@ fn a_detached_start_that_compose_calls_a_success_fails_if_a_container_has() {
 #[test]
 fn a_failed_detached_start_keeps_a_running_stack_or_with_keep() {
     let running = Container { state: "running".to_string(), ..Container::default() };
-    let found = Options { before: vec![running], ..options(Attach::Detached) };
+    let found = Options { before: vec![running], found_running: true, ..options(Attach::Detached) };
     let keep = Options { on_end: OnEnd::Keep, ..options(Attach::Detached) };
     for (options, words) in [(found, "was running before and is left alone"), (keep, "are kept because of --keep")] {
         let (outcome, calls, log) = run(Fake::new(Some(1), |_| (0, "")), &options, None);
@@ -338,7 +339,9 @@ fn docker_that_cannot_be_started_is_exit_code_4_and_6_once_there_may_be_somethin
     let log = Log::default();
     let hook = |_: SendInterrupt| Ok(());
     let runner = Runner::new(Commander::unlimited(Arc::new(Missing)), &log, &hook, &no_guard);
-    let error = runner.run(&compose(), &stack(), &options(Attach::Foreground), ProjectLock::none()).unwrap_err();
+    let error = runner
+        .run(&compose(), &stack(), &options(Attach::Foreground), Preparation::new(ProjectLock::none()))
+        .unwrap_err();
     assert_eq!(error.downcast_ref::<Failure>().unwrap().code(), Code::EngineUnavailable);
     assert_eq!(
         runner.take_down(&compose(), DownScope::File, Teardown::default(), Vec::new(), ProjectLock::none()).unwrap(),

@@ -23,7 +23,7 @@ fn ctrl_c_in_the_foreground(stage: &Stage) {
 }
 
 /// Blocks until somebody has connected.
-fn accept(listener: &TcpListener) -> TcpStream {
+pub(super) fn accept(listener: &TcpListener) -> TcpStream {
     let limit = Timespec::try_from(DEADLINE).expect("a short time");
     let connected = poll(&mut [PollFd::new(listener, PollFlags::IN)], Some(&limit)).expect("poll");
     assert!(connected > 0, "nobody has connected");
@@ -31,8 +31,8 @@ fn accept(listener: &TcpListener) -> TcpStream {
 }
 
 /// Makes a workspace whose build lasts until this listener, or what has connected to it, is gone.
-fn endless_build(stage: &Stage) -> TcpListener {
-    workspace(stage, "", &[package("api", "")]);
+pub(super) fn endless_build(stage: &Stage, tables: &str, keys: &str) -> TcpListener {
+    workspace(stage, tables, &[package("api", keys)]);
     let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a free port");
     let address = listener.local_addr().expect("an address").to_string();
     let script = format!(
@@ -57,14 +57,14 @@ fn end_while_cargo_builds(stage: &Stage, listener: &TcpListener, run: Run, end: 
 }
 
 fn ctrl_c_while_cargo_builds(stage: &Stage) {
-    let listener = endless_build(stage);
+    let listener = endless_build(stage, "", "");
     let run = stage.tool(&["dev", "--detach"]).start_in_terminal();
     end_while_cargo_builds(stage, &listener, run, Run::press_ctrl_c).with(130).says(INTERRUPTED);
 }
 
 /// Nobody but the program hears of that.
 fn terminated_while_cargo_builds(stage: &Stage) {
-    let listener = endless_build(stage);
+    let listener = endless_build(stage, "", "");
     let run = stage.tool(&["dev", "--detach"]).start();
     let end = |run: &Run| run.signal(Signal::TERM);
     end_while_cargo_builds(stage, &listener, run, end).with(143).says(INTERRUPTED);

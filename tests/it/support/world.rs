@@ -132,7 +132,8 @@ impl World {
         self.containers.last_mut().expect("it was just made")
     }
 
-    pub(super) fn up(&mut self, project: &str, root: &Path, without_traefik: bool) {
+    /// `named`: the services that it is about; all if there are none.
+    pub(super) fn up(&mut self, project: &str, root: &Path, without_traefik: bool, named: &[String]) {
         let network = (project.to_string(), format!("{project}_default"));
         if !self.networks.contains(&network) {
             self.networks.push(network);
@@ -142,7 +143,7 @@ impl World {
         }
         for service in self.services.keys().cloned().collect::<Vec<_>>() {
             let exists = self.containers.iter().any(|c| c.project == project && c.service == service);
-            let left_out = without_traefik && service == "traefik";
+            let left_out = without_traefik && service == "traefik" || !named.is_empty() && !named.contains(&service);
             if !exists && !left_out {
                 let state = self.starts_as;
                 self.add_container(project, &service, state, root);
@@ -192,7 +193,9 @@ impl World {
 
     /// What `up` does, for a hook that answers in its place.
     pub fn up_for(&mut self, call: &Call) {
-        self.up(&call.project().unwrap_or_default(), &call.cwd, call.has("traefik=0"));
+        let words = call.args.iter().map(|arg| arg.to_string_lossy().into_owned());
+        let named: Vec<String> = words.filter(|word| self.services.contains_key(word)).collect();
+        self.up(&call.project().unwrap_or_default(), &call.cwd, call.has("traefik=0"), &named);
     }
 
     /// What `down` does, for a hook that answers in its place.
