@@ -157,6 +157,28 @@ impl Targets {
     }
 }
 
+/// A command that builds crates.
+pub(crate) struct Build {
+    pub(crate) command: Invocation,
+    /// Whether they become static programs.
+    pub(crate) is_static: bool,
+}
+
+/// What cargo and rustc print if a native library is missing: a build script did not find it, or the linker did not.
+const MISSING_LIBRARY: [&str; 2] = ["failed to run custom build command for", "error: linking with "];
+
+impl Build {
+    /// The same build once more, for a reader that looks for the reason of its failure: [`lacks_a_library`].
+    pub(crate) fn for_the_reason(&self) -> Invocation {
+        self.command.clone().with_errors()
+    }
+}
+
+/// Whether a build failed because of a native library, by what [`Build::for_the_reason`] has printed.
+pub(crate) fn lacks_a_library(printed: &str) -> bool {
+    printed.lines().any(|line| MISSING_LIBRARY.iter().any(|words| line.contains(words)))
+}
+
 /// The commands that build the crates of `topology` that `is_wanted` selects by service: one for each profile and target. Verbosity and
 /// colors are those of `shell`.
 ///
@@ -168,7 +190,7 @@ pub(crate) fn build(
     is_wanted: &dyn Fn(&str) -> bool,
     targets: &Targets,
     shell: &ShellOptions,
-) -> anyhow::Result<Vec<Invocation>> {
+) -> anyhow::Result<Vec<Build>> {
     let mut groups: BTreeMap<_, Group<'_>> = BTreeMap::new();
     for (service, krate) in &topology.crates {
         let (profile, triple) = (krate.profile.as_str(), targets.triple(krate));
@@ -179,7 +201,11 @@ pub(crate) fn build(
         group.bins.extend(is_wanted(service).then_some(krate.bin.as_str()));
     }
     let wanted = groups.into_values().filter(|group| !group.bins.is_empty());
-    wanted.map(|group| build_group(workspace, &group, shell)).collect()
+    let build = |group: Group<'_>| {
+        let command = build_group(workspace, &group, shell)?;
+        Ok(Build { command, is_static: group.triple.is_some() })
+    };
+    wanted.map(build).collect()
 }
 
 /// Crates that one command builds.

@@ -160,7 +160,8 @@ fn commands(
     targets: &Targets,
     shell: &ShellOptions,
 ) -> Vec<String> {
-    let lines = build(workspace, topology, is_wanted, targets, shell).unwrap();
+    let lines: Vec<Invocation> =
+        build(workspace, topology, is_wanted, targets, shell).unwrap().into_iter().map(|build| build.command).collect();
     let plain = |line: &Invocation| line.to_string().replace(r"\\", "/").replace('"', "");
     lines.iter().map(|line| plain(line).split_once(" build ").unwrap().1.to_string()).collect()
 }
@@ -262,7 +263,7 @@ fn only_programs_with_the_c_library_of_gnu_get_rustflags() {
     let crates = topology(&[("api", &api)]);
     let line = |target| {
         let all = build(&workspace(), &crates, &|_| true, &only_static(target), &ShellOptions::default()).unwrap();
-        all[0].to_string()
+        all[0].command.to_string()
     };
     let gnu = line(GNU);
     assert!(gnu.contains("RUSTFLAGS=") && gnu.contains("-C target-feature=+crt-static' "), "{gnu}");
@@ -343,4 +344,11 @@ fn engines_and_rust_name_the_same_architectures() {
     {
         assert_eq!(engines_architecture(standard_library), engines);
     }
+}
+
+#[test]
+fn a_missing_library_is_known_by_the_words_of_cargo_and_rustc() {
+    assert!(lacks_a_library("   Compiling a\nerror: linking with `cc` failed: exit status: 1\n"));
+    assert!(lacks_a_library("error: failed to run custom build command for `openssl-sys v0.9.1`\n"));
+    assert!(!lacks_a_library("error[E0308]: mismatched types\nerror: could not compile `a`\n"));
 }

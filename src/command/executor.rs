@@ -36,7 +36,7 @@ pub trait Executor: Send + Sync {
     fn spawn(&self, invocation: &Invocation, on_exit: OnExit) -> io::Result<Box<dyn Running>>;
 
     /// Starts a command and returns at once; `on_line` is called for each line of its standard output, from another
-    /// thread. Its standard error is discarded, unless it is to be shown.
+    /// thread. Its standard error is discarded, unless it is shown or goes to standard output.
     ///
     /// # Errors
     /// If the program cannot be started.

@@ -16,7 +16,7 @@ pub enum Show {
     Live,
     /// Standard output as with [`Show::Live`]; standard error through us, as it comes, so that its end can be kept.
     LiveAndKept,
-    /// Standard error as with [`Show::LiveAndKept`]; standard output held back, to be shown only if the command fails. There Compose
+    /// Standard error as with [`Show::LiveAndKept`], but without the lines of [`Invocation::leave_out`]; standard output held back, to be shown only if the command fails. There Compose
     /// prints the progress of builds.
     ErrorsLive,
     /// Held back, to be shown only if the command fails.
@@ -36,6 +36,8 @@ pub struct Invocation {
     cwd: Option<PathBuf>,
     pub(super) stdin: Option<String>,
     pub(super) show: Show,
+    /// How lines of standard error begin and end that [`Show::ErrorsLive`] leaves out.
+    pub(super) left_out: Option<(&'static str, &'static str)>,
     /// Whether its standard output goes to our standard error.
     pub(super) stdout_to_stderr: bool,
     pub(super) errors: Errors,
@@ -69,6 +71,7 @@ impl From<Command> for Invocation {
             cwd: command.get_current_dir().map(Path::to_owned),
             stdin: None,
             show: Show::Live,
+            left_out: None,
             stdout_to_stderr: false,
             errors: Errors::Apart,
             group: Group::Ours,
@@ -109,6 +112,13 @@ impl Invocation {
     #[must_use]
     pub fn show(mut self, show: Show) -> Invocation {
         self.show = show;
+        self
+    }
+
+    /// Leaves out lines of standard error that begin and end like this, with [`Show::ErrorsLive`].
+    #[must_use]
+    pub fn leave_out(mut self, beginning: &'static str, ending: &'static str) -> Invocation {
+        self.left_out = Some((beginning, ending));
         self
     }
 

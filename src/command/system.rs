@@ -70,7 +70,8 @@ impl Executor for System {
         }
         let mut process = Process::start(command, invocation)?;
         process.held_back = held_back.map(read);
-        process.kept = pipe.map(|reader| keep(reader, invocation.show));
+        let left_out = invocation.left_out.filter(|_| invocation.show == Show::ErrorsLive);
+        process.kept = pipe.map(|reader| keep(reader, invocation.show, left_out));
         let end = os::end_of(&process.child)?;
         thread::spawn(move || {
             end();
@@ -81,16 +82,19 @@ impl Executor for System {
 
     fn listen(&self, invocation: &Invocation, mut on_line: OnLine) -> io::Result<Box<dyn Running>> {
         let mut command = invocation.command();
-        let errors = if invocation.errors == Errors::Shown { Stdio::inherit() } else { Stdio::null() };
-        command.stdout(Stdio::piped()).stderr(errors);
-        let mut process = Process::start(command, invocation)?;
-        if let Some(stdout) = process.child.stdout.take() {
-            thread::spawn(move || {
-                for line in BufReader::new(stdout).lines().map_while(Result::ok) {
-                    on_line(&line);
-                }
-            });
-        }
+        let (output, writer) = io::pipe()?;
+        match invocation.errors {
+            Errors::Apart => command.stderr(Stdio::null()),
+            Errors::WithOutput => command.stderr(writer.try_clone()?),
+            Errors::Shown => command.stderr(Stdio::inherit()),
+        };
+        command.stdout(writer);
+        let process = Process::start(command, invocation)?;
+        thread::spawn(move || {
+            for line in BufReader::new(output).lines().map_while(Result::ok) {
+                on_line(&line);
+            }
+        });
         Ok(Box::new(process))
     }
 
@@ -147,25 +151,59 @@ const KEPT: usize = 64 * 1024;
 const LAST_BREATH: Duration = Duration::from_secs(1);
 
 /// Reads to the end, in a thread of its own, and then sends what there was: all of it, or the end of what is shown
-/// meanwhile.
-fn keep(mut reader: PipeReader, show: Show) -> Receiver<Vec<u8>> {
+/// meanwhile. `left_out`: how lines begin and end that are not shown.
+fn keep(mut reader: PipeReader, show: Show, left_out: Option<(&'static str, &'static str)>) -> Receiver<Vec<u8>> {
     let (done, kept) = mpsc::channel();
     thread::spawn(move || {
         let mut bytes = Vec::new();
+        let mut relay = Relay { left_out, line: Vec::new() };
         let mut buffer = [0; 8192];
         while let Ok(read @ 1..) = reader.read(&mut buffer) {
             bytes.extend_from_slice(&buffer[..read]);
             if [Show::LiveAndKept, Show::ErrorsLive].contains(&show) {
-                // Whoever read it may be gone; the command is not to end because of that.
-                let mut stderr = io::stderr();
-                let _ = stderr.write_all(&buffer[..read]).and_then(|()| stderr.flush());
+                relay.show(&buffer[..read]);
                 bytes.drain(..bytes.len().saturating_sub(KEPT));
             }
         }
+        relay.end();
         // Nobody waits for it any more when the run is over.
         let _ = done.send(bytes);
     });
     kept
+}
+
+/// Writes the output of a command to our standard error.
+struct Relay {
+    left_out: Option<(&'static str, &'static str)>,
+    /// The beginning of a line, where lines are left out.
+    line: Vec<u8>,
+}
+
+impl Relay {
+    fn show(&mut self, bytes: &[u8]) {
+        let Some((beginning, ending)) = self.left_out else { return write(bytes) };
+        for piece in bytes.split_inclusive(|byte| *byte == b'\n') {
+            self.line.extend_from_slice(piece);
+            if !piece.ends_with(b"\n") {
+                continue;
+            }
+            let line = std::mem::take(&mut self.line);
+            let text = line.trim_ascii_end();
+            if !(text.starts_with(beginning.as_bytes()) && text.ends_with(ending.as_bytes())) {
+                write(&line);
+            }
+        }
+    }
+
+    fn end(self) {
+        write(&self.line);
+    }
+}
+
+/// Whoever read it may be gone; the command is not to end because of that.
+fn write(bytes: &[u8]) {
+    let mut stderr = io::stderr();
+    let _ = stderr.write_all(bytes).and_then(|()| stderr.flush());
 }
 
 struct Process {

@@ -140,6 +140,15 @@ fn of_a_command_that_shows_its_errors_the_output_is_held_back() {
 }
 
 #[test]
+fn lines_that_are_left_out_are_kept() {
+    let script = "printf ' Container a  Running\\n Container b  Created\\nthe rest' >&2";
+    let left_out = sh(script).show(Show::ErrorsLive).leave_out(" Container ", " Running");
+    let (mut running, ended) = spawn(&left_out);
+    ended.recv().unwrap();
+    assert_eq!(running.wait().unwrap().kept, b" Container a  Running\n Container b  Created\nthe rest");
+}
+
+#[test]
 fn the_end_is_reported_even_if_another_process_holds_the_output() {
     let (mut running, ended) = spawn(&sh("sleep 1000 & exit 7").shielded().show(Show::IfItFails));
     ended.recv().unwrap();

@@ -286,7 +286,9 @@ impl Compose {
         let sh = &self.sh;
         let up = cmd!(sh, "docker compose -f {COMPOSE_FILE} up {detach...} {scale...} {args...}");
         // The menu puts the terminal into raw mode, and then Ctrl+C is no signal any more.
-        self.finish(up.env("COMPOSE_MENU", "0"))
+        let up = self.finish(up.env("COMPOSE_MENU", "0"));
+        // A line for each container that stays as it is.
+        up.leave_out(" Container ", " Running")
     }
 
     /// Stops and removes the stack. `timeout` is the grace in seconds; without it each service's own counts.

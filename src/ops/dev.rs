@@ -332,7 +332,8 @@ fn dry_run(
         }
         commands.extend(first.commands());
     }
-    commands.extend(files.builds(cx, workspace, targets.as_ref(), &is_wanted)?);
+    let builds = files.builds(cx, workspace, targets.as_ref(), &is_wanted)?;
+    commands.extend(builds.into_iter().map(|build| build.command));
     if UpArgs::parse(&options.args).started(&stack).is_some_and(|started| !started.contains(TRAEFIK)) {
         traefik = Traefik::On;
     }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, anyhow};
 
 use super::{Context, Selection};
-use crate::cargo::{self, Targets};
+use crate::cargo::{self, Build, Targets};
 use crate::command::{CommandEnd, Executor, Interrupt, Invocation};
 use crate::compose::Stack;
 use crate::devfile::{self, Base, Change, Crate, ImageRecord, Kind, Topology};
@@ -155,7 +155,7 @@ impl DevFiles {
         workspace: &Workspace,
         targets: Option<&Targets>,
         is_wanted: &dyn Fn(&str) -> bool,
-    ) -> anyhow::Result<Vec<Invocation>> {
+    ) -> anyhow::Result<Vec<Build>> {
         let (Some(topology), Some(targets)) = (&self.topology, targets) else { return Ok(Vec::new()) };
         cargo::build(workspace, topology, is_wanted, targets, cx.shell.options())
     }
@@ -177,14 +177,20 @@ impl DevFiles {
         let crates = self.crates(is_wanted);
         let mut binaries = BTreeMap::new();
         for build in self.builds(cx, workspace, targets, is_wanted)? {
-            let answer = run(&build.with_hidden_env(variables));
+            let answer = run(&build.command.clone().with_hidden_env(variables));
             let (status, printed) = match answer.context("cannot run cargo").map_err(|e| Code::Failed.because(e))? {
                 CommandEnd::Ended(status, printed) => (status, printed),
                 CommandEnd::Interrupted(interrupt) => return Ok(Err(interrupt)),
             };
             if !status.success() {
                 let error = anyhow!("the programs of the stack cannot be built{}", self.what_runs());
-                return Err(Code::Failed.because(error).into());
+                let lacks_a_library = build.is_static
+                    && match run(&build.for_the_reason().with_hidden_env(variables))? {
+                        CommandEnd::Ended(_, printed) => cargo::lacks_a_library(&printed),
+                        CommandEnd::Interrupted(interrupt) => return Ok(Err(interrupt)),
+                    };
+                let help = lacks_a_library.then(|| self.way_out_of_static());
+                return Err(Code::Failed.because(error).help_if(help).into());
             }
             binaries.extend(cargo::binaries(workspace, &crates, &printed));
         }
@@ -245,6 +251,21 @@ impl DevFiles {
             }
         }
         Ok(Ok(replaced))
+    }
+
+    /// What to do if a library is missing for static programs.
+    fn way_out_of_static(&self) -> String {
+        let vendored = "a program for this engine or base image is static and needs static libraries: enable a feature such as \
+                        `vendored` or `bundled` of the crate that links the library";
+        let is_asked_for =
+            self.topology.as_ref().is_some_and(|topology| topology.is_static || topology.target.is_some());
+        match is_asked_for {
+            true => format!(
+                "{vendored}, or remove `static` and `target` from [workspace.metadata.stagecraft.dev], so that the image gets \
+                 this machine's shared libraries"
+            ),
+            false => vendored.to_string(),
+        }
     }
 
     /// The end of an error before the `up` of the whole stack.

@@ -9,6 +9,7 @@ on_both_pairs![
     static_programs_on_demand,
     another_target_directory,
     a_missing_library_starts_nothing,
+    a_library_that_is_not_static_names_the_way_out,
     with_the_image_store_of_containerd
 ];
 
@@ -92,9 +93,9 @@ fn another_target_directory(stage: &Stage) {
     stage.take_down();
 }
 
-/// As one that only `LD_LIBRARY_PATH` of a developer's shell leads to.
-fn a_missing_library_starts_nothing(stage: &Stage) {
-    workspace(stage, "", &[package("api", PUBLISHED)]);
+/// A workspace with a program that needs a shared library in a directory of its own.
+fn with_a_library(stage: &Stage, tables: &str) {
+    workspace(stage, tables, &[package("api", PUBLISHED)]);
     fs::create_dir_all(stage.root().join("lib")).expect("a folder");
     write(&stage.root().join("lib.c"), "int answer(void) { return 42; }\n");
     let library = ["-shared", "-Wl,-soname,libanswer.so.1", "-o", "lib/libanswer.so", "lib.c"];
@@ -104,6 +105,22 @@ fn a_missing_library_starts_nothing(stage: &Stage) {
     let script =
         format!("fn main() {{ println!(\"cargo:rustc-link-search={}\") }}\n", stage.root().join("lib").display());
     write(&stage.root().join("api/build.rs"), &script);
+}
+
+fn a_library_that_is_not_static_names_the_way_out(stage: &Stage) {
+    with_a_library(stage, "[workspace.metadata.stagecraft.dev]\nstatic = true\n");
+    let failed = stage.tool(&["dev", "--detach"]).run().with(1);
+    failed
+        .says("error: the programs of the stack cannot be built; nothing was started\nhelp: ")
+        .says("remove `static`");
+    // Another failure has nothing to do with it.
+    write(&main_of(stage, "api"), BROKEN);
+    stage.tool(&["dev", "--detach"]).run().with(1).does_not_say("help: a program");
+}
+
+/// As one that only `LD_LIBRARY_PATH` of a developer's shell leads to.
+fn a_missing_library_starts_nothing(stage: &Stage) {
+    with_a_library(stage, "");
     let failed = stage.tool(&["dev", "--detach"]).run().with(1);
     failed
         .says("error: a shared library of ")
