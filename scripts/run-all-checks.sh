@@ -51,6 +51,10 @@ step "End-to-end tests on both engines"
 run_tests e2e --features e2e --test e2e
 run_tests e2e --features e2e --test e2e_leftovers
 
+step "A large workspace on both engines"
+scripts/setup-servers.sh
+run_tests default --features e2e --test workspace
+
 step "Random faults on both engines"
 cargo test --locked --features e2e --test campaign -- --trials 60
 

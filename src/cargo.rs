@@ -179,8 +179,9 @@ pub(crate) fn lacks_a_library(printed: &str) -> bool {
     printed.lines().any(|line| MISSING_LIBRARY.iter().any(|words| line.contains(words)))
 }
 
-/// The commands that build the crates of `topology` that `is_wanted` selects by service: one for each profile and target. Verbosity and
-/// colors are those of `shell`.
+/// The commands that build the crates of `topology` that `is_wanted` selects by service: one for each profile and target, and where crates are
+/// built as the developer builds, one for those that `cargo build` selects by itself and one for the others. Verbosity and colors are
+/// those of `shell`.
 ///
 /// # Errors
 /// [`Code::NothingToRun`] if cargo's configuration cannot be read; if our own working directory is gone.
@@ -195,8 +196,9 @@ pub(crate) fn build(
     for (service, krate) in &topology.crates {
         let (profile, triple) = (krate.profile.as_str(), targets.triple(krate));
         let target_dir = topology.target_dir.as_deref();
-        let new = || Group { profile, triple, crates: Vec::new(), bins: BTreeSet::new(), target_dir };
-        let group = groups.entry((profile, triple)).or_insert_with(new);
+        let is_default = triple.is_none() && is_default(workspace, krate);
+        let new = || Group { profile, triple, is_default, crates: Vec::new(), bins: BTreeSet::new(), target_dir };
+        let group = groups.entry((profile, triple, !is_default)).or_insert_with(new);
         group.crates.push(krate);
         group.bins.extend(is_wanted(service).then_some(krate.bin.as_str()));
     }
@@ -212,7 +214,9 @@ pub(crate) fn build(
 struct Group<'a> {
     profile: &'a str,
     triple: Option<&'a str>,
-    /// All crates of the stack with this profile and target, so that cargo unifies the same features whatever is started.
+    /// Whether `cargo build` selects their packages by itself.
+    is_default: bool,
+    /// All crates of the stack that belong here, so that cargo unifies the same features whatever is started.
     crates: Vec<&'a Crate>,
     /// The binaries to build.
     bins: BTreeSet<&'a str>,
@@ -238,23 +242,25 @@ fn target_dir(workspace: &Workspace, group: &Group<'_>) -> Option<PathBuf> {
     Some(dir.join(format!("{name}-{:016x}", hasher.finish())))
 }
 
-/// The packages to select: what `cargo build` in the workspace root selects, and those of the crates. So features are unified as in the
-/// developer's own build, and nothing is compiled twice. Empty if cargo selects these by itself.
-fn packages<'a>(workspace: &'a Workspace, group: &Group<'a>) -> BTreeSet<&'a str> {
-    let of_crates: BTreeSet<&str> = group.crates.iter().map(|krate| krate.package.as_str()).collect();
-    if group.triple.is_some() {
-        return of_crates;
+/// Whether `cargo build` in the workspace root selects the package of a crate.
+fn is_default(workspace: &Workspace, krate: &Crate) -> bool {
+    workspace.packages.iter().any(|package| package.name == krate.package && package.is_default)
+}
+
+/// The packages to select. None if cargo selects them by itself: then features are unified as in the developer's own build, and nothing is
+/// compiled twice.
+fn packages<'a>(group: &Group<'a>) -> BTreeSet<&'a str> {
+    if group.is_default {
+        return BTreeSet::new();
     }
-    let default = workspace.packages.iter().filter(|package| package.is_default).map(|package| package.name.as_str());
-    let default: BTreeSet<&str> = default.collect();
-    if of_crates.is_subset(&default) { BTreeSet::new() } else { default.union(&of_crates).copied().collect() }
+    group.crates.iter().map(|krate| krate.package.as_str()).collect()
 }
 
 fn build_group(workspace: &Workspace, group: &Group<'_>, shell: &ShellOptions) -> anyhow::Result<Invocation> {
     let once = |what: &str, values: &BTreeSet<&str>| -> Vec<String> {
         values.iter().flat_map(|value| [what.to_string(), value.to_string()]).collect()
     };
-    let packages = once("-p", &packages(workspace, group));
+    let packages = once("-p", &packages(group));
     let bins = once("--bin", &group.bins);
     let features = group
         .crates

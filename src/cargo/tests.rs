@@ -202,10 +202,11 @@ fn native_programs_are_built_as_the_developer_builds() {
     // Neither is a default member: each is selected, whatever is started.
     assert_eq!(lines(&workspace, &all, &["api"]), [format!("-p api -p web --bin api {END}")]);
     assert!(lines(&workspace, &all, &[]).is_empty());
-    // With another default member, cargo's own selection is kept, for the same features.
-    let tool = Package { name: "tool".to_string(), is_default: true, ..Package::default() };
-    workspace.packages.push(tool);
-    assert_eq!(lines(&workspace, &all, &["api"]), [format!("-p api -p tool -p web --bin api {END}")]);
+    // Cargo's own selection is kept for default members, for the same features; the others are built apart.
+    workspace.packages.iter_mut().filter(|package| package.name == "api").for_each(|package| package.is_default = true);
+    assert_eq!(lines(&workspace, &all, &["api"]), [format!("--bin api {END}")]);
+    let apart = [format!("--bin api {END}"), format!("-p web --bin server {END}")];
+    assert_eq!(lines(&workspace, &all, &["api", "web"]), apart);
     workspace.packages.iter_mut().for_each(|package| package.is_default = true);
     assert_eq!(lines(&workspace, &all, &["web"]), [format!("--bin server {END}")]);
     // A base image may have older libraries than this machine.

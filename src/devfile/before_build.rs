@@ -15,10 +15,12 @@ pub struct Step {
     pub argv: Vec<String>,
     /// The files and directories that it reads, relative to the workspace root. None if it has to run at every start.
     pub files: Option<Vec<String>>,
+    /// The services that it needs. It is left out of a start that does not start all of them before the build.
+    pub depends_on: Vec<String>,
 }
 
 const KEY: &str = "before-build";
-const STEP_KEYS: [&str; 2] = ["files", "run"];
+const STEP_KEYS: [&str; 3] = ["depends_on", "files", "run"];
 
 /// The commands of this value of the key.
 ///
@@ -36,7 +38,8 @@ fn step(at: &Table, value: &Value) -> Result<Step, Failure> {
             at.require_known(table, STEP_KEYS.into_iter())?;
             let run = table.get("run").ok_or_else(|| at.error("run", "is missing"))?;
             let files = table.get("files").map(|files| texts(&at, "files", files)).transpose()?;
-            Ok(Step { files, ..command(&at, "run", run)? })
+            let depends_on = table.get("depends_on").map(|all| texts(&at, "depends_on", all)).transpose()?;
+            Ok(Step { files, depends_on: depends_on.unwrap_or_default(), ..command(&at, "run", run)? })
         }
         _ => command(at, KEY, value),
     }
@@ -48,7 +51,7 @@ fn command(at: &Table, key: &str, value: &Value) -> Result<Step, Failure> {
         if argv.is_empty() {
             return Err(at.error(key, "contains an empty command"));
         }
-        return Ok(Step { line: argv.join(" "), argv, files: None });
+        return Ok(Step { line: argv.join(" "), argv, files: None, depends_on: Vec::new() });
     }
     let line =
         value.as_str().ok_or_else(|| at.wrong_type(key, "a command (a string or an array of strings)", value))?;
@@ -56,12 +59,20 @@ fn command(at: &Table, key: &str, value: &Value) -> Result<Step, Failure> {
         return Err(at.error(key, "contains an empty command"));
     }
     let argv = os::SHELL.into_iter().chain([line]).map(str::to_string).collect();
-    Ok(Step { line: line.to_string(), argv, files: None })
+    Ok(Step { line: line.to_string(), argv, files: None, depends_on: Vec::new() })
 }
 
 fn texts(at: &Table, key: &str, value: &Value) -> Result<Vec<String>, Failure> {
     let all = value.as_array().ok_or_else(|| at.wrong_type(key, "an array of strings", value))?;
     all.iter().map(|text| at.text(key, text)).collect()
+}
+
+/// That the services which commands name exist.
+pub(super) fn require_services(at: &Table, steps: &[Step], is_service: &dyn Fn(&str) -> bool) -> Result<(), Failure> {
+    match steps.iter().flat_map(|step| &step.depends_on).find(|service| !is_service(service)) {
+        Some(service) => Err(at.sub(KEY).error("depends_on", format!("contains `{service}`, which is no service"))),
+        None => Ok(()),
+    }
 }
 
 /// The commands of the key in this table of the workspace; none without the key.
@@ -84,7 +95,7 @@ mod tests {
         let value = json!([
             "sqlx migrate run",
             ["echo", "a b"],
-            {"run": "make", "files": ["migrations", "seed.sql"]},
+            {"run": "make", "files": ["migrations", "seed.sql"], "depends_on": ["db"]},
             {"run": ["true"], "files": []}
         ]);
         let steps = steps(&table(), &value).unwrap();
@@ -94,6 +105,10 @@ mod tests {
         assert_eq!(steps[1].argv, ["echo", "a b"]);
         let files: Vec<Option<usize>> = steps.iter().map(|step| step.files.as_ref().map(Vec::len)).collect();
         assert_eq!(files, [None, None, Some(2), Some(0)]);
+        assert_eq!((&steps[1].depends_on[..], &steps[2].depends_on[..]), (&[][..], &["db".to_string()][..]));
+        assert!(require_services(&table(), &steps, &|service| service == "db").is_ok());
+        let error = require_services(&table(), &steps, &|_| false).unwrap_err();
+        assert_eq!(error.to_string(), "Cargo.toml: [t.before-build] `depends_on` contains `db`, which is no service");
     }
 
     #[test]

@@ -159,6 +159,9 @@ pub fn plan(workspace: &Workspace) -> Result<Option<Topology>, Failure> {
         plan.package(member)?;
     }
     plan.check_routes()?;
+    let is_service = |name: &str| plan.topology.services.contains_key(name);
+    let steps = plan.topology.before_build.as_deref().unwrap_or_default();
+    before_build::require_services(&workspace_table(), steps, &is_service)?;
     Ok(Some(plan.topology))
 }
 

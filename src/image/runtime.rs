@@ -1,5 +1,5 @@
 //! The files of this machine that a program needs in an image made from nothing: its shared libraries and their loader, CA
-//! certificates, time zones, and the names of users.
+//! certificates, time zones, the locale C.UTF-8, and the names of users.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -32,6 +32,8 @@ const SYSTEMS_CERTIFICATES: [&str; 6] = [
 const ZONES: &str = "usr/share/zoneinfo";
 /// The same zones once more, with other leap seconds or under another name.
 const COPIES_OF_ZONES: [&str; 2] = ["posix", "right"];
+/// The locale that glibc has without any configuration, where it is a directory (since 2.35).
+const LOCALE: &str = "usr/lib/locale/C.utf8";
 /// Libraries that glibc opens when it resolves a name. Since 2.34 they are in libc.
 const RESOLVER: [&str; 3] = ["libnss_dns.so.2", "libnss_files.so.2", "libresolv.so.2"];
 
@@ -63,11 +65,12 @@ impl Runtime {
             files.extend(libraries(binary, &loader, executor)?);
             files.insert(inside(&loader), Content::File(loader));
             files.insert("etc/nsswitch.conf".to_string(), Content::Text("hosts: files dns\n".to_string()));
+            add_folder(LOCALE, &mut files);
         }
         if let Some(certificates) = SYSTEMS_CERTIFICATES.iter().find(|path| Path::new(path).is_file()) {
             files.insert(CERTIFICATES.to_string(), Content::File(PathBuf::from(certificates)));
         }
-        add_zones(&Path::new("/").join(ZONES), ZONES, &mut files);
+        add_folder(ZONES, &mut files);
         let users = format!("root:x:0:0:root:/root:/sbin/nologin\nnonroot:x:{USER}:{USER}:nonroot:/:/sbin/nologin\n");
         files.insert("etc/passwd".to_string(), Content::Text(users));
         let groups = format!("root:x:0:\nnonroot:x:{USER}:\n");
@@ -159,17 +162,18 @@ fn read_list(listed: &str) -> Vec<(String, PathBuf)> {
     listed.lines().filter_map(library).collect()
 }
 
-fn add_zones(folder: &Path, place: &str, files: &mut BTreeMap<String, Content>) {
-    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+/// Adds the files of a directory of this machine at the same place, if it exists.
+fn add_folder(place: &str, files: &mut BTreeMap<String, Content>) {
+    for entry in fs::read_dir(Path::new("/").join(place)).into_iter().flatten().flatten() {
         let (path, name) = (entry.path(), entry.file_name().to_string_lossy().into_owned());
         let is_copy = place == ZONES && COPIES_OF_ZONES.contains(&name.as_str());
         let place = format!("{place}/{name}");
         match entry.file_type() {
-            Ok(kind) if kind.is_dir() && !is_copy => add_zones(&path, &place, files),
+            Ok(kind) if kind.is_dir() && !is_copy => add_folder(&place, files),
             Ok(kind) if kind.is_file() => {
                 files.insert(place, Content::File(path));
             }
-            // One that leads out of the zones would lead nowhere in the image.
+            // One that leads out of the directory would lead nowhere in the image.
             Ok(kind) if kind.is_symlink() => match fs::read_link(&path) {
                 Ok(target) if target.is_relative() && path.exists() => {
                     files.insert(place, Content::Link(target));

@@ -97,6 +97,16 @@ fn without_commands_the_services_are_started_first() {
 }
 
 #[test]
+fn a_command_that_needs_a_service_which_is_not_started_is_left_out() {
+    let sandbox =
+        shop(r#"[{ run = "echo db >> log", depends_on = ["db"] }, { run = "exit 1", depends_on = ["mail"] }]"#);
+    sandbox.run(["dev", "--detach"]).exits(0);
+    assert_eq!(log(&sandbox), "db\n");
+    sandbox.run(["dev", "--detach", "--", "--no-deps", "api"]).exits(0);
+    assert_eq!(log(&sandbox), "db\n");
+}
+
+#[test]
 fn nothing_happens_before_the_build_if_no_crate_is_built() {
     let sandbox = shop(r#"["exit 1"]"#);
     sandbox.run(["dev", "--detach", "--", "mail"]).exits(0).does_not_say("before the build");

@@ -68,8 +68,8 @@ fn first_the_files_then_the_build_then_the_start() {
         steps(&finished).into_iter().partition(|step| ["compose config", "docker version"].contains(&step.as_str()));
     assert_eq!(others, expected);
     assert_eq!(questions.len(), 2, "{questions:?}");
-    // As the developer builds, with the packages of the other service, which is not built.
-    assert!(finished.stderr.contains(" build -p shop -p unused --bin shop --message-format "), "{}", finished.stderr);
+    // As the developer builds: the other service is no default member.
+    assert!(finished.stderr.contains(" build --bin shop --message-format "), "{}", finished.stderr);
     let image = sandbox.engine.world(|world| world.images.clone()).remove(0);
     let end = ["usr/", "usr/local/", "usr/local/bin/", "usr/local/bin/shop"];
     assert!(image.paths.ends_with(&end.map(str::to_string)), "{:?}", image.paths);
@@ -174,7 +174,7 @@ fn a_dry_run_shows_everything_and_writes_nothing() {
     let sandbox = shop();
     let finished = sandbox.run(["dev", "--dry-run"]).exits(0);
     let lines: Vec<&str> = finished.stdout().lines().collect();
-    assert!(lines[0].contains(" build -p shop -p unused --bin shop "), "{lines:?}");
+    assert!(lines[0].contains(" build --bin shop "), "{lines:?}");
     assert!(lines[1].ends_with(" up") && lines[2].ends_with(" down") && lines.len() == 3, "{lines:?}");
     assert!(finished.stderr.contains("note: it would write .stagecraft/dev/compose.yaml"), "{}", finished.stderr);
     assert!(!sandbox.root().join(".stagecraft/dev/compose.yaml").exists());

@@ -31,7 +31,7 @@ const FOLDER: &str = "stagecraft/before-build";
 pub(super) struct BeforeBuild<'a> {
     workspace: &'a Workspace,
     project: &'a ProjectName,
-    steps: &'a [Step],
+    steps: Vec<&'a Step>,
     /// The services that the crates to build depend on.
     pub(super) services: Vec<String>,
 }
@@ -60,7 +60,9 @@ impl<'a> BeforeBuild<'a> {
         }
         let needs_no_crate = |service: &&str| !stack.with_dependencies([*service]).into_iter().any(is_crate);
         let services = stack.with_dependencies(crates).into_iter().filter(|name| is_wanted(name));
-        let services = services.filter(needs_no_crate).map(str::to_string).collect();
+        let services: Vec<String> = services.filter(needs_no_crate).map(str::to_string).collect();
+        let steps =
+            steps.iter().filter(|step| step.depends_on.iter().all(|service| services.contains(service))).collect();
         Some(BeforeBuild { workspace, project: &stack.project, steps, services })
     }
 
@@ -87,7 +89,7 @@ impl<'a> BeforeBuild<'a> {
     /// [`Code::NothingToRun`] if a file that a command names does not exist.
     pub(super) fn is_done(&self, surroundings: &Surroundings) -> Result<bool, Failure> {
         let recorded = self.read_record();
-        for step in self.steps {
+        for step in &self.steps {
             if !self.is_recorded(step, self.digest(step, surroundings)?, &recorded) {
                 return Ok(false);
             }
@@ -107,7 +109,7 @@ impl<'a> BeforeBuild<'a> {
         run: &mut dyn FnMut(&Invocation) -> anyhow::Result<CommandEnd>,
     ) -> anyhow::Result<Result<(), Interrupt>> {
         let mut recorded = self.read_record();
-        for step in self.steps {
+        for step in &self.steps {
             // Before the run: a file that changes meanwhile has to be read by another run.
             let digest = self.digest(step, surroundings)?;
             if self.is_recorded(step, digest, &recorded) {
