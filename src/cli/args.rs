@@ -242,10 +242,17 @@ pub(super) enum DevVerb {
     /// List the dev stacks on this engine
     List(List),
     /// Print the addresses of published ports as KEY=value lines
-    #[command(after_help = help::env())]
-    Env,
+    Env(EnvArgs),
     /// Generate the dev files from Cargo.toml without starting anything
     Files(Files),
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = help::env())]
+pub(super) struct EnvArgs {
+    /// Write them into this file instead, between two marker lines, for sqlx, IDEs and rust-analyzer
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(super) write: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]

@@ -6,8 +6,8 @@ use clap::CommandFactory;
 use clap::error::ErrorKind;
 
 use super::args::{
-    Cli, Common, Complete, Completions, Dev, DevVerb, Files, Init, List, LogsArgs, Man, Start, TeardownArgs, TopVerb,
-    TraefikFlags,
+    Cli, Common, Complete, Completions, Dev, DevVerb, EnvArgs, Files, Init, List, LogsArgs, Man, Start, TeardownArgs,
+    TopVerb, TraefikFlags,
 };
 use super::{Request, Verb, command, complete};
 use crate::compose::{Attach, Images, Logs, PROJECT_NAME, ProjectName, Traefik, Volumes};
@@ -126,7 +126,7 @@ impl TopVerb {
                 Verb::Logs(LogsOptions { selection, logs: Logs { follow, tail, services } })
             }
             Some(DevVerb::List(List { prune, .. })) => Verb::List(ListOptions { prune, timeout: timeout()?, dry_run }),
-            Some(DevVerb::Env) => Verb::Env(EnvOptions { selection }),
+            Some(DevVerb::Env(EnvArgs { write })) => Verb::Env(EnvOptions { selection, write }),
             Some(DevVerb::Files(Files { check })) => Verb::Files(FilesOptions { selection, check }),
         })
     }
@@ -151,7 +151,7 @@ impl Dev {
             Some(DevVerb::List(list)) => ("list", list.prune),
             Some(DevVerb::Status(_)) => ("status", false),
             Some(DevVerb::Logs(_)) => ("logs", false),
-            Some(DevVerb::Env) => ("env", false),
+            Some(DevVerb::Env(_)) => ("env", false),
             Some(DevVerb::Files(_)) => ("files", false),
         };
         if self.start != Start::default() {

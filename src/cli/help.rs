@@ -163,12 +163,17 @@ const ENV: &[Row<'_>] = &[
     ("cargo stagecraft dev env", "print lines like API_8080_ADDR=127.0.0.1:49153"),
     ("export $(cargo stagecraft dev env)", "set them in this shell"),
     ("cargo stagecraft dev env >> $GITHUB_ENV", "set them for the next steps of a job"),
+    ("cargo stagecraft dev env --write .env", "keep them in a file for sqlx and rust-analyzer"),
 ];
 
 const ENV_CODES: &[Row<'_>] = &[
     ("0", "success"),
+    ("1", "with --write: the file cannot be written"),
     ("2", "wrong usage"),
-    ("3", "the stack has not been started, there is none, or two services have the same variable name"),
+    (
+        "3",
+        "the stack has not been started, there is none, two services have the same variable name, or FILE cannot be updated",
+    ),
     ("4", "engine unavailable"),
 ];
 

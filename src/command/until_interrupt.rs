@@ -78,14 +78,21 @@ pub(crate) fn until_interrupt(
     let lines = Lines(sender);
     // In a process group of its own, which can be ended as a whole.
     let invocation = invocation.clone().shielded();
-    let mut command = match stdout {
+    let command = match stdout {
         Stdout::Returned => {
             let on_line = move |line: &str| {
                 let _ = lines.0.send(Heard::Line(line.to_string()));
             };
-            executor.listen(&invocation, Box::new(on_line))?
+            executor.listen(&invocation, Box::new(on_line))
         }
-        Stdout::Shown => executor.spawn(&invocation, Box::new(move || drop(lines)))?,
+        Stdout::Shown => executor.spawn(&invocation, Box::new(move || drop(lines))),
+    };
+    let mut command = match command {
+        Ok(command) => command,
+        Err(error) => {
+            hook(afterwards())?;
+            return Err(error.into());
+        }
     };
     started(command.id());
     let mut printed = String::new();

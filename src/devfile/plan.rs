@@ -147,6 +147,8 @@ const PACKAGE_KEYS: [&str; 6] = ["base", "bin", "features", "profile", "route", 
 /// # Errors
 /// [`crate::exit::Code::NothingToRun`] with file, table and key.
 pub fn plan(workspace: &Workspace) -> Result<Option<Topology>, Failure> {
+    // Also where nothing uses it.
+    environment::environment(workspace)?;
     let members = workspace.packages.iter().filter(|package| !package.metadata.is_null());
     let members: Vec<&Package> = members.collect();
     let is_only_env = workspace.metadata.as_object().is_some_and(|table| table.keys().eq([environment::KEY]));

@@ -1,7 +1,10 @@
 //! `dev env`: prints the addresses of published ports as variables, and the variables that Cargo.toml describes.
 
+mod env_file;
+
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
+use std::path::PathBuf;
 
 use anyhow::{Context as _, anyhow};
 
@@ -22,6 +25,8 @@ use crate::workspace::{BrokenMember, Workspace};
 pub struct EnvOptions {
     /// Which stack.
     pub selection: Selection,
+    /// The file to write the variables into, instead of printing them.
+    pub write: Option<PathBuf>,
 }
 
 /// One variable.
@@ -32,10 +37,11 @@ struct Variable {
     value: String,
 }
 
-/// Prints the variables, sorted by name.
+/// Prints the variables, sorted by name, or writes them into a file.
 ///
 /// # Errors
-/// [`Code::NothingToRun`] if nothing has been started, or two services make the same name; [`Code::EngineUnavailable`].
+/// [`Code::NothingToRun`] if nothing has been started, two services make the same name, or the file cannot be updated;
+/// [`Code::EngineUnavailable`].
 pub(crate) fn env(options: &EnvOptions, cx: &Context<'_>) -> anyhow::Result<Code> {
     let workspace = Workspace::discover(&cx.commander, cx.cwd, &options.selection.manifest, BrokenMember::Tolerate)?;
     let stack = resolve(cx, &workspace, &options.selection)?;
@@ -51,9 +57,14 @@ pub(crate) fn env(options: &EnvOptions, cx: &Context<'_>) -> anyhow::Result<Code
         };
         match cx.shell.format() {
             MessageFormat::Json => cx.shell.print_message(&message),
+            MessageFormat::Human if options.write.is_some() => Ok(()),
             MessageFormat::Human => cx.shell.print(OsStr::new(&format!("{key}={value}"))),
         }
         .context("cannot write to stdout")?;
+    }
+    if let Some(file) = &options.write {
+        let is_changed = env_file::write(&cx.cwd.join(file), &variables.values())?;
+        cx.shell.status(if is_changed { "Writing" } else { "Fresh" }, &file.display().to_string());
     }
     Ok(Code::Success)
 }

@@ -36,6 +36,8 @@ pub struct Plan {
     pub namesake: bool,
     /// Whether the run has the umask 077.
     pub strict: bool,
+    /// Whether Cargo.toml describes the stack, with a crate that is built when the other services are ready.
+    pub builds_a_crate: bool,
 }
 
 /// The command that the fault strikes.
@@ -170,6 +172,7 @@ impl Plan {
             silent: false,
             namesake: false,
             strict: false,
+            builds_a_crate: false,
             fault,
         };
         let draws = (rng.f32(), rng.f32(), millis(&mut rng, 0..1500));
@@ -183,6 +186,9 @@ impl Plan {
         plan.silent = scene == Scene::Foreground && strikes_tool && !plan.unread && draws[0] < 0.06;
         plan.namesake = !plan.silent && draws[1] < 0.1;
         plan.strict = draws[2] < 0.2;
+        let is_plain = !plan.unread && !plan.silent && !plan.namesake && plan.scene != Scene::Down;
+        let can_be_ready = plan.services.iter().all(|service| service.kind != Kind::Unpullable);
+        plan.builds_a_crate = rng.f32() < 0.2 && is_plain && can_be_ready && !plan.finishes();
         plan
     }
 
@@ -206,6 +212,20 @@ impl Plan {
         }
     }
 
+    /// The services as tables of Cargo.toml, with a crate that depends on all of them and is built for a second, after a command of half a
+    /// second.
+    pub fn tables(&self, proof: &str, registry: &str) -> String {
+        let compose: serde_json::Value = serde_yaml_ng::from_str(&self.compose(proof, registry)).expect("a file");
+        let depends_on: Vec<&str> = self.active().map(|service| service.name.as_str()).collect();
+        let volumes =
+            if compose["volumes"].is_null() { String::new() } else { "volumes = { data = {} }\n".to_string() };
+        format!(
+            "[workspace]\n[workspace.metadata.stagecraft.dev]\nbefore-build = ['sleep 0.5']\n{volumes}services = {}\n\
+             [package.metadata.stagecraft.dev]\ndepends_on = {depends_on:?}\n",
+            inline(&compose["services"])
+        )
+    }
+
     /// The compose file; `proof` is the folder in which containers testify, `registry` the address of the one that never
     /// hands anything out.
     pub fn compose(&self, proof: &str, registry: &str) -> String {
@@ -217,6 +237,18 @@ impl Plan {
             text += "volumes:\n  data: {}\n";
         }
         text
+    }
+}
+
+/// A value in TOML, in one line.
+fn inline(value: &serde_json::Value) -> String {
+    match value {
+        serde_json::Value::Object(table) => {
+            let pairs: Vec<String> = table.iter().map(|(key, value)| format!("{key:?} = {}", inline(value))).collect();
+            format!("{{ {} }}", pairs.join(", "))
+        }
+        serde_json::Value::Array(all) => format!("[{}]", all.iter().map(inline).collect::<Vec<_>>().join(", ")),
+        other => other.to_string(),
     }
 }
 

@@ -1,6 +1,7 @@
 //! Carries out a plan on an engine, and judges what came of it.
 
 mod judging;
+mod scenery;
 
 use std::any::Any;
 use std::collections::BTreeSet;
@@ -87,8 +88,9 @@ pub fn play(engine: &Engine, plan: &Plan, project: &str) -> Report {
     Report {
         project: project.to_string(),
         fault: format!(
-            "{scene}{}{}{}{}{}",
+            "{scene}{}{}{}{}{}{}",
             plan.fault,
+            if plan.builds_a_crate { ", with a crate" } else { "" },
             if plan.press_after.is_some() { ", then INT" } else { "" },
             if plan.unread { ", unread" } else { "" },
             if plan.silent { ", engine silent" } else { "" },
@@ -178,45 +180,6 @@ impl<'a> Trial<'a> {
         };
         trial.set_up();
         trial
-    }
-
-    /// A Cargo workspace whose folder makes the project's name, and another one of that name elsewhere.
-    fn set_up(&self) {
-        let roots = [Some(self.root()), self.plan.namesake.then(|| self.root_of_namesake())];
-        for root in roots.into_iter().flatten() {
-            for folder in [root.join("src"), root.join(".stagecraft/dev"), self.proof(), self.runtime_dir()] {
-                fs::create_dir_all(folder).expect("a folder");
-            }
-            let files = [
-                ("Cargo.toml", "[package]\nname = \"app\"\nversion = \"0.1.0\"\nedition = \"2021\"\n".to_string()),
-                ("src/lib.rs", String::new()),
-                (".stagecraft/dev/compose.yaml", self.compose()),
-            ];
-            for (path, text) in files {
-                fs::write(root.join(path), text).expect("a file");
-            }
-        }
-    }
-
-    fn root_of_namesake(&self) -> PathBuf {
-        self.temp.path().join("elsewhere").join(self.project)
-    }
-
-    fn root(&self) -> PathBuf {
-        self.temp.path().join(self.project)
-    }
-
-    /// Where the containers leave word: what they print would be gone with them.
-    fn proof(&self) -> PathBuf {
-        self.temp.path().join("proof")
-    }
-
-    fn runtime_dir(&self) -> PathBuf {
-        self.temp.path().join("run")
-    }
-
-    fn compose(&self) -> String {
-        self.plan.compose(&self.proof().display().to_string(), &self.registry.address.to_string())
     }
 
     /// The services that have left word of this kind.

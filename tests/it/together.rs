@@ -1,6 +1,8 @@
 //! Several commands on one project at the same time.
 
 use std::fs;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -205,8 +207,16 @@ fn a_guard_waits_for_the_lock() {
     assert!(sandbox.engine.world(|world| world.is_empty()));
 }
 
-/// Kills a run together with its guard.
-fn kill_both(sandbox: &Sandbox, run: Started<'_>) {
+/// Kills a run together with its guard, when it has noted its command of this kind for the next holder of the lock: docker may be called a
+/// moment before.
+fn kill_both(sandbox: &Sandbox, run: Started<'_>, kind: &str) {
+    let folder = sandbox.outside().join("cargo-stagecraft");
+    let text = |file: &str| fs::read_to_string(folder.join(file)).unwrap_or_default();
+    let began = Instant::now();
+    while !["shop.lock", "shop.owner"].iter().any(|file| text(file).contains(kind)) {
+        assert!(began.elapsed() < Duration::from_secs(30), "no command is noted");
+        thread::yield_now();
+    }
     let guard = guard_of(sandbox);
     let pid = guard.file_name().unwrap().to_str().unwrap().parse().unwrap();
     // The guard first, or it would hear of the other's end.
@@ -224,7 +234,7 @@ fn a_start_whose_run_was_killed_with_its_guard_does_not_go_on_after_a_down() {
     });
     let run = sandbox.stagecraft(["dev"]).start();
     sandbox.engine.wait_running(Verb::Up);
-    kill_both(&sandbox, run);
+    kill_both(&sandbox, run, "start ");
     sandbox.run(["dev", "down"]).exits(0).says("waiting for a command of a killed run of shop to finish");
     assert!(sandbox.engine.wait_gone(Verb::Up).was_killed());
     assert!(sandbox.engine.world(|world| world.is_empty()));
@@ -238,7 +248,7 @@ fn a_teardown_whose_run_was_killed_with_its_guard_is_waited_for() {
     sandbox.engine.hold(Verb::Down);
     let run = sandbox.stagecraft(["dev", "down"]).start();
     sandbox.engine.wait_called(Verb::Down, 1);
-    kill_both(&sandbox, run);
+    kill_both(&sandbox, run, "end ");
     let start = sandbox.stagecraft(["dev", "--detach"]).in_terminal();
     start.wait_for_text("waiting for a command of a killed run of shop to finish");
     sandbox.engine.release(Verb::Down);

@@ -311,6 +311,44 @@ fn env_of_a_remote_engine_names_its_host() {
     assert!(finished.stdout().starts_with("API_8080_ADDR=build.example:49153\n"), "{}", finished.stdout());
 }
 
+/// A stack whose compose file is written by hand, with variables in Cargo.toml.
+fn with_variables(table: &str) -> Sandbox {
+    let sandbox = running();
+    let manifest = fs::read_to_string(sandbox.root().join("Cargo.toml")).unwrap();
+    sandbox.write("Cargo.toml", &format!("{manifest}\n[workspace.metadata.stagecraft.dev.env]\n{table}"));
+    sandbox
+}
+
+#[test]
+fn env_prints_described_variables_with_the_addresses_in_them() {
+    let sandbox = with_variables("WEB = 'http://${API_8080_ADDR}/$USER_OF_TEST'\nNONE = '${DB_5432_ADDR}'\n");
+    let finished = sandbox.stagecraft(["dev", "env"]).env("USER_OF_TEST", "me").run().exits(0);
+    assert!(finished.stdout().ends_with("\nWEB=http://127.0.0.1:49153/me\n"), "{}", finished.stdout());
+    assert_eq!(finished.stderr, "warning: variable NONE is left out, because DB_5432_ADDR has no value\n");
+    let json = sandbox.stagecraft(["dev", "env", "--message-format", "json"]).env("USER_OF_TEST", "me").run().exits(0);
+    let web = json.stdout().lines().find(|line| line.contains("\"WEB\"")).unwrap();
+    assert_eq!(web, r#"{"reason":"variable","project":"shop","key":"WEB","value":"http://127.0.0.1:49153/me"}"#);
+    with_variables("1 = ''\n").run(["dev", "--dry-run"]).exits(3).says("env] `1` is not the name of a variable");
+}
+
+#[test]
+fn env_writes_a_file_between_markers() {
+    let sandbox = with_variables("WEB = 'http://${API_8080_ADDR}'\n");
+    sandbox.write("app/.env", "MINE=1\n");
+    let write = || sandbox.stagecraft(["dev", "env", "--write", ".env"]).cwd(sandbox.root().join("app")).run();
+    let finished = write().exits(0);
+    assert_eq!((finished.stdout(), finished.stderr.as_str()), ("", "     Writing .env\n"));
+    let text = fs::read_to_string(sandbox.root().join("app/.env")).unwrap();
+    assert!(
+        text.starts_with("MINE=1\n# >>> cargo stagecraft dev env") && text.contains("\nWEB=http://127.0.0.1:49153\n")
+    );
+    write().exits(0).says("Fresh .env");
+    sandbox.write("app/.env", "# <<< cargo stagecraft dev env\n");
+    let expected =
+        "error: cannot update [ROOT]/app/.env\n\nCaused by:\n  its marker lines are not a pair\nhelp: remove the line";
+    write().exits(3).says(expected);
+}
+
 #[test]
 fn lost_output_is_not_a_success() {
     for verb in ["status", "env", "list"] {

@@ -6,6 +6,7 @@ use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
+use std::process::Stdio;
 use std::sync::atomic::Ordering;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -121,6 +122,16 @@ pub fn measure(request: &Request) {
                 "≤ 1.5",
                 &format!("{unchanged}; containers kept {kept}/{rounds}"),
             );
+            let beyond = median(times.iter().map(|it| it.first_ours - it.first_by_hand));
+            row(
+                "the first start after `cargo build`, beyond `docker compose up -d` with these images",
+                "≤ 2 s",
+                &format!("{beyond:.2} s ({:.2} s)", median(times.iter().map(|it| it.first_ours))),
+            );
+            let beside = compared(&times, |it| it.beside_check, |it| it.ours);
+            row("one line edited to the new answer beside `cargo check`, compared with alone", "", &beside);
+            let apart = compared(&times, |it| it.apart_from_check, |it| it.ours);
+            row("the same with a `target-dir` of its own", "", &apart);
         }
     }
 }
@@ -138,6 +149,14 @@ struct Times {
     multi_stage: f64,
     unchanged_ours: f64,
     unchanged_by_hand: f64,
+    /// Without images, after a build of the developer's own.
+    first_ours: f64,
+    /// `docker compose up -d` alone, with the images of that.
+    first_by_hand: f64,
+    /// As `ours`, while the developer's editor checks the workspace in the same target directory.
+    beside_check: f64,
+    /// The same with another target directory.
+    apart_from_check: f64,
     /// Whether the containers were the same after both times that nothing had changed.
     kept: bool,
 }
@@ -181,13 +200,20 @@ fn play(kind: Kind, toolchain: &Toolchain, rounds: usize) -> Vec<Times> {
                 })
             },
         );
+        let kept = containers == ours.containers();
+        let [first_ours, first_by_hand] = ours.first_starts();
+        let [beside_check, apart_from_check] = ours.edits_beside_check(round);
         let it = Times {
+            first_ours,
+            first_by_hand,
+            beside_check,
+            apart_from_check,
             ours: edit_ours,
             by_hand: edit_by_hand,
             multi_stage: edit_multi_stage,
             unchanged_ours,
             unchanged_by_hand,
-            kept: containers == ours.containers(),
+            kept,
         };
         eprintln!(
             "{} {round}/{rounds}, {}: edit ours {:.2} s, by hand {:.2} s, multi-stage {:.2} s; unchanged ours {:.2} s, \
@@ -352,6 +378,39 @@ impl<'a> Scene<'a> {
 
     fn compose(&self, args: &[&str]) {
         succeed(self.ground.compose(args));
+    }
+
+    /// A first start after a build of the developer's own, and `docker compose up -d` with the images that it has made.
+    fn first_starts(&self) -> [f64; 2] {
+        succeed(self.ground.command(DEV, &["dev", "down", "--images"]));
+        succeed(self.ground.command("cargo", &["build", "--offline"]));
+        let ours = seconds(|| self.dev());
+        succeed(self.ground.command(DEV, &["dev", "down"]));
+        [ours, seconds(|| self.compose(&["up", "--detach"]))]
+    }
+
+    /// Two edits while `cargo check` runs, as an editor starts it when a file is saved: in the same target directory, and in another one.
+    fn edits_beside_check(&self, round: usize) -> [f64; 2] {
+        let manifest = self.ground.root().join("Cargo.toml");
+        let before = fs::read_to_string(&manifest).expect("a manifest");
+        let edit = |number: usize| {
+            let mut editor = None;
+            let time = self.edit(number, || {
+                let check = ["check", "--offline", "--workspace", "--all-targets", "--message-format=json"];
+                let mut check = self.ground.command("cargo", &check);
+                editor = Some(check.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("cargo"));
+                self.dev();
+            });
+            editor.expect("a check").wait().expect("its end");
+            time
+        };
+        let beside = edit(1000 + round);
+        write(&manifest, &format!("{before}[workspace.metadata.stagecraft.dev]\ntarget-dir = \"target/dev\"\n"));
+        self.dev();
+        let apart = edit(2000 + round);
+        write(&manifest, &before);
+        self.dev();
+        [beside, apart]
     }
 
     fn containers(&self) -> BTreeSet<String> {

@@ -85,6 +85,13 @@ impl Run<'_> {
         }
     }
 
+    /// Ends what listens to the engine.
+    pub(super) fn stop_observing(&mut self) {
+        if self.readiness.observer.take().is_some() {
+            self.guard.forget_helper();
+        }
+    }
+
     /// The containers that were there before the start, by id.
     pub(super) fn ids_before(&self) -> BTreeSet<String> {
         let before = self.mode.start().map(|(_, options)| options.before.as_slice()).unwrap_or_default();
@@ -118,7 +125,7 @@ impl Run<'_> {
 
     pub(super) fn settled(&mut self, settled: Settled) -> Option<RunEvent> {
         self.readiness.settled = Some(settled);
-        self.readiness.observer = None;
+        self.stop_observing();
         self.logger().waiting(&[]);
         if self.policy.waits {
             return Some(RunEvent::Settled { success: settled == Settled::Ready });

@@ -170,8 +170,7 @@ impl<'a> Run<'a> {
                 interrupts.add(interrupt);
             }
         }
-        self.readiness.observer = None;
-        self.guard.forget_helper();
+        self.stop_observing();
         Ok(Preparation {
             lock: self.lock.take().unwrap_or_else(ProjectLock::none),
             guard: std::mem::take(&mut self.guard),
@@ -204,7 +203,7 @@ impl<'a> Run<'a> {
             }
             Arrival::Observation(Observation::Started(containers)) => {
                 if !self.waits() {
-                    self.readiness.observer = None;
+                    self.stop_observing();
                 }
                 let Some((containers, endpoint)) = containers else {
                     return Some(RunEvent::Started { shutdown: None });
@@ -221,7 +220,7 @@ impl<'a> Run<'a> {
                 None
             }
             Arrival::Observation(Observation::Over(known)) => {
-                self.readiness.observer = None;
+                self.stop_observing();
                 // Otherwise it is being taken down already.
                 if !known && self.state.phase == Phase::Staying {
                     self.logger().error(&format!("{} cannot be watched any longer", self.compose.project()));
@@ -378,7 +377,7 @@ impl<'a> Run<'a> {
         if let Some(undo) = self.undoing.process.as_mut().filter(|_| goes_on) {
             undo.cut_off();
         }
-        self.readiness.observer = None;
+        self.stop_observing();
         self.tell_end(end);
         match self.lock.take() {
             Some(lock) if goes_on => lock.leave_to_the_guard(),

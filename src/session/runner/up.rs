@@ -55,7 +55,7 @@ impl Run<'_> {
         match &self.readiness.observer {
             // Its end is the beginning of the wait.
             Some(watch) if self.policy.waits => watch.up_is_over(),
-            _ => self.readiness.observer = None,
+            _ => self.stop_observing(),
         }
         let Some(mut up) = self.up.process.take() else {
             return RunEvent::UpEnded { success: false };
