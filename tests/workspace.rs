@@ -105,7 +105,9 @@ fn a_fresh_clone_answers(stage: &Stage) {
     assert_eq!(ask(stage, "/"), "Shop hello from the shop.");
     foreground.signal(Signal::INT);
     let ended = foreground.end().with(130);
-    let ended = ended.says(": db, redis, tls before the build\n").says("Preparing `cargo run --quiet -p migrate`\n");
+    let ended = ended
+        .says(": db, redis, tls before the build (Ctrl+C stops and removes it)\n")
+        .says("Preparing `cargo run --quiet -p migrate`\n");
     let built = ended.says("the database is up to date\n").says("Compiling api").all;
     let order = ["the database is up to date", "Compiling api", "Loading image"].map(|text| built.find(text).unwrap());
     assert!(order.is_sorted(), "{order:?}");

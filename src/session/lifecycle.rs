@@ -41,6 +41,8 @@ pub(super) struct Policy {
     pub undo: Undo,
     /// Whether some of the stack was up before the run: if the run does not get it started, it leaves it as it is.
     pub found_running: bool,
+    /// Whether it starts what crates depend on, before they are built.
+    pub precedes_build: bool,
 }
 
 /// Why the run is ending.
@@ -265,6 +267,7 @@ impl State {
         let state = State { cause: Some(cause), up: Up::Over, ..State::STARTING };
         match (policy.undo, cause) {
             (Undo::Nothing, _) => state.end(End::Clean),
+            _ if state.leaves_what_it_found(policy) => state.end(End::Clean),
             // What failed may be looked at; an interrupt stops it.
             (Undo::StopOnly, EndCause::Failed) => state.end(End::Clean),
             (Undo::Remove | Undo::StopOnly, _) => state.undo(DownScope::File),
@@ -322,9 +325,11 @@ impl State {
         }
     }
 
-    /// Whether a run whose `up` has failed leaves the stack alone: it ran before, and not everything had been started anew.
+    /// Whether a run that has failed leaves the stack alone: it ran before, and not everything had been started anew.
     pub(super) fn leaves_what_it_found(self, policy: Policy) -> bool {
-        policy.found_running && self.up == Up::CutOff && self.shutdown.is_none() && self.cause == Some(EndCause::Failed)
+        let is_broken_off = self.up == Up::CutOff && self.shutdown.is_none() && self.cause == Some(EndCause::Failed);
+        let comes_before = policy.precedes_build && matches!(self.cause, Some(EndCause::Failed | EndCause::Late));
+        policy.found_running && (is_broken_off || comes_before)
     }
 
     /// After `up` has ended by itself, and what became of it is known.

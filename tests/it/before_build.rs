@@ -176,6 +176,21 @@ fn an_interrupt_ends_the_command_and_takes_the_services_down() {
     assert!(sandbox.engine.world(|world| world.is_empty()));
 }
 
+/// As after its `up`.
+#[test]
+fn an_interrupt_in_the_foreground_takes_down_a_stack_that_ran_before() {
+    let sandbox = shop("[]");
+    sandbox.run(["dev", "--detach"]).exits(0);
+    let manifest = fs::read_to_string(sandbox.root().join("Cargo.toml")).unwrap();
+    let endless = "before-build = ['echo started; sleep 1000']";
+    sandbox.write("Cargo.toml", &manifest.replace("before-build = []", endless));
+    let run = sandbox.stagecraft(["dev"]).in_terminal();
+    run.wait_for_text("started\r\n");
+    run.press_ctrl_c();
+    run.wait().exits(130).says(" shop: db before the build (Ctrl+C stops and removes it)");
+    assert!(sandbox.engine.world(|world| world.is_empty()));
+}
+
 #[test]
 fn an_interrupt_leaves_a_stack_that_ran_before() {
     let sandbox = shop("[]");

@@ -3,7 +3,8 @@ use std::collections::HashSet;
 use super::*;
 use Interrupt::{Hup, Int, Term};
 
-const FOREGROUND: Policy = Policy { leaves_running: false, waits: false, undo: Undo::Remove, found_running: false };
+const FOREGROUND: Policy =
+    Policy { leaves_running: false, waits: false, undo: Undo::Remove, found_running: false, precedes_build: false };
 const FOREGROUND_OF_A_RUNNING_STACK: Policy = Policy { found_running: true, ..FOREGROUND };
 const FOREGROUND_KEEP: Policy = Policy { undo: Undo::StopOnly, ..FOREGROUND };
 const DETACHED: Policy = Policy { leaves_running: true, ..FOREGROUND };
@@ -454,6 +455,9 @@ fn a_start_that_is_given_up_undoes_what_it_has_started() {
         (FOREGROUND_KEEP, interrupted, Action::Undo(DownScope::File)),
         (DETACHED_ALONE, EndCause::Failed, Action::Finish),
         (DETACHED_ALONE, interrupted, Action::Finish),
+        // A foreground run owns what it found, but its failure does not take it down.
+        (Policy { precedes_build: true, ..FOREGROUND_OF_A_RUNNING_STACK }, EndCause::Failed, Action::Finish),
+        (Policy { precedes_build: true, ..FOREGROUND_OF_A_RUNNING_STACK }, interrupted, Action::Undo(DownScope::File)),
     ] {
         let (state, first) = State::given_up(policy, cause);
         assert_eq!((first, state.cause), (action, Some(cause)), "{policy:?}");
@@ -463,5 +467,20 @@ fn a_start_that_is_given_up_undoes_what_it_has_started() {
             let story = [(int(Int), hurried), (RunEvent::UndoEnded, Action::Check), (CLEAN, Action::Finish)];
             assert_eq!(play(policy, state, &story).phase, Phase::Ended(End::Clean));
         }
+    }
+}
+
+#[test]
+fn what_does_not_become_ready_before_the_build_is_left_if_it_ran_before() {
+    let first = Policy { precedes_build: true, leaves_running: true, waits: true, ..FOREGROUND };
+    for (judgement, found) in [(Judgement::Badly, true), (Judgement::TooSlowly, true), (Judgement::Badly, false)] {
+        let policy = Policy { found_running: found, ..first };
+        let end = if found { Action::Finish } else { Action::Lock };
+        let story = [
+            (GOOD, Action::Idle),
+            (RunEvent::Settled { success: false }, Action::Judge),
+            (RunEvent::Judged(judgement), end),
+        ];
+        play(policy, State::STARTING, &story);
     }
 }

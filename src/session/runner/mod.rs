@@ -90,11 +90,6 @@ impl Options {
             (Attach::Detached, _) => Undo::Nothing,
         }
     }
-
-    /// As [`Options::undo`], as long as only what crates depend on has been started.
-    fn undo_of_first(&self) -> Undo {
-        if self.found_running { Undo::Nothing } else { self.undo() }
-    }
 }
 
 /// Why a start goes no further after what crates depend on has been started.
@@ -227,10 +222,15 @@ impl<'a> Runner<'a> {
             args: services.iter().map(OsString::from).collect(),
             ..options.clone()
         };
-        let mode = Mode::First(stack, &first, options.undo_of_first());
+        let mode = Mode::First(stack, &first, options.undo());
         let mut run = Run::new(self, compose, mode, options.teardown, State::STARTING, lock)?;
         run.arm();
-        self.logger.status("Starting", &format!("{}: {} before the build", compose.project(), services.join(", ")));
+        let what = match options.attach {
+            Attach::Foreground => format!(" (Ctrl+C {})", run.what_an_interrupt_does()),
+            Attach::Detached => String::new(),
+        };
+        let services = services.join(", ");
+        self.logger.status("Starting", &format!("{}: {services} before the build{what}", compose.project()));
         run.start_up(&first)?;
         run.drive_to_the_end();
         match (run.state.phase, run.state.cause) {
@@ -252,7 +252,7 @@ impl<'a> Runner<'a> {
         why: GivenUp,
     ) -> anyhow::Result<Outcome> {
         let Preparation { lock, guard, interrupts } = preparation;
-        let mode = Mode::First(stack, options, options.undo_of_first());
+        let mode = Mode::First(stack, options, options.undo());
         let cause = match &why {
             GivenUp::Interrupted(interrupt) => EndCause::Interrupted(*interrupt),
             GivenUp::Failed { .. } => EndCause::Failed,
@@ -412,17 +412,28 @@ enum Mode<'a> {
 
 impl<'a> Mode<'a> {
     fn policy(self) -> Policy {
-        let nothing = Policy { leaves_running: false, waits: false, undo: Undo::Nothing, found_running: false };
+        let nothing = Policy {
+            leaves_running: false,
+            waits: false,
+            undo: Undo::Nothing,
+            found_running: false,
+            precedes_build: false,
+        };
         match self {
             Mode::Start(_, options) => Policy {
                 leaves_running: options.attach == Attach::Detached,
                 waits: options.attach == Attach::Detached && options.wait.is_some(),
                 undo: options.undo(),
                 found_running: options.found_running,
+                precedes_build: false,
             },
-            Mode::First(_, options, undo) => {
-                Policy { leaves_running: true, waits: true, undo, found_running: options.found_running }
-            }
+            Mode::First(_, options, undo) => Policy {
+                leaves_running: true,
+                waits: true,
+                undo,
+                found_running: options.found_running,
+                precedes_build: true,
+            },
             Mode::Follow => Policy { leaves_running: true, found_running: true, ..nothing },
             Mode::TakeDown => Policy { undo: Undo::Remove, ..nothing },
             Mode::TakeOver(undo) => Policy { undo, ..nothing },

@@ -41,7 +41,10 @@ fn a_build_reads_from_a_service_of_its_stack(stage: &Stage) {
     run.wait_for("api is ready");
     assert_eq!(ask(stage, "api", "/"), "the types");
     run.signal(Signal::INT);
-    let ended = run.end().with(130).says(&format!("Starting {}: db before the build\n", stage.project));
+    let ended = run
+        .end()
+        .with(130)
+        .says(&format!("Starting {}: db before the build (Ctrl+C stops and removes it)\n", stage.project));
     ended.says("Preparing `curl --fail").says("Compiling api");
     stage.assert_gone();
     // Detached, and once more: nothing is left to do.
