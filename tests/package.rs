@@ -46,7 +46,8 @@ fn the_package_is_installed_and_runs_and_is_packed_for_a_release() {
     }
     let package = PathBuf::from(target).join(format!("package/cargo-stagecraft-{VERSION}.crate"));
     let size = fs::metadata(&package).unwrap().len();
-    assert!(size < 384 * 1024, "the package has {size} bytes");
+    // More could only be something that is included by mistake.
+    assert!(size < 1 << 20, "the package has {size} bytes");
     run(Command::new("tar").arg("-xzf").arg(&package).current_dir(temp.path()));
     let unpacked = temp.path().join(format!("cargo-stagecraft-{VERSION}"));
 

@@ -15,7 +15,7 @@ use xshell::{Shell, cmd};
 
 use super::USER;
 use crate::command::{Executor, Invocation};
-use crate::exit::Code;
+use crate::exit::{Code, Failure};
 
 /// Where the CA certificates are in an image, and the variable that tells programs.
 pub(super) const CERTIFICATES: &str = "etc/ssl/certs/ca-certificates.crt";
@@ -62,6 +62,7 @@ impl Runtime {
         let mut files = BTreeMap::new();
         let loader = interpreter(binary).with_context(|| format!("cannot read {}", binary.display()))?;
         if let Some(loader) = loader {
+            require_loader(&loader, binary)?;
             files.extend(libraries(binary, &loader, executor)?);
             files.insert(inside(&loader), Content::File(loader));
             files.insert("etc/nsswitch.conf".to_string(), Content::Text("hosts: files dns\n".to_string()));
@@ -118,6 +119,17 @@ fn interpreter(binary: &Path) -> io::Result<Option<PathBuf>> {
         _ => Ok(None),
     };
     found.map_err(io::Error::other)
+}
+
+/// That this machine has the loader of a program, which another C library than its own may bring.
+fn require_loader(loader: &Path, binary: &Path) -> Result<(), Failure> {
+    if loader.is_file() {
+        return Ok(());
+    }
+    let error = anyhow!("this machine does not have {}, the loader of {}", loader.display(), binary.display());
+    let help = "install the C library that the program is built for, or link statically: `static = true` in \
+                [workspace.metadata.stagecraft.dev]";
+    Err(Code::Failed.because(error).help(help))
 }
 
 /// The shared libraries that the loader finds for a program. In the image they are where the loader looks by default: beside the C
@@ -209,6 +221,25 @@ mod tests {
         assert_eq!(runtime.files[&inside(&loader)], Content::File(loader));
         assert!(runtime.files.keys().any(|path| path.rsplit('/').next().unwrap().starts_with("libc.")));
         assert!(runtime.sources().len() >= 2);
+    }
+
+    #[test]
+    fn a_loader_that_this_machine_does_not_have_is_named() {
+        let this = std::env::current_exe().unwrap();
+        let Some(loader) = interpreter(&this).unwrap() else { return };
+        let loader = loader.to_str().unwrap();
+        // Of the same length, so that everything else in the file stays where it is.
+        let other = format!("/none/{}", &loader["/none/".len()..]);
+        let mut program = fs::read(&this).unwrap();
+        let at = program.windows(loader.len()).position(|bytes| bytes == loader.as_bytes()).unwrap();
+        program[at..at + loader.len()].copy_from_slice(other.as_bytes());
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("program");
+        fs::write(&path, program).unwrap();
+        let error = Runtime::of(&path, &crate::command::System).unwrap_err();
+        let expected = format!("this machine does not have {other}, the loader of {}", path.display());
+        assert_eq!(error.to_string(), expected);
+        assert!(error.downcast_ref::<Failure>().unwrap().next_step().unwrap().contains("`static = true`"));
     }
 
     #[test]
