@@ -89,6 +89,7 @@ pub(crate) fn make_folder(folder: &Path) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    #[cfg(unix)]
     use std::io::Write as _;
     #[cfg(unix)]
     use std::os::unix::fs::{PermissionsExt, symlink};

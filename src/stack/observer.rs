@@ -220,7 +220,7 @@ impl Ears {
             tracker.heard(&container.id, deaf);
         }
         self.pause = (self.pause * 3 / 2).clamp(Self::SHORTEST, Self::LONGEST);
-        self.next = Some(Instant::now() + self.pause).filter(|_| !tracker.to_be_heard().is_empty());
+        self.next = (!tracker.to_be_heard().is_empty()).then_some(Instant::now() + self.pause);
     }
 }
 
