@@ -31,6 +31,16 @@ fn shop(before_build: &str) -> Sandbox {
     sandbox
 }
 
+/// The same, running already, and with this before its next build.
+fn running_with(before_build: &str) -> Sandbox {
+    let sandbox = shop("[]");
+    sandbox.run(["dev", "--detach"]).exits(0);
+    let manifest = fs::read_to_string(sandbox.root().join("Cargo.toml")).unwrap();
+    let changed = manifest.replace("before-build = []", &format!("before-build = {before_build}"));
+    sandbox.write("Cargo.toml", &changed);
+    sandbox
+}
+
 /// What was told to happen, in order.
 fn story(stderr: &str) -> Vec<&str> {
     let verbs = ["Starting", "Ready", "Preparing", "Compiling", "Loading", "Started", "Removed"];
@@ -126,10 +136,7 @@ fn a_failed_command_takes_the_services_down() {
 
 #[test]
 fn a_failed_command_leaves_a_stack_that_ran_before_and_one_to_keep() {
-    let sandbox = shop("[]");
-    sandbox.run(["dev", "--detach"]).exits(0);
-    let manifest = fs::read_to_string(sandbox.root().join("Cargo.toml")).unwrap();
-    sandbox.write("Cargo.toml", &manifest.replace("before-build = []", "before-build = ['exit 7']"));
+    let sandbox = running_with("['exit 7']");
     for args in [&["dev", "--detach"][..], &["dev"]] {
         sandbox.run(args).exits(1).says("note: the stack was running before and is left alone;");
         assert_eq!(sandbox.engine.world(|world| world.containers.len()), 3);
@@ -179,11 +186,7 @@ fn an_interrupt_ends_the_command_and_takes_the_services_down() {
 /// As after its `up`.
 #[test]
 fn an_interrupt_in_the_foreground_takes_down_a_stack_that_ran_before() {
-    let sandbox = shop("[]");
-    sandbox.run(["dev", "--detach"]).exits(0);
-    let manifest = fs::read_to_string(sandbox.root().join("Cargo.toml")).unwrap();
-    let endless = "before-build = ['echo started; sleep 1000']";
-    sandbox.write("Cargo.toml", &manifest.replace("before-build = []", endless));
+    let sandbox = running_with("['echo started; sleep 1000']");
     let run = sandbox.stagecraft(["dev"]).in_terminal();
     run.wait_for_text("started\r\n");
     run.press_ctrl_c();
@@ -193,11 +196,7 @@ fn an_interrupt_in_the_foreground_takes_down_a_stack_that_ran_before() {
 
 #[test]
 fn an_interrupt_leaves_a_stack_that_ran_before() {
-    let sandbox = shop("[]");
-    sandbox.run(["dev", "--detach"]).exits(0);
-    let manifest = fs::read_to_string(sandbox.root().join("Cargo.toml")).unwrap();
-    let endless = "before-build = ['echo started; sleep 1000']";
-    sandbox.write("Cargo.toml", &manifest.replace("before-build = []", endless));
+    let sandbox = running_with("['echo started; sleep 1000']");
     let run = sandbox.stagecraft(["dev", "--detach"]).in_terminal();
     run.wait_for_text("started\r\n");
     run.signal(Signal::TERM);
