@@ -120,6 +120,8 @@ fn rustups_sysroot(variable: &Variable<'_>) -> Option<PathBuf> {
 pub(crate) struct Targets {
     /// The engine's architecture, in its words: `amd64`.
     pub architecture: String,
+    /// Whether programs of this machine run on the engine.
+    pub run_here: bool,
     /// Whether crates on `scratch` are built as the developer builds: their image gets the shared libraries of this machine.
     pub is_native: bool,
     /// The target of static programs. None if no crate is one.
@@ -138,7 +140,7 @@ impl Targets {
     ) -> Result<Targets, Failure> {
         let runs_here = os::RUNS_LINUX_PROGRAMS && engines_architecture(std::env::consts::ARCH) == architecture;
         let is_native = runs_here && !topology.is_static && topology.target.is_none();
-        let mut targets = Targets { architecture, is_native, static_target: None };
+        let mut targets = Targets { architecture, run_here: runs_here, is_native, static_target: None };
         if topology.crates.values().any(|krate| !targets.is_native(krate)) {
             targets.static_target = Some(target(&sysroot()?, topology.target.as_deref(), &targets.architecture)?);
         }

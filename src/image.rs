@@ -17,12 +17,13 @@ use tar::{Builder, EntryType, Header};
 use xshell::{Shell, cmd};
 
 use self::runtime::{CERTIFICATES_VARIABLE, Content, Runtime};
-use crate::command::Invocation;
+use crate::command::{Archive, Invocation};
+use crate::supervisor::{self, Supervision};
 
 pub(crate) mod runtime;
 
 /// The directory of the program in the image. It is in the PATH that every engine sets.
-const BIN: &str = "usr/local/bin";
+pub(crate) const BIN: &str = "usr/local/bin";
 /// The user that the program runs as; distroless images use the same number.
 const USER: u64 = 65532;
 /// The label with the digest of the image.
@@ -49,6 +50,8 @@ pub(crate) struct Image {
     pub owner: Option<(u64, u64)>,
     /// What the program needs besides itself.
     pub runtime: Runtime,
+    /// How it is supervised, if it can be replaced while it runs.
+    pub supervision: Option<Supervision>,
 }
 
 /// Counts and hashes what is written to it.
@@ -96,9 +99,11 @@ fn sha256(bytes: &[u8]) -> String {
 impl Image {
     /// Everything but the program's content, for comparison with an earlier image.
     pub(crate) fn settings(&self) -> String {
-        let Image { name, labels, architecture, binary: _, bin, writable, owner, runtime: _ } = self;
+        let Image { name, labels, architecture, binary: _, bin, writable, owner, runtime: _, supervision } = self;
+        let entrypoint = supervision.as_ref().map(Supervision::entrypoint);
         let settings = json!({
-            "name": name, "labels": labels, "architecture": architecture, "bin": bin, "writable": writable, "owner": owner, "format": 1,
+            "name": name, "labels": labels, "architecture": architecture, "bin": bin, "writable": writable, "owner": owner,
+            "supervision": entrypoint, "format": 1,
         });
         sha256(settings.to_string().as_bytes())
     }
@@ -154,6 +159,8 @@ impl Image {
         }
         let layer = |what: &str| json!({ "created": CREATED, "created_by": format!("cargo-stagecraft: {what}") });
         let ids: Vec<String> = layers.iter().map(|layer| format!("sha256:{}", layer.sha256)).collect();
+        let mut entrypoint = self.supervision.as_ref().map(Supervision::entrypoint).unwrap_or_default();
+        entrypoint.push(format!("/{BIN}/{}", self.bin));
         json!({
             "architecture": self.architecture,
             "os": "linux",
@@ -161,7 +168,7 @@ impl Image {
             "config": {
                 "User": format!("{USER}:{USER}"),
                 "Env": environment,
-                "Entrypoint": [format!("/{BIN}/{}", self.bin)],
+                "Entrypoint": entrypoint,
                 "Labels": labels,
             },
             "rootfs": { "type": "layers", "diff_ids": ids },
@@ -251,9 +258,24 @@ fn add_directories<'a>(
     Ok(())
 }
 
-/// The mode of a file of the runtime: a loader is executed.
+/// The mode of a file of the runtime: a loader is executed, and so is the supervisor.
 fn mode(path: &str) -> u32 {
-    if path.contains(".so") { 0o755 } else { 0o644 }
+    if path.contains(".so") || path == supervisor::PATH { 0o755 } else { 0o644 }
+}
+
+/// An archive with nothing but a program, as a file of this name that everybody can run.
+///
+/// # Errors
+/// If the program cannot be read.
+pub(crate) fn program_archive(program: &Path, name: &str) -> io::Result<Archive> {
+    const BLOCK: u64 = 512;
+    let length = program.metadata()?.len();
+    let mut header = header(EntryType::Regular, 0o755, length, (0, 0));
+    header.set_path(name)?;
+    header.set_cksum();
+    // The file is filled up to a whole block, and two empty ones end the archive.
+    let zeros = length.next_multiple_of(BLOCK) - length + 2 * BLOCK;
+    Ok(Archive { head: header.as_bytes().to_vec(), file: program.to_owned(), length, zeros })
 }
 
 /// The command that loads an archive. `archive` is relative to the workspace root.

@@ -20,6 +20,8 @@
 //! | `command` | commands as data, what runs and shows them, interrupts |
 //! | `docker` | where the docker CLI and its plugins are installed |
 //! | `reporter` | output for people, programs and CI services |
+//! | `watch` | watches the files that a stack is made from |
+//! | `supervisor` | the first process of a container whose program is replaced while it runs |
 //! | `files` | reads and replaces files safely |
 //! | `suggest` | finds similar names |
 //! | `os` | differences between operating systems |
@@ -50,6 +52,8 @@ mod session;
 mod settings;
 mod stack;
 mod suggest;
+mod supervisor;
+mod watch;
 mod workspace;
 
 use std::ffi::OsString;
@@ -117,8 +121,12 @@ pub mod internals {
 
 /// Runs the program with these arguments and returns its exit code. Whatever there is to say has been said then.
 pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
-    os::prepare_terminal();
     let args: Vec<OsString> = args.into_iter().collect();
+    // Before anything is opened or any thread is started.
+    if let Some(ended) = supervisor::run(&args) {
+        return ExitCode::from(ended.unwrap_or_else(|error| supervisor::failed(&error)));
+    }
+    os::prepare_terminal();
     if session::is_guard(&args) {
         let shell = Shell::afterwards(&ShellOptions::default());
         let code =

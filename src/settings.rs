@@ -24,12 +24,14 @@ pub(crate) const TRAEFIK: &str = "STAGECRAFT_TRAEFIK";
 pub(crate) const WAIT: &str = "STAGECRAFT_WAIT";
 /// The variable that sets whether a wait includes listeners on the published ports.
 pub(crate) const WAIT_FOR_PORTS: &str = "STAGECRAFT_WAIT_FOR_PORTS";
+/// The variable for `--watch` and `--no-watch`.
+pub(crate) const WATCH: &str = "STAGECRAFT_WATCH";
 /// The variable for `--wait-timeout`.
 pub(crate) const WAIT_TIMEOUT: &str = "STAGECRAFT_WAIT_TIMEOUT";
 /// Every variable that begins like that.
-pub const VARIABLES: [&str; 5] = [TIMEOUT, TRAEFIK, WAIT, WAIT_FOR_PORTS, WAIT_TIMEOUT];
+pub const VARIABLES: [&str; 6] = [TIMEOUT, TRAEFIK, WAIT, WAIT_FOR_PORTS, WAIT_TIMEOUT, WATCH];
 /// Every key of [`TABLE`] that is a setting.
-pub const KEYS: [&str; 5] = ["timeout", "traefik", "wait", "wait-for-ports", "wait-timeout"];
+pub const KEYS: [&str; 6] = ["timeout", "traefik", "wait", "wait-for-ports", "wait-timeout", "watch"];
 /// The table of the workspace's Cargo.toml.
 pub(crate) const TABLE: &str = "workspace.metadata.stagecraft";
 
@@ -52,6 +54,8 @@ pub struct Settings {
     pub wait_timeout: Option<u32>,
     /// Whether a service without a healthcheck must listen on its published ports; default: yes.
     pub wait_for_ports: Option<bool>,
+    /// Whether a run in the foreground applies changes of the files; default: no.
+    pub watch: Option<bool>,
 }
 
 impl Settings {
@@ -78,6 +82,7 @@ impl Settings {
                 "traefik" => settings.traefik = Some(Traefik::from(at.boolean(key, value)?)),
                 "wait" => settings.wait = Some(at.boolean(key, value)?),
                 "wait-for-ports" => settings.wait_for_ports = Some(at.boolean(key, value)?),
+                "watch" => settings.watch = Some(at.boolean(key, value)?),
                 "wait-timeout" => settings.wait_timeout = Some(duration(&at, key, value)?),
                 _ => {}
             }
@@ -94,6 +99,7 @@ impl Settings {
             wait: self.wait.or(other.wait),
             wait_timeout: self.wait_timeout.or(other.wait_timeout),
             wait_for_ports: self.wait_for_ports.or(other.wait_for_ports),
+            watch: self.watch.or(other.watch),
         }
     }
 

@@ -117,6 +117,7 @@ fn krate(package: &str, bin: &str, profile: &str, features: &[&str]) -> Crate {
         base: Base::Scratch,
         profile: profile.to_string(),
         features: features.iter().map(ToString::to_string).collect(),
+        listen: Vec::new(),
     }
 }
 
@@ -140,7 +141,12 @@ fn topology(crates: &[(&str, &Crate)]) -> Topology {
 
 /// Static programs for this target.
 fn only_static(target: &str) -> Targets {
-    Targets { architecture: "amd64".to_string(), is_native: false, static_target: Some(target.to_string()) }
+    Targets {
+        architecture: "amd64".to_string(),
+        run_here: false,
+        is_native: false,
+        static_target: Some(target.to_string()),
+    }
 }
 
 /// Programs as the developer builds them, and static ones for other base images.
@@ -237,7 +243,8 @@ fn programs_are_native_where_they_run_on_the_engine_unless_the_manifest_says_oth
     assert!(!targets(&plain, other).is_native(&scratch));
     assert!(!targets(&Topology { is_static: true, ..plain.clone() }, "amd64").is_native(&scratch));
     let given = Topology { target: Some(MUSL.to_string()), ..plain };
-    assert_eq!(targets(&given, "amd64"), only_static(MUSL));
+    let run_here = is_linux && here == "amd64";
+    assert_eq!(targets(&given, "amd64"), Targets { run_here, ..only_static(MUSL) });
 }
 
 #[test]

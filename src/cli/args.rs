@@ -215,6 +215,15 @@ pub(super) struct Start {
     #[arg(long, value_name = "TIME", value_parser = seconds, conflicts_with = "no_wait")]
     pub(super) wait_timeout: Option<u32>,
 
+    /// Apply changes of the files while the stack runs in the foreground: build, and reload what differs [env: STAGECRAFT_WATCH]
+    /// [Cargo.toml: watch]
+    #[arg(short, long, overrides_with = "no_watch", conflicts_with = "detach")]
+    pub(super) watch: bool,
+
+    /// Do not apply changes of the files (default)
+    #[arg(long, overrides_with = "watch")]
+    pub(super) no_watch: bool,
+
     /// Arguments for `docker compose up`
     #[arg(last = true, value_name = "ARGS")]
     pub(super) args: Vec<OsString>,

@@ -155,7 +155,7 @@ impl Dev {
             Some(DevVerb::Files(_)) => ("files", false),
         };
         if self.start != Start::default() {
-            let options = "--detach, --keep, --traefik, --no-traefik, --wait or --no-wait";
+            let options = "--detach, --keep, --traefik, --no-traefik, --wait, --no-wait, --watch or --no-watch";
             return Err(usage_of(&["dev", name], &format!("`dev {name}` starts nothing: it takes no {options}")));
         }
         if !tears_down && self.teardown() != TeardownArgs::default() {
@@ -180,6 +180,7 @@ impl Start {
             wait: given_or(wait, settings::WAIT, boolean)?,
             wait_timeout: given_or(self.wait_timeout, settings::WAIT_TIMEOUT, seconds)?,
             wait_for_ports: given_or(None, settings::WAIT_FOR_PORTS, boolean)?,
+            watch: given_or(either(self.watch, self.no_watch), settings::WATCH, boolean)?,
         })
     }
 

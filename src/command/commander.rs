@@ -173,7 +173,12 @@ impl Executor for Commander {
         self.require_answers()?;
         let shown_by = (!self.is_repeating).then_some(logger);
         if let Some(logger) = shown_by {
-            logger.detail("Asking", &Invocation::from(request.curl()).to_string());
+            let curl = Invocation::from(request.curl());
+            let line = match request.tar() {
+                Some(tar) => format!("{} | {curl}", Invocation::from(tar)),
+                None => curl.to_string(),
+            };
+            logger.detail("Asking", &line);
         }
         self.within(shown_by, |limit| self.executor.request(&request.clone().within(limit)))
     }

@@ -19,6 +19,7 @@ pub use executor::{Executor, OnExit, OnLine, Running};
 pub(crate) use interrupt::{Hook, Interrupt, Pending, SendInterrupt, hook};
 pub use invocation::Invocation;
 pub(crate) use invocation::Show;
+pub(crate) use request::Archive;
 pub use request::Request;
 pub use system::System;
 pub(crate) use system::adopt;

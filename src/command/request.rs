@@ -2,26 +2,59 @@
 //!
 //! Our own instead of an HTTP library: ureq, the small blocking one, has no Unix sockets.
 
-use std::io;
+use std::fs::File;
+use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
 use crate::os;
 
-/// What `GET` asks a server of HTTP behind a socket for.
+/// What a server of HTTP behind a socket is asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Request {
     socket: PathBuf,
+    method: Method,
     path: String,
     /// How long the answer may take to come.
     limit: Option<Duration>,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Method {
+    Get,
+    Post,
+    /// With an archive of one file.
+    Put(Archive),
+}
+
+/// An archive of one file, which is read when it is sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Archive {
+    /// What comes before the file.
+    pub head: Vec<u8>,
+    /// The file, and how long it is.
+    pub file: PathBuf,
+    /// Its length.
+    pub length: u64,
+    /// How many zeros come after it.
+    pub zeros: u64,
+}
+
 impl Request {
     /// The question for this path, percent-encoded where it has to be.
     pub fn new(socket: &Path, path: &str) -> Request {
-        Request { socket: socket.to_owned(), path: path.to_string(), limit: None }
+        Request { socket: socket.to_owned(), method: Method::Get, path: path.to_string(), limit: None }
+    }
+
+    /// As [`Request::new`], for something to be done.
+    pub(crate) fn post(socket: &Path, path: &str) -> Request {
+        Request { method: Method::Post, ..Request::new(socket, path) }
+    }
+
+    /// As [`Request::new`], for an archive to be taken.
+    pub(crate) fn put(socket: &Path, path: &str, archive: Archive) -> Request {
+        Request { method: Method::Put(archive), ..Request::new(socket, path) }
     }
 
     /// The same question, which is given up with [`io::ErrorKind::TimedOut`] if the answer takes longer.
@@ -33,29 +66,54 @@ impl Request {
     /// What would ask the same; it is never run.
     pub fn curl(&self) -> Command {
         let mut curl = Command::new("curl");
+        match self.method {
+            Method::Get => {}
+            Method::Post => drop(curl.args(["-X", "POST"])),
+            Method::Put(_) => drop(curl.args(["-T", "-"])),
+        }
         curl.arg("--unix-socket").arg(&self.socket).arg(format!("http://localhost{}", self.path));
         curl
+    }
+
+    /// What makes the archive that curl is to send.
+    pub(super) fn tar(&self) -> Option<Command> {
+        let Method::Put(Archive { file, .. }) = &self.method else { return None };
+        let mut tar = Command::new("tar");
+        tar.arg("-C").arg(file.parent()?).arg("-c").arg(file.file_name()?);
+        Some(tar)
     }
 
     /// The body of the answer, all of it.
     ///
     /// # Errors
-    /// If there is none, or its status is another than 200.
+    /// If there is none, or its status is another than 200 or 204.
     pub(super) fn answer(&self) -> io::Result<Vec<u8>> {
         // With version 1.0 the answer comes in one piece and ends with the connection.
-        let question = format!("GET {} HTTP/1.0\r\nHost: localhost\r\n\r\n", self.path);
-        let answer = os::request(&self.socket, question.as_bytes(), self.limit)?;
+        let (method, length) = match &self.method {
+            Method::Get => ("GET", None),
+            Method::Post => ("POST", Some(0)),
+            Method::Put(archive) => ("PUT", Some(archive.head.len() as u64 + archive.length + archive.zeros)),
+        };
+        let length = length.map(|length| format!("Content-Length: {length}\r\n")).unwrap_or_default();
+        let head = format!("{method} {} HTTP/1.0\r\nHost: localhost\r\n{length}\r\n", self.path);
+        let answer = match &self.method {
+            Method::Get | Method::Post => os::request(&self.socket, &mut head.as_bytes(), self.limit)?,
+            Method::Put(Archive { head: beginning, file, length, zeros }) => {
+                let body = beginning.chain(File::open(file)?.take(*length)).chain(io::repeat(0).take(*zeros));
+                os::request(&self.socket, &mut head.as_bytes().chain(body), self.limit)?
+            }
+        };
         body(&answer).map(<[u8]>::to_vec).ok_or_else(|| io::ErrorKind::InvalidData.into())
     }
 }
 
-/// The body of an answer with status 200. None of one in which something of it is missing, as far as it says how long it is.
+/// The body of an answer with status 200, or 204, which has none. None of one in which something of it is missing, as far as it says how long it is.
 fn body(answer: &[u8]) -> Option<&[u8]> {
     const END: &[u8] = b"\r\n\r\n";
     let head = answer.windows(END.len()).position(|window| window == END)?;
     let (head, body) = (str::from_utf8(&answer[..head]).ok()?, &answer[head + END.len()..]);
     let mut lines = head.split("\r\n");
-    if lines.next()?.split(' ').nth(1)? != "200" {
+    if !["200", "204"].contains(&lines.next()?.split(' ').nth(1)?) {
         return None;
     }
     let headers = lines.filter_map(|line| line.split_once(':'));

@@ -4,13 +4,18 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use anyhow::{Context, anyhow};
+use jiff::SignedDuration;
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{ProjectName, TRAEFIK, Traefik};
+
+/// How long a container may take to stop where the file does not say. Source: `stop_grace_period` of the Compose specification.
+const DEFAULT_GRACE: Duration = Duration::from_secs(10);
 
 /// The stack: interpolated, merged, without services behind an inactive profile.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -80,6 +85,10 @@ pub struct Service {
     healthcheck: Option<Healthcheck>,
     #[serde(default)]
     labels: Labels,
+    /// What runs first in its containers, in place of what the image says.
+    entrypoint: Option<Present>,
+    stop_signal: Option<String>,
+    stop_grace_period: Option<String>,
     /// The services that it waits for, by name.
     #[serde(default)]
     pub depends_on: BTreeMap<String, Dependency>,
@@ -217,6 +226,22 @@ impl Service {
     /// Whether the file gives it a healthcheck.
     pub fn has_healthcheck(&self) -> bool {
         self.healthcheck.as_ref().is_some_and(|healthcheck| !healthcheck.disable)
+    }
+
+    /// Whether the file says what runs first in its containers.
+    pub fn has_entrypoint(&self) -> bool {
+        self.entrypoint.is_some()
+    }
+
+    /// The name of the signal that asks its containers to end.
+    pub fn stop_signal(&self) -> &str {
+        self.stop_signal.as_deref().unwrap_or("SIGTERM")
+    }
+
+    /// How long they may take then.
+    pub fn stop_grace(&self) -> Duration {
+        let period = self.stop_grace_period.as_deref().and_then(|period| period.parse::<SignedDuration>().ok());
+        period.and_then(|period| Duration::try_from(period).ok()).unwrap_or(DEFAULT_GRACE)
     }
 
     /// The protocol that the file states for a container port (`app_protocol`).

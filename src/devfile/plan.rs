@@ -1,6 +1,7 @@
 //! Reads the tables of the manifests into a topology. Pure: it uses only the workspace that cargo has described.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
 use std::path::Path;
 
 use serde_json::{Map, Value};
@@ -58,6 +59,8 @@ pub struct Crate {
     pub profile: String,
     /// The features that it is built with.
     pub features: Vec<String>,
+    /// The addresses that are held open for it, and passed on.
+    pub listen: Vec<SocketAddr>,
 }
 
 /// What the image of a crate is made from.
@@ -140,7 +143,7 @@ const WORKSPACE_KEYS: [&str; 13] = [
 ];
 const TRAEFIK_KEYS: [&str; 2] = ["image", "port"];
 const ROUTE_KEYS: [&str; 3] = ["host", "path", "port"];
-const PACKAGE_KEYS: [&str; 6] = ["base", "bin", "features", "profile", "route", "service"];
+const PACKAGE_KEYS: [&str; 7] = ["base", "bin", "features", "listen", "profile", "route", "service"];
 
 /// The stack that the manifests of this workspace describe; none if they do not speak of one.
 ///
@@ -386,13 +389,31 @@ fn crate_of(at: &Table, package: &Package, table: &mut Map<String, Value>) -> Re
             features.insert(feature);
         }
     }
-    Ok(Crate {
-        package: package.name.clone(),
-        bin,
-        base: if base == "scratch" { Base::Scratch } else { Base::Image(base) },
-        profile,
-        features: features.into_iter().collect(),
-    })
+    let base = if base == "scratch" { Base::Scratch } else { Base::Image(base) };
+    let listen = table.remove("listen").map(|value| addresses(at, &value)).transpose()?.unwrap_or_default();
+    if !listen.is_empty() && base != Base::Scratch {
+        return Err(
+            at.error("listen", "is not possible with `base`: what holds the address is in images from `scratch`")
+        );
+    }
+    let features = features.into_iter().collect();
+    Ok(Crate { package: package.name.clone(), bin, base, profile, features, listen })
+}
+
+/// One address of a container, or several: a port stands for all interfaces.
+fn addresses(at: &Table, value: &Value) -> Result<Vec<SocketAddr>, Failure> {
+    let address = |value: &Value| match value {
+        Value::Number(_) => Ok(SocketAddr::from(([0, 0, 0, 0], at.port("listen", value)?))),
+        _ => {
+            let text = at.text("listen", value)?;
+            text.parse()
+                .map_err(|_| at.error("listen", format!("is `{text}`, which is not an address such as `0.0.0.0:8080`")))
+        }
+    };
+    match value {
+        Value::Array(values) => values.iter().map(address).collect(),
+        value => Ok(vec![address(value)?]),
+    }
 }
 
 /// That Compose can name an image after the service, and we its build context: `..` would be the dev dir itself, of which

@@ -91,6 +91,8 @@ pub enum Past {
     Told,
     /// Only what happens from now on.
     Untold,
+    /// Only what happens from this time of the engine's on.
+    Since(Timestamp),
 }
 
 const FORMAT: &str = concat!(
@@ -109,8 +111,9 @@ pub fn container_events(project: &ProjectName, past: Past) -> Invocation {
     let project = of_project(project);
     // Docker reckons `--since 10s` by this machine's clock, and the engine compares that with its own. The beginning of 1970 is
     // the past by every clock.
+    let time = if let Past::Since(time) = past { time.to_string() } else { "1".to_string() };
     let since: &[&str] = match past {
-        Past::Told => &["--since", "1"],
+        Past::Told | Past::Since(_) => &["--since", &time],
         Past::Untold => &[],
     };
     let filters = ["--filter", "type=container", "--filter", &project, "--filter", NOT_ONE_OFF];

@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use super::list::{Container, containers, containers_directly, containers_with};
-use super::{Leftovers, api, ask, docker, of_project};
+use super::{Leftovers, api, ask, docker, lacks_image, of_project};
 use crate::command::Executor;
 use crate::compose::{Images, ProjectName, Stack, VolumeConfig, Volumes};
 use crate::exit::Failure;
@@ -343,6 +343,10 @@ pub(crate) fn kept(
         rest.is_some_and(|rest| rest == container.service)
     };
     let built = containers.iter().filter(is_built).filter(|_| images == Images::Keep);
-    let images: BTreeSet<String> = built.map(|container| container.image.clone()).collect();
-    Kept { volumes: volumes.into_iter().collect(), images: images.into_iter().collect() }
+    let mut images_kept: BTreeSet<String> = built.map(|container| container.image.clone()).collect();
+    // An image whose name was given to a newer one is known by its id alone.
+    let has_newer = |container: &&Container| container.image.starts_with("sha256:") && images == Images::Keep;
+    let names = containers.iter().filter(has_newer).map(|container| format!("{project}-{}", container.service));
+    images_kept.extend(names.filter(|name| !lacks_image(executor, name)));
+    Kept { volumes: volumes.into_iter().collect(), images: images_kept.into_iter().collect() }
 }

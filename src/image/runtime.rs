@@ -16,6 +16,7 @@ use xshell::{Shell, cmd};
 use super::USER;
 use crate::command::{Executor, Invocation};
 use crate::exit::{Code, Failure};
+use crate::{os, supervisor};
 
 /// Where the CA certificates are in an image, and the variable that tells programs.
 pub(super) const CERTIFICATES: &str = "etc/ssl/certs/ca-certificates.crt";
@@ -77,6 +78,30 @@ impl Runtime {
         let groups = format!("root:x:0:\nnonroot:x:{USER}:\n");
         files.insert("etc/group".to_string(), Content::Text(groups));
         Ok(Runtime { files })
+    }
+
+    /// Adds the supervisor, which is this very program, with the libraries that it needs. Whether that is possible: it is not if this
+    /// program is no Linux program, or has other libraries of the same names than the one that it would supervise.
+    ///
+    /// # Errors
+    /// If this program cannot be read, or its libraries cannot be found.
+    pub(crate) fn add_supervisor(&mut self, executor: &dyn Executor) -> anyhow::Result<bool> {
+        if !os::RUNS_LINUX_PROGRAMS {
+            return Ok(false);
+        }
+        let this = std::env::current_exe().context("the path of this program cannot be found")?;
+        let mut files = BTreeMap::new();
+        if let Some(loader) = interpreter(&this).with_context(|| format!("cannot read {}", this.display()))? {
+            files.extend(libraries(&this, &loader, executor)?);
+            files.insert(inside(&loader), Content::File(loader));
+        }
+        files.insert(supervisor::PATH.to_string(), Content::File(this));
+        let fits = |(path, content): (&String, &Content)| self.files.get(path).is_none_or(|there| there == content);
+        if !files.iter().all(fits) {
+            return Ok(false);
+        }
+        self.files.extend(files);
+        Ok(true)
     }
 
     pub(super) fn has_certificates(&self) -> bool {

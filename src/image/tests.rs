@@ -19,6 +19,7 @@ fn image(program: &str) -> (TempDir, Image) {
         writable: BTreeSet::new(),
         owner: None,
         runtime: Runtime::default(),
+        supervision: None,
     };
     (dir, image)
 }

@@ -3,6 +3,7 @@
 mod before_build;
 mod checks;
 mod programs;
+mod watch;
 
 use std::ffi::OsString;
 use std::panic::resume_unwind;
@@ -12,11 +13,13 @@ use anyhow::Context as _;
 
 use self::before_build::BeforeBuild;
 use self::checks::{require_ports, warn_of_changed_volumes, warn_of_moved_mounts};
-use self::programs::Programs;
+use self::programs::{Prepared, Programs};
+use self::watch::Reloads;
 use super::files::DevFiles;
 use super::model::{resolve, resolve_services, resolve_text};
 use super::ownership::{own_containers, take_lock};
 use super::{Context, Selection};
+use crate::cargo::Targets;
 use crate::command::{Interrupt, output_until_interrupt};
 use crate::compose::{Attach, Compose, DownScope, Images, Stack, TRAEFIK, Traefik, Volumes};
 use crate::engine::{self, Container};
@@ -66,19 +69,11 @@ pub(crate) fn dev(options: &DevOptions, cx: &Context<'_>) -> anyhow::Result<Code
     if options.dry_run {
         return dry_run(options, settings, cx, &workspace, &files);
     }
-    files.write(cx, &workspace)?;
     let executor = &cx.commander;
-    // Neither question waits for the other's answer.
-    let (stack, targets) = thread::scope(|scope| {
-        let targets = scope.spawn(|| files.targets(executor));
-        (resolve(cx, &workspace, &options.selection), targets.join())
-    });
-    let (stack, targets) = (stack?, targets.unwrap_or_else(|panic| resume_unwind(panic))?);
-    let mut stack = with_named_services(options, cx, &workspace, stack)?;
+    let described = Described::new(options, cx, workspace, settings, files)?;
+    let Described { workspace, files, whole_stack, stack, traefik, .. } = &described;
+    let (workspace, stack, traefik) = (workspace.clone(), stack.clone(), *traefik);
     cx.shell.detail("Project", stack.project.as_str());
-    let traefik = traefik_of(options, settings, cx, stack.has(TRAEFIK));
-    let whole_stack = stack.clone();
-    stack.leave_out(traefik);
     let expected = Expected::new(&stack, traefik, &options.args);
     warn_of_moved_mounts(cx, &workspace, &stack);
     let compose = cx.compose(&workspace, stack.project.clone())?;
@@ -88,8 +83,9 @@ pub(crate) fn dev(options: &DevOptions, cx: &Context<'_>) -> anyhow::Result<Code
         return follow(cx, &runner, &compose);
     }
     let is_wanted = |service: &str| is_started(&stack, &expected, service);
-    let before_build = BeforeBuild::of(&workspace, &files, &stack, &is_wanted);
-    let programs = Programs { cx, workspace: &workspace, files: &files, stack: &stack, targets, is_wanted: &is_wanted };
+    let before_build = BeforeBuild::of(&workspace, files, &stack, &is_wanted);
+    let is_watched = options.attach == Attach::Foreground && settings.watch == Some(true);
+    let programs = Programs { cx, described: &described, is_watched, is_wanted: &is_wanted };
     // Nothing is locked for the build, unless services have to be started for it.
     let binaries = match before_build {
         Some(_) => None,
@@ -106,7 +102,7 @@ pub(crate) fn dev(options: &DevOptions, cx: &Context<'_>) -> anyhow::Result<Code
     require_ports(cx, &stack, &expected, &before, removes_orphans, files.topology.as_ref())?;
     let (traefik, args) = match traefik {
         Traefik::On => (traefik, options.args.clone()),
-        Traefik::Off => without_traefik(cx, &whole_stack, &options.args, &before),
+        Traefik::Off => without_traefik(cx, whole_stack, &options.args, &before),
     };
     let mut how = Options {
         attach: options.attach,
@@ -117,6 +113,7 @@ pub(crate) fn dev(options: &DevOptions, cx: &Context<'_>) -> anyhow::Result<Code
         wait: settings.wait(),
         ports: settings.ports(),
         args,
+        watches: is_watched,
         teardown: Teardown {
             timeout: settings.timeout,
             interrupt_timeout: options.ci.then_some(CI_GRACE),
@@ -135,8 +132,8 @@ pub(crate) fn dev(options: &DevOptions, cx: &Context<'_>) -> anyhow::Result<Code
         }
         _ => Preparation::new(lock),
     };
-    let images = match programs.prepare(&mut preparation, before_build.as_ref(), binaries) {
-        Ok(Ok(replaced)) => replaced,
+    let prepared = match programs.prepare(&mut preparation, before_build.as_ref(), binaries) {
+        Ok(Ok(prepared)) => prepared,
         Ok(Err(interrupt)) if !preparation.has_started() => {
             return Ok(nothing_was_started(cx, interrupt, "before the start"));
         }
@@ -159,11 +156,59 @@ pub(crate) fn dev(options: &DevOptions, cx: &Context<'_>) -> anyhow::Result<Code
         // `up` finds out by itself if the engine does not answer any more.
         how.before = engine::containers(executor, &stack.project).unwrap_or(how.before);
     }
-    let outcome = runner.run(&compose, &stack, &how, preparation)?;
+    let Prepared { binaries, variables, replaced } = prepared;
+    let (outcome, replaced) = if is_watched {
+        let reloads =
+            Reloads { cx, options, described: described.clone(), how: how.clone(), binaries, variables, replaced };
+        watch::run(reloads, |watching| runner.run(&compose, &stack, &how, preparation, Some(watching)))
+    } else {
+        (runner.run(&compose, &stack, &how, preparation, None), replaced)
+    };
+    let outcome = outcome?;
     // What cannot be removed now is found by `doctor`.
     let _ = engine::remove_unused(executor, &anonymous);
-    engine::remove_replaced_images(executor, &stack.project, &images);
+    engine::remove_replaced_images(executor, &stack.project, &replaced);
     Ok(outcome.code())
+}
+
+/// A stack as the files describe it at one moment.
+#[derive(Clone)]
+struct Described {
+    workspace: Workspace,
+    settings: Settings,
+    files: DevFiles,
+    /// With the service `traefik`, whether it is started or not.
+    whole_stack: Stack,
+    stack: Stack,
+    traefik: Traefik,
+    targets: Option<Targets>,
+}
+
+impl Described {
+    /// Writes the dev files, and asks Compose what they mean.
+    ///
+    /// # Errors
+    /// [`Code::NothingToRun`] if the files cannot be written or are not valid; [`Code::EngineUnavailable`].
+    fn new(
+        options: &DevOptions,
+        cx: &Context<'_>,
+        workspace: Workspace,
+        settings: Settings,
+        files: DevFiles,
+    ) -> anyhow::Result<Described> {
+        files.write(cx, &workspace)?;
+        // Neither question waits for the other's answer.
+        let (stack, targets) = thread::scope(|scope| {
+            let targets = scope.spawn(|| files.targets(&cx.commander));
+            (resolve(cx, &workspace, &options.selection), targets.join())
+        });
+        let (stack, targets) = (stack?, targets.unwrap_or_else(|panic| resume_unwind(panic))?);
+        let whole_stack = with_named_services(options, cx, &workspace, stack)?;
+        let traefik = traefik_of(options, settings, cx, whole_stack.has(TRAEFIK));
+        let mut stack = whole_stack.clone();
+        stack.leave_out(traefik);
+        Ok(Described { workspace, settings, files, whole_stack, stack, traefik, targets })
+    }
 }
 
 fn nothing_was_started(cx: &Context<'_>, interrupt: Interrupt, when: &str) -> Code {

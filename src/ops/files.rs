@@ -17,6 +17,7 @@ use crate::image::{self, Image};
 use crate::reporter::Logger;
 use crate::reporter::event::{Event, FileState};
 use crate::settings::Settings;
+use crate::supervisor::Supervision;
 use crate::workspace::{BrokenMember, DEV_DIR, Workspace};
 
 /// What `dev files` is asked to do.
@@ -63,6 +64,7 @@ pub(crate) fn files(options: &FilesOptions, cx: &Context<'_>) -> anyhow::Result<
 pub(super) type Run<'a> = dyn FnMut(&Invocation) -> anyhow::Result<CommandEnd> + 'a;
 
 /// The stack that the manifests describe, and the changes that the dev dir needs.
+#[derive(Clone)]
 pub(super) struct DevFiles {
     /// None if they describe none: then the files in the dev dir are written by hand.
     pub(super) topology: Option<Topology>,
@@ -123,8 +125,14 @@ impl DevFiles {
         crates.filter_map(|name| Some(stack.services.get(name)?.image(&stack.project, name).0)).collect()
     }
 
+    /// Whether the program of a service can be replaced while it runs.
+    pub(super) fn is_supervised(&self, stack: &Stack, targets: &Targets, service: &str) -> bool {
+        let topology = self.topology.as_ref();
+        topology.is_some_and(|topology| supervision(topology, stack, targets, service, true).is_some())
+    }
+
     /// The crates among these services.
-    fn crates(&self, is_wanted: &dyn Fn(&str) -> bool) -> BTreeMap<&str, &Crate> {
+    pub(super) fn crates(&self, is_wanted: &dyn Fn(&str) -> bool) -> BTreeMap<&str, &Crate> {
         let crates = self.topology.iter().flat_map(|topology| &topology.crates);
         crates.map(|(service, krate)| (service.as_str(), krate)).filter(|(service, _)| is_wanted(service)).collect()
     }
@@ -202,20 +210,18 @@ impl DevFiles {
         Ok(Ok(binaries))
     }
 
-    /// Makes the images of these binaries, or what Compose makes them from. No other command may change the project meanwhile. Returns the
-    /// images on the engine that are replaced by it, by id; or the interrupt that ended it.
+    /// Makes the images of these binaries, or what Compose makes them from. No other command may change the project meanwhile. Returns the images on the engine that are replaced by it, by id; or the interrupt that ended it.
     ///
     /// # Errors
     /// [`Code::Failed`] if a file cannot be written, or if docker cannot load an image.
     pub(super) fn make_images(
         &self,
         cx: &Context<'_>,
-        workspace: &Workspace,
-        stack: &Stack,
-        targets: Option<&Targets>,
+        making: &Making<'_>,
         binaries: &BTreeMap<String, PathBuf>,
         run: &mut Run<'_>,
     ) -> anyhow::Result<Result<BTreeSet<String>, Interrupt>> {
+        let Making { workspace, stack, targets, occasion } = *making;
         let Some(topology) = &self.topology else { return Ok(Ok(BTreeSet::new())) };
         let must_build = devfile::place(workspace, topology, binaries)?;
         let Some(targets) = targets.filter(|_| !binaries.is_empty()) else { return Ok(Ok(BTreeSet::new())) };
@@ -226,6 +232,7 @@ impl DevFiles {
         }
         for (service, binary) in binaries {
             let Some(mut image) = image_of(topology, stack, targets, service, binary) else { continue };
+            image.supervision = supervision(topology, stack, targets, service, occasion != Occasion::Start);
             let there = on_engine.iter().find(|it| it.is_named(&image.name));
             let has = |digest: &str| there.is_some_and(|it| it.label(image::DIGEST_LABEL) == Some(digest));
             let record = ImageRecord::read(workspace, service);
@@ -233,13 +240,16 @@ impl DevFiles {
                 continue;
             }
             image.runtime = Runtime::of(binary, &cx.commander)?;
+            if image.supervision.is_some() && !image.runtime.add_supervisor(&cx.commander)? {
+                image.supervision = None;
+            }
             // Before the files are read: a build that comes later, such as the developer's own, must not count as loaded.
             let record = ImageRecord::new(&image)?;
             let made = devfile::with_archive(workspace, service, &image, |archive, digest| {
                 // Built again, and the same.
                 if !has(digest) {
                     replaced.extend(there.map(|it| it.id.clone()));
-                    if let Err(interrupt) = self.load(cx, workspace, &image.name, archive, run)? {
+                    if let Err(interrupt) = self.load(cx, workspace, &image.name, archive, occasion, run)? {
                         return Ok(Err(interrupt));
                     }
                 }
@@ -281,9 +291,14 @@ impl DevFiles {
         workspace: &Workspace,
         name: &str,
         archive: &Path,
+        occasion: Occasion,
         run: &mut Run<'_>,
     ) -> anyhow::Result<Result<(), Interrupt>> {
-        cx.shell.status("Loading", &format!("image {name}"));
+        match occasion {
+            // The program runs already.
+            Occasion::Reload => cx.shell.detail("Loading", &format!("image {name}")),
+            Occasion::Start | Occasion::WatchedStart => cx.shell.status("Loading", &format!("image {name}")),
+        }
         let load = image::load(workspace.root(), archive)?;
         match run(&load).context("cannot run docker")? {
             CommandEnd::Ended(status, _) if status.success() => Ok(Ok(())),
@@ -310,5 +325,41 @@ fn image_of(topology: &Topology, stack: &Stack, targets: &Targets, service: &str
         writable,
         owner,
         runtime: Runtime::default(),
+        supervision: None,
     })
+}
+
+/// Whose images are made, and what for.
+#[derive(Clone, Copy)]
+pub(super) struct Making<'a> {
+    pub(super) workspace: &'a Workspace,
+    pub(super) stack: &'a Stack,
+    pub(super) targets: Option<&'a Targets>,
+    pub(super) occasion: Occasion,
+}
+
+/// What images are made for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Occasion {
+    /// A start.
+    Start,
+    /// A start whose programs can be replaced while they run.
+    WatchedStart,
+    /// Containers that are created after a change, when the program has been replaced in those that there are.
+    Reload,
+}
+
+/// How the program of a crate on `scratch` is supervised: if it can be replaced while it runs, or addresses are held open for it. None where the supervisor, which is this very program, does not run on the
+/// engine, or where the service says itself what runs first in its containers.
+fn supervision(
+    topology: &Topology,
+    stack: &Stack,
+    targets: &Targets,
+    service: &str,
+    is_watched: bool,
+) -> Option<Supervision> {
+    let krate = topology.crates.get(service).filter(|krate| krate.base == Base::Scratch)?;
+    let service = stack.services.get(service).filter(|service| !service.has_entrypoint() && targets.run_here)?;
+    let is_needed = is_watched || !krate.listen.is_empty();
+    is_needed.then(|| Supervision::new(service.stop_signal(), service.stop_grace(), krate.listen.clone())).flatten()
 }

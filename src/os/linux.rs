@@ -140,6 +140,13 @@ pub(crate) fn first_free_port() -> u16 {
     set.and_then(|port| port.trim().parse().ok()).unwrap_or(1024)
 }
 
+/// By the kind of file system: NFS, SMB, 9P (WSL), FUSE and VirtualBox. Source: statfs(2).
+pub(crate) fn is_remote(directory: &Path) -> bool {
+    const REMOTE: [u32; 7] = [0x6969, 0xff53_4d42, 0xfe53_4d42, 0x517b, 0x0102_1997, 0x6573_5546, 0x786f_4256];
+    let kind = rustix::fs::statfs(directory).map(|about| about.f_type);
+    kind.is_ok_and(|kind| REMOTE.iter().any(|remote| i128::from(*remote) == i128::from(kind)))
+}
+
 pub(crate) fn host_name() -> String {
     fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default().trim().to_string()
 }

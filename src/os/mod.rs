@@ -34,10 +34,15 @@
 //! | `prepare_terminal` | lets the terminal understand colours |
 //! | `takes_writes` | whether a write to a stream would not block now |
 //! | `window_size` | how many columns and rows a terminal shows |
+//! | `is_remote` | whether a directory is on another machine, so that this system does not learn of its changes |
+//! | `read_keys` | calls a function for each key that is pressed in the terminal, until [`Keys`] is dropped; None where there is no terminal to read from |
+//! | `supervise`, `start_listening` | the first process of a container whose program is replaced while it runs; on Linux only |
 
+use std::ffi::OsString;
 use std::io;
 use std::net::SocketAddr;
 use std::process::{Command, Output};
+use std::time::Duration;
 
 use socket2::{Domain, Socket, Type};
 
@@ -47,8 +52,12 @@ mod answers;
 mod linux;
 #[cfg(target_os = "macos")]
 mod macos;
+#[cfg(target_os = "linux")]
+mod supervise;
 #[cfg(unix)]
 mod unix;
+#[cfg(not(target_os = "linux"))]
+mod unsupervised;
 #[cfg(windows)]
 mod windows;
 
@@ -56,8 +65,12 @@ mod windows;
 pub(crate) use linux::*;
 #[cfg(target_os = "macos")]
 pub(crate) use macos::*;
+#[cfg(target_os = "linux")]
+pub(crate) use supervise::*;
 #[cfg(unix)]
 pub(crate) use unix::*;
+#[cfg(not(target_os = "linux"))]
+pub(crate) use unsupervised::*;
 #[cfg(windows)]
 pub(crate) use windows::*;
 
@@ -69,6 +82,24 @@ pub(crate) type Ask<'a> = &'a dyn Fn(Command) -> io::Result<Output>;
 
 /// What standard input is called where a program reads files only; on Windows by those that come from Unix.
 pub(crate) const STDIN: &str = "/dev/stdin";
+
+/// The first argument of a process that becomes a program with passed-on sockets.
+pub(crate) const START: &str = "__start";
+/// The signal that lets a supervisor reload its program: the last real-time signal of Linux. glibc uses the first ones, systemd those after.
+pub(crate) const RELOAD: i32 = 64;
+
+/// A program that is supervised.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Supervised {
+    pub(crate) program: OsString,
+    pub(crate) args: Vec<OsString>,
+    /// The number of the signal that asks it to end.
+    pub(crate) stop_signal: i32,
+    /// How long it may take then.
+    pub(crate) grace: Duration,
+    /// The addresses that are held open and passed on to it.
+    pub(crate) listen: Vec<SocketAddr>,
+}
 
 /// The process group that a command runs in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -45,11 +45,13 @@ pub(crate) fn is_served(socket: &Path) -> bool {
     UnixStream::connect(socket).is_ok()
 }
 
-pub(crate) fn request(socket: &Path, question: &[u8], limit: Option<Duration>) -> io::Result<Vec<u8>> {
+pub(crate) fn request(socket: &Path, question: &mut dyn io::Read, limit: Option<Duration>) -> io::Result<Vec<u8>> {
     let began = Instant::now();
     let mut stream = UnixStream::connect(socket)?;
     stream.set_write_timeout(limit)?;
-    stream.write_all(question).map_err(timed_out)?;
+    let mut buffered = io::BufWriter::with_capacity(1 << 18, &stream);
+    io::copy(question, &mut buffered).and_then(|_| buffered.flush()).map_err(timed_out)?;
+    drop(buffered);
     let mut answer = Vec::new();
     let mut part = [0; 8192];
     loop {
@@ -241,4 +243,33 @@ pub(crate) fn own_folder() -> io::Result<PathBuf> {
 /// Lets a socket be bound although connections of an earlier server there are still closing.
 pub(super) fn ignore_closing_connections(socket: &socket2::Socket) -> io::Result<()> {
     socket.set_reuse_address(true)
+}
+
+/// While it exists, keys arrive as they are pressed, and are not shown.
+pub(crate) struct Keys(rustix::termios::Termios);
+
+pub(crate) fn read_keys(on_key: impl Fn(char) + Send + 'static) -> Option<Keys> {
+    use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcgetpgrp, tcsetattr};
+    let stdin = io::stdin();
+    let before = tcgetattr(&stdin).ok()?;
+    // A job in the background would be stopped.
+    if tcgetpgrp(&stdin).ok()? != rustix::process::getpgrp() {
+        return None;
+    }
+    let mut modes = before.clone();
+    modes.local_modes -= LocalModes::ICANON | LocalModes::ECHO;
+    tcsetattr(&stdin, OptionalActions::Now, &modes).ok()?;
+    thread::spawn(move || {
+        let mut byte = [0];
+        while let Ok(1) = io::stdin().lock().read(&mut byte) {
+            on_key(char::from(byte[0]));
+        }
+    });
+    Some(Keys(before))
+}
+
+impl Drop for Keys {
+    fn drop(&mut self) {
+        let _ = rustix::termios::tcsetattr(io::stdin(), rustix::termios::OptionalActions::Now, &self.0);
+    }
 }

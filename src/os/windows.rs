@@ -87,7 +87,7 @@ pub(crate) fn is_served(_: &Path) -> bool {
     false
 }
 
-pub(crate) fn request(_: &Path, _: &[u8], _: Option<Duration>) -> io::Result<Vec<u8>> {
+pub(crate) fn request(_: &Path, _: &mut dyn io::Read, _: Option<Duration>) -> io::Result<Vec<u8>> {
     Err(io::ErrorKind::Unsupported.into())
 }
 
@@ -341,6 +341,11 @@ pub(crate) fn first_free_port() -> u16 {
     1
 }
 
+/// Its file systems are told.
+pub(crate) fn is_remote(_: &Path) -> bool {
+    false
+}
+
 pub(crate) fn host_name() -> String {
     std::env::var("COMPUTERNAME").unwrap_or_default()
 }
@@ -456,5 +461,12 @@ pub(super) fn ignore_closing_connections(_: &socket2::Socket) -> io::Result<()> 
 
 /// None: here the engine runs in a virtual machine.
 pub(crate) fn listeners_of(_: u32, _: &str) -> Option<Vec<SocketAddr>> {
+    None
+}
+
+/// Consoles are left as they are.
+pub(crate) struct Keys;
+
+pub(crate) fn read_keys(_: impl Fn(char) + Send + 'static) -> Option<Keys> {
     None
 }

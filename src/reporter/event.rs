@@ -34,6 +34,14 @@ pub(crate) enum Event<'a> {
     PortsTaken { project: &'a str, conflicts: Vec<PortConflict> },
     /// A dev file differs from what Cargo.toml describes.
     DevFile { path: &'a str, change: FileChange, state: FileState },
+    /// Files that a running stack is made from have changed; by their paths in the workspace.
+    ChangeSeen { project: &'a str, files: Vec<String> },
+    /// A build after a change is over. People have read what cargo printed.
+    BuildFinished { project: &'a str, success: bool, seconds: f64 },
+    /// A service runs another program, this many seconds after a change was seen; `cargo` of them until it was built.
+    ServiceReloaded { project: &'a str, service: &'a str, seconds: f64, cargo: f64, in_place: bool },
+    /// A change could not be applied, or the program that it has led to has ended at once.
+    ReloadFailed { project: &'a str, message: String, help: Option<String>, log: Option<(String, Vec<u8>)> },
     /// The command failed.
     Failed { message: &'a str, help: Option<&'a str> },
     /// The program ends with this exit code.

@@ -178,6 +178,46 @@ pub(crate) enum Message<'a> {
         /// Ready to be pasted into a POSIX shell.
         line: String,
     },
+    /// Files that a running stack is made from have changed.
+    ChangeSeen {
+        /// The project.
+        project: &'a str,
+        /// Their paths in the workspace.
+        files: &'a [String],
+    },
+    /// A build after a change is over.
+    BuildFinished {
+        /// The project.
+        project: &'a str,
+        /// Whether cargo has succeeded.
+        success: bool,
+        /// How long it has taken.
+        seconds: f64,
+    },
+    /// A service runs another program than before.
+    ServiceReloaded {
+        /// The project.
+        project: &'a str,
+        /// The service.
+        service: &'a str,
+        /// The time since the change was seen.
+        seconds: f64,
+        /// How much of it cargo has taken.
+        cargo_seconds: f64,
+        /// Whether its containers are the same as before.
+        in_place: bool,
+    },
+    /// A change could not be applied, or the program that it has led to has ended at once.
+    ReloadFailed {
+        /// The project.
+        project: &'a str,
+        /// Why.
+        message: &'a str,
+        /// What to do next, where that is known.
+        help: Option<&'a str>,
+        /// The end of the program's log, oldest line first.
+        log: Vec<String>,
+    },
     /// Why the program did not do what it was asked.
     Error {
         /// What failed, with its causes.
@@ -243,6 +283,18 @@ impl<'a> Message<'a> {
                     FileChange::Remove => "remove",
                 };
                 vec![Message::DevFile { path, change, done: *state == FileState::Done }]
+            }
+            Event::ChangeSeen { project, files } => vec![Message::ChangeSeen { project, files }],
+            Event::BuildFinished { project, success, seconds } => {
+                vec![Message::BuildFinished { project, success: *success, seconds: *seconds }]
+            }
+            Event::ServiceReloaded { project, service, seconds, cargo, in_place } => {
+                let (seconds, cargo_seconds) = (*seconds, *cargo);
+                vec![Message::ServiceReloaded { project, service, seconds, cargo_seconds, in_place: *in_place }]
+            }
+            Event::ReloadFailed { project, message, help, log } => {
+                let log = log.as_ref().map(|(_, log)| lines(log)).unwrap_or_default();
+                vec![Message::ReloadFailed { project, message, help: help.as_deref(), log }]
             }
             Event::FailureSummary(_) => Vec::new(),
             Event::Failed { message, help } => vec![Message::Error { message, help: *help }],

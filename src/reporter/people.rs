@@ -34,6 +34,18 @@ pub(crate) fn show(event: &Event<'_>, logger: &dyn Logger) {
             logger.help(&format!("remove it with `{removal}`"));
         }
         Event::DevFile { path, change, state } => show_file(path, *change, *state, logger),
+        Event::ChangeSeen { files, .. } => logger.status("Changed", &some_of(files)),
+        Event::ServiceReloaded { service, seconds, cargo, in_place, .. } => {
+            let how = if *in_place { "" } else { ", container replaced" };
+            logger.status("Reloaded", &format!("{service} in {seconds:.2}s (cargo {cargo:.2}s{how})"));
+        }
+        Event::ReloadFailed { message, help, log, .. } => {
+            if let Some((title, log)) = log {
+                logger.excerpt(title, log);
+            }
+            logger.error(message);
+            help.iter().for_each(|help| logger.help(help));
+        }
         Event::Failed { message, help } => {
             logger.error(message);
             if let Some(help) = help {
@@ -45,8 +57,17 @@ pub(crate) fn show(event: &Event<'_>, logger: &dyn Logger) {
         | Event::StackUnknown { .. }
         | Event::StackStopped { .. }
         | Event::PortsTaken { .. }
+        | Event::BuildFinished { .. }
         | Event::Finished { .. } => {}
     }
+}
+
+/// The first few of some files.
+fn some_of(files: &[String]) -> String {
+    const SHOWN: usize = 3;
+    let more = files.len().saturating_sub(SHOWN);
+    let shown = files.iter().take(SHOWN).cloned().collect::<Vec<_>>().join(", ");
+    if more == 0 { shown } else { format!("{shown} and {more} more") }
 }
 
 fn show_crash(crash: &ServiceCrash<'_>, logger: &dyn Logger) {

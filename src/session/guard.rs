@@ -2,7 +2,8 @@
 //!
 //! No program survives its own SIGKILL, so before `up` is spawned our own binary is started once more, in a session of
 //! its own, reading a socket whose only other end is ours. What it has to know comes through this socket, a line each:
-//! the task as JSON, `helper PID`, `helper over`, `up PID`, `up over`, `volume NAME`, `keep NAME`, `hurry`, `done`. If the socket ends without `done`, we died (SIGKILL, SIGQUIT,
+//! the task as JSON, `helper PID`, `helper over`, `builder PID`,
+//! `builder over`, `up PID`, `up over`, `volume NAME`, `keep NAME`, `hurry`, `done`. If the socket ends without `done`, we died (SIGKILL, SIGQUIT,
 //! out of memory, a panic), and the guard takes the stack down and looks, as we would have. It keeps no file and polls
 //! nothing.
 //!
@@ -87,6 +88,16 @@ impl Guard {
         self.say("helper over");
     }
 
+    /// Tells the guard the process group of a command that applies a change of the files.
+    pub fn builder(&mut self, builder: u32) {
+        self.say(&format!("builder {builder}"));
+    }
+
+    /// Tells the guard that it is over.
+    pub fn forget_builder(&mut self) {
+        self.say("builder over");
+    }
+
     /// Tells the guard that `up` is over and about to be reaped: its process id can be reused.
     pub fn forget(&mut self) {
         self.say("up over");
@@ -136,6 +147,8 @@ pub(crate) struct Orphaned {
     pub(super) up: Option<u32>,
     /// That of another command.
     pub(super) helper: Option<u32>,
+    /// That of a command that applies a change of the files.
+    pub(super) builder: Option<u32>,
     /// Anonymous volumes of containers that may be gone.
     pub(super) anonymous: BTreeSet<String>,
     pub(super) force: Force,
@@ -161,16 +174,19 @@ fn hear(told: impl BufRead) -> anyhow::Result<Option<Orphaned>> {
     // It died before it could say what to guard, and so before it started anything.
     let Some(task) = lines.next().transpose()? else { return Ok(None) };
     let Ok(task) = serde_json::from_slice(task.as_bytes()) else { return Ok(None) };
-    let mut orphaned = Orphaned { task, up: None, helper: None, anonymous: BTreeSet::new(), force: Force::Graceful };
+    let mut orphaned =
+        Orphaned { task, up: None, helper: None, builder: None, anonymous: BTreeSet::new(), force: Force::Graceful };
     for line in lines {
         match line?.as_str() {
             "done" => return Ok(None),
             "hurry" => orphaned.force = Force::AtOnce,
             "helper over" => orphaned.helper = None,
+            "builder over" => orphaned.builder = None,
             // There is none any more, and none to look for.
             "up over" => (orphaned.up, orphaned.task.start) = (None, None),
             line => match line.split_once(' ') {
                 Some(("helper", pid)) => orphaned.helper = pid.parse().ok(),
+                Some(("builder", pid)) => orphaned.builder = pid.parse().ok(),
                 Some(("up", pid)) => orphaned.up = pid.parse().ok(),
                 Some(("keep", name)) => drop(orphaned.anonymous.remove(name)),
                 Some(("volume", name)) => {

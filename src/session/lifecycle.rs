@@ -6,11 +6,13 @@
 
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
-
 use crate::command::Interrupt;
 pub(super) use crate::command::PATIENCE;
 use crate::compose::DownScope;
+
+mod state;
+
+pub(super) use state::{Action, End, EndCause, Force, Judgement, Phase, Policy, RunEvent, State, Undo, Up, UpShutdown};
 
 /// How long `up` gets, after `down` is done, to print the last logs and end by itself.
 pub(super) const DRAIN: Duration = Duration::from_secs(3);
@@ -19,238 +21,18 @@ pub(crate) const SETTLE: Duration = Duration::from_secs(1);
 /// How often it asks meanwhile.
 pub(super) const RETRY: Duration = Duration::from_millis(500);
 
-/// What a run has to undo when it ends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) enum Undo {
-    /// Stop and remove the whole stack.
-    Remove,
-    /// Stop it if it is interrupted, remove nothing (`--keep` in the foreground).
-    StopOnly,
-    /// Leave everything as it is (`--keep`, or a stack that ran before we came).
-    Nothing,
-}
-
-/// What a run is for, fixed before it starts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Policy {
-    /// Whether a stack that started well outlives the run.
-    pub leaves_running: bool,
-    /// Whether it has started well only when all of it is ready.
-    pub waits: bool,
-    /// What any other end undoes.
-    pub undo: Undo,
-    /// Whether some of the stack was up before the run: if the run does not get it started, it leaves it as it is.
-    pub found_running: bool,
-    /// Whether it starts what crates depend on, before they are built.
-    pub precedes_build: bool,
-}
-
-/// Why the run is ending.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum EndCause {
-    /// Somebody asked for a teardown.
-    Requested,
-    /// The first interrupt.
-    Interrupted(Interrupt),
-    /// `up` ended by itself, and all is well.
-    Finished,
-    /// `up` or a container failed.
-    Failed,
-    /// The stack was not ready in time.
-    Late,
-}
-
-/// How the containers fared.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Judgement {
-    /// As they should.
-    Well,
-    /// Some failed.
-    Badly,
-    /// None failed, but some were not ready in time.
-    TooSlowly,
-    /// `up` has ended, and some run on to which it was not attached.
-    StillUp,
-}
-
-/// How much patience a teardown has with containers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Force {
-    /// Each gets its grace to end on SIGTERM.
-    Graceful,
-    /// None at all.
-    AtOnce,
-}
-
-/// Where `up` is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Up {
-    /// Running.
-    Alive,
-    /// Over by itself, after everything it had asked the engine for was answered.
-    Over,
-    /// Killed or broken off in the middle: the engine may still be busy for it.
-    CutOff,
-}
-
-/// How an `up` whose containers have all been started is ended (`spec/dev/process-mgmt.md` has the measurements).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum UpShutdown {
-    /// It is killed, which no container notices, and `down` runs: right with every version of Compose.
-    Cut,
-    /// `down` runs while it is attached, so that it shows the last logs and ends by itself: not with a version that may
-    /// crash when its containers vanish.
-    Attached,
-}
-
-/// Where the run is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Phase {
-    /// `up` runs.
-    Running,
-    /// `up` has ended by itself, and what it has started becomes ready.
-    Waiting,
-    /// The start has ended; the engine is asked for the state of the containers.
-    Judging,
-    /// `up` has ended by itself, and containers run on to which it was not attached.
-    Staying,
-    /// Waiting for the project's lock, for a teardown.
-    Locking,
-    /// Interrupted; the engine is asked whether everything has started.
-    Looking,
-    /// A `stop` runs before the `down`, so that the `up` of an attached run ends before its containers vanish.
-    Stopping,
-    /// A `down` runs (or a `stop`, if nothing is removed).
-    Undoing(DownScope),
-    /// It is done; `up`, whose containers are gone, ends.
-    Draining(DownScope),
-    /// The engine is asked what is left.
-    Checking(DownScope),
-    /// Nothing was left, but `up` was cut off: look once more a little later.
-    Settling,
-    /// That second look.
-    CheckingAgain,
-    /// The engine did not answer such a question: ask again a little later.
-    Away(DownScope),
-    /// That question.
-    CheckingBack(DownScope),
-    /// Over.
-    Ended(End),
-}
-
-/// How the run ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum End {
-    /// As it should: torn down and checked, or left running as asked.
-    Clean,
-    /// With something left on the engine, or unknown.
-    Incomplete,
-    /// By the third interrupt, before the teardown was done.
-    Abandoned,
-}
-
-/// The whole state.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct State {
-    /// Where the run is.
-    pub phase: Phase,
-    /// Why it is ending, once it is.
-    pub cause: Option<EndCause>,
-    /// How much patience is left.
-    pub force: Force,
-    /// Where `up` is.
-    pub up: Up,
-    /// What `up` is ended by, once every container of the stack is known to have been started.
-    pub shutdown: Option<UpShutdown>,
-}
-
-/// What happened.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum RunEvent {
-    /// A signal came.
-    Interrupt(Interrupt),
-    /// `up` ended; whether with exit code 0.
-    UpEnded {
-        /// Exit code 0.
-        success: bool,
-    },
-    /// Everything is ready, or something never will be, or the time is over.
-    Settled {
-        /// Ready.
-        success: bool,
-    },
-    /// The engine told how the containers fared.
-    Judged(Judgement),
-    /// Something has happened to the containers of a stack that [`Action::Stay`] watches.
-    Over {
-        /// None runs any more. Otherwise they cannot be watched.
-        known: bool,
-    },
-    /// The start is over.
-    Started {
-        /// What `up` is ended by from now on. None if it is only no longer to be seen whether everything has started.
-        shutdown: Option<UpShutdown>,
-    },
-    /// The project's lock is held, or cannot be had.
-    Locked,
-    /// The engine told whether the start is over.
-    Looked {
-        /// What `up` is ended by, if every container of the stack has started.
-        shutdown: Option<UpShutdown>,
-    },
-    /// `down` or `stop` has ended.
-    UndoEnded,
-    /// The time of a [`Action::Wait`] is over.
-    TimeIsUp,
-    /// The engine told what is left.
-    Checked {
-        /// Nothing.
-        clean: bool,
-    },
-    /// The engine could not be asked what is left.
-    Unanswered {
-        /// It has been away for less than [`PATIENCE`].
-        patience: bool,
-    },
-}
-
-/// What to do next.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Action {
-    /// Nothing but wait for the next event.
-    Idle,
-    /// Ask how the containers fared.
-    Judge,
-    /// First cut `up` off, then as [`Action::Judge`].
-    KillUpAndJudge,
-    /// Send [`RunEvent::Over`] when no container of the stack runs any more; meanwhile let others have the project's lock.
-    Stay,
-    /// Let others have the project's lock.
-    Unlock,
-    /// Take the project's lock.
-    Lock,
-    /// Ask whether everything has started.
-    Look,
-    /// Run `stop`.
-    Stop,
-    /// Run `down` this wide (or `stop`), in place of one that may still be running.
-    Undo(DownScope),
-    /// First cut `up` off, then as [`Action::Undo`].
-    KillUpAndUndo(DownScope),
-    /// Cut `up` off and go on when it has ended.
-    KillUp,
-    /// Send [`RunEvent::TimeIsUp`] after this time.
-    Wait(Duration),
-    /// Ask what is left.
-    Check,
-    /// Return.
-    Finish,
-}
-
 impl State {
     /// A run that begins with `up`.
-    pub(super) const STARTING: State =
-        State { phase: Phase::Running, cause: None, force: Force::Graceful, up: Up::Alive, shutdown: None };
+    pub(super) const STARTING: State = State {
+        phase: Phase::Running,
+        cause: None,
+        force: Force::Graceful,
+        up: Up::Alive,
+        shutdown: None,
+        start_is_over: false,
+        has_started: false,
+        again: false,
+    };
 
     /// A run that is nothing but a teardown; it begins with [`Action::Undo`].
     pub(super) fn taking_down(reach: DownScope) -> State {
@@ -332,16 +114,32 @@ impl State {
         policy.found_running && (is_broken_off || comes_before)
     }
 
+    /// Another `up` follows the one that is over.
+    fn restart(mut self) -> (State, Action) {
+        (self.again, self.shutdown, self.start_is_over) = (false, None, false);
+        let action = if self.up == Up::Alive { Action::KillUpAndLock } else { Action::Lock };
+        // What it has asked the engine for is done.
+        self.up = Up::Over;
+        self.to(Phase::Restarting, action)
+    }
+
     /// After `up` has ended by itself, and what became of it is known.
     fn over(mut self, policy: Policy, judgement: Judgement) -> (State, Action) {
         self.cause = Some(match judgement {
-            Judgement::Well => EndCause::Finished,
+            Judgement::Well | Judgement::StoppedElsewhere => EndCause::Finished,
             Judgement::Badly => EndCause::Failed,
             Judgement::TooSlowly => EndCause::Late,
             Judgement::StillUp => return self.to(Phase::Staying, Action::Stay),
         });
+        let is_wanted = judgement != Judgement::StoppedElsewhere;
+        // An `up` that has started everything ends well, unless it was struck. One that cannot start a change can be mended by the next.
+        let is_over_by_itself = self.up == Up::Over || self.has_started && !self.start_is_over;
+        if policy.watches && is_wanted && is_over_by_itself {
+            self.cause = None;
+            return if self.again { self.restart() } else { self.to(Phase::Resting, Action::Rest) };
+        }
         match policy.undo {
-            _ if judgement == Judgement::Well && policy.leaves_running => self.end(End::Clean),
+            _ if self.cause == Some(EndCause::Finished) && policy.leaves_running => self.end(End::Clean),
             _ if self.leaves_what_it_found(policy) => self.end(End::Clean),
             Undo::Remove => self.to(Phase::Locking, Action::Lock),
             Undo::StopOnly | Undo::Nothing => self.end(End::Clean),
@@ -352,8 +150,8 @@ impl State {
 /// The table.
 pub(super) fn next(policy: Policy, mut state: State, event: RunEvent) -> (State, Action) {
     use Phase::{
-        Away, Checking, CheckingAgain, CheckingBack, Draining, Ended, Judging, Locking, Looking, Running, Settling,
-        Staying, Stopping, Undoing, Waiting,
+        Away, Checking, CheckingAgain, CheckingBack, Draining, Ended, Judging, Locking, Looking, Restarting, Resting,
+        Running, Settling, Staying, Stopping, Undoing, Waiting,
     };
     match (state.phase, event) {
         (Ended(_), _) => (state, Action::Idle),
@@ -363,8 +161,20 @@ pub(super) fn next(policy: Policy, mut state: State, event: RunEvent) -> (State,
 
         // A stack that just runs may be changed by others.
         (Running, RunEvent::Started { shutdown }) => {
-            state.shutdown = shutdown;
-            (state, Action::Unlock)
+            (state.shutdown, state.start_is_over, state.has_started) = (shutdown, true, true);
+            if state.again { state.restart() } else { (state, Action::Unlock) }
+        }
+
+        (_, RunEvent::Again) if !policy.watches => (state, Action::Idle),
+        (Running, RunEvent::Again) if state.up == Up::Alive && state.start_is_over => state.restart(),
+        (Running | Judging, RunEvent::Again) => {
+            state.again = true;
+            (state, Action::Idle)
+        }
+        (Resting | Staying, RunEvent::Again) => state.restart(),
+        (Restarting, RunEvent::Locked) => {
+            state.up = Up::Alive;
+            state.to(Running, Action::StartAgain)
         }
 
         (Running, RunEvent::UpEnded { success }) => {
@@ -440,7 +250,9 @@ pub(super) fn next(policy: Policy, mut state: State, event: RunEvent) -> (State,
 }
 
 fn interrupted(policy: Policy, mut state: State, interrupt: Interrupt) -> (State, Action) {
-    use Phase::{Away, Draining, Judging, Locking, Looking, Running, Staying, Stopping, Undoing, Waiting};
+    use Phase::{
+        Away, Draining, Judging, Locking, Looking, Restarting, Resting, Running, Staying, Stopping, Undoing, Waiting,
+    };
     let before = state.cause;
     if before == Some(EndCause::Interrupted(Interrupt::Hup)) && interrupt == Interrupt::Hup {
         // A closing terminal is often told of twice, by the kernel and by the shell; that is no second wish.
@@ -457,7 +269,7 @@ fn interrupted(policy: Policy, mut state: State, interrupt: Interrupt) -> (State
             }
             Up::Over | Up::CutOff => state.end(End::Clean),
         },
-        (Running | Waiting | Judging | Staying, _) => state.to(Locking, Action::Lock),
+        (Running | Waiting | Judging | Staying | Resting | Restarting, _) => state.to(Locking, Action::Lock),
         (_, Force::AtOnce) => state.end(End::Abandoned),
         // A teardown that started by itself continues: the first interrupt only asks for an end.
         _ if matches!(before, Some(EndCause::Finished | EndCause::Failed | EndCause::Late))

@@ -40,4 +40,6 @@ pub use guard::{Guard, GuardTask, is_guard};
 pub(crate) use lifecycle::SETTLE;
 pub use lock::ProjectLock;
 pub(crate) use preparation::Preparation;
-pub(crate) use runner::{Arm, GivenUp, OnEnd, Options, Outcome, Runner, Teardown, waiting_for_others};
+pub(crate) use runner::{
+    Arm, GivenUp, Helper, OnEnd, Options, Outcome, RunHandle, RunNews, Runner, Teardown, Watching, waiting_for_others,
+};

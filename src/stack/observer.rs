@@ -12,6 +12,8 @@ use super::expected::Expected;
 use super::tracker::{Consequence, Overall, ServiceStanding, StartPhase, Tracker};
 use crate::command::{Commander, Executor, Invocation, OnLine, Running};
 use crate::compose::ProjectName;
+use jiff::Timestamp;
+
 use crate::engine::{self, Container, ContainerEvent, Endpoint, Inspected, Past};
 use crate::stack::listening::deaf_ports;
 
@@ -83,7 +85,8 @@ impl Drop for LastLine {
 }
 
 impl Observer {
-    /// Calls `tell` from another thread with [`Observation::Started`], once, when an attached `up` has started everything.
+    /// Calls `tell` from another thread with [`Observation::Started`], once, when an attached `up` has started everything: by events
+    /// `since` a time of the engine's, if one is given.
     /// With `wait` then with [`Observation::Progress`] and once with [`Observation::Settled`].
     ///
     /// The listener is in the process group of `up`, so that it ends with `up`.
@@ -94,12 +97,14 @@ impl Observer {
         commander: &Commander,
         project: &ProjectName,
         up: u32,
+        since: Option<Timestamp>,
         expected: Expected,
         wait: Option<Wait>,
         tell: impl Fn(Observation) + Send + 'static,
     ) -> io::Result<Observer> {
         // `up` is at work already.
-        let question = engine::container_events(project, Past::Told).beside(up);
+        let past = since.map_or(Past::Told, Past::Since);
+        let question = engine::container_events(project, past).beside(up);
         let (own, project) = (commander.clone(), project.clone());
         Observer::listen(commander, &question, move |hears| {
             let follower = Follower { commander: own, project, hears, tell };

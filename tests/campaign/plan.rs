@@ -38,6 +38,19 @@ pub struct Plan {
     pub strict: bool,
     /// Whether Cargo.toml describes the stack, with a crate that is built when the other services are ready.
     pub builds_a_crate: bool,
+    /// Whether changes of the files are applied while it runs; what is changed, and how long after the change before.
+    pub edits: Vec<(Duration, Edit)>,
+}
+
+/// A change of a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Edit {
+    /// Of the program, which is another one then.
+    Program,
+    /// Of the program, which does not compile any more.
+    Broken,
+    /// Of the table that describes the crate's service.
+    Table,
 }
 
 /// The command that the fault strikes.
@@ -173,6 +186,7 @@ impl Plan {
             namesake: false,
             strict: false,
             builds_a_crate: false,
+            edits: Vec::new(),
             fault,
         };
         let draws = (rng.f32(), rng.f32(), millis(&mut rng, 0..1500));
@@ -189,6 +203,13 @@ impl Plan {
         let is_plain = !plan.unread && !plan.silent && !plan.namesake && plan.scene != Scene::Down;
         let can_be_ready = plan.services.iter().all(|service| service.kind != Kind::Unpullable);
         plan.builds_a_crate = rng.f32() < 0.2 && is_plain && can_be_ready && !plan.finishes();
+        // What ends `up` itself ends a watched run, too, but not in each of its states.
+        let strikes_run = strikes_tool || fault.target == Target::ToolAndGuard;
+        if plan.builds_a_crate && scene == Scene::Foreground && strikes_run && rng.bool() {
+            let edit = [(6, Edit::Program), (2, Edit::Broken), (2, Edit::Table)];
+            plan.edits =
+                (0..rng.usize(1..=20)).map(|_| (millis(&mut rng, 0..2000), weighted(&mut rng, &edit))).collect();
+        }
         plan
     }
 
@@ -205,6 +226,7 @@ impl Plan {
     /// The arguments of the command that the fault strikes.
     pub fn args(&self) -> &'static [&'static str] {
         match self.scene {
+            Scene::Foreground if !self.edits.is_empty() => &["dev", "--watch", "-v"],
             Scene::Foreground => &["dev", "-v"],
             Scene::Detach => &["dev", "--detach", "-v"],
             Scene::Wait => &["dev", "--detach", "--wait", "-v"],

@@ -90,7 +90,11 @@ pub fn play(engine: &Engine, plan: &Plan, project: &str) -> Report {
         fault: format!(
             "{scene}{}{}{}{}{}{}",
             plan.fault,
-            if plan.builds_a_crate { ", with a crate" } else { "" },
+            match (plan.builds_a_crate, plan.edits.is_empty()) {
+                (false, _) => "",
+                (true, true) => ", with a crate",
+                (true, false) => ", with edits",
+            },
             if plan.press_after.is_some() { ", then INT" } else { "" },
             if plan.unread { ", unread" } else { "" },
             if plan.silent { ", engine silent" } else { "" },
@@ -279,6 +283,7 @@ impl<'a> Trial<'a> {
             End::of(pid).wait(3 * DEADLINE);
             over();
         });
+        self.edit(pid);
         Struck { end: End::of(pid), run, transcript, modes }
     }
 

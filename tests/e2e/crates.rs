@@ -4,6 +4,7 @@ mod before_build;
 mod interrupted;
 mod native;
 mod routes;
+mod watch;
 
 use std::collections::BTreeMap;
 use std::fs;

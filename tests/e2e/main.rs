@@ -23,6 +23,15 @@ macro_rules! on_both_pairs {
     };
 }
 
+/// Makes the test `new::NAME` of each scenario that is about files and cargo, and not about the engine or Compose.
+macro_rules! on_the_new_pair {
+    ($($scenario:ident),* $(,)?) => {
+        mod new {
+            $(#[test] fn $scenario() { crate::support::stage::play("new", stringify!($scenario), super::$scenario); })*
+        }
+    };
+}
+
 mod own_engine;
 #[path = "../support/mod.rs"]
 mod support;

@@ -14,7 +14,7 @@ use crate::support::stage::{Stage, page, polite, stack, write};
 on_both_pairs![by_address, by_context, crates_of_this_machine];
 
 /// An address of this machine at which the engine answers. Whoever is connected when the scenario ends is cut off with it.
-fn address_of(stage: &Stage) -> String {
+pub(crate) fn address_of(stage: &Stage) -> String {
     let socket = PathBuf::from(stage.engine.host.strip_prefix("unix://").expect("an engine on a unix socket"));
     // Not the address that published ports of a local engine would be shown at.
     let door = TcpListener::bind("127.0.0.2:0").expect("a loopback address");

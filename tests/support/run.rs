@@ -179,6 +179,14 @@ impl Run {
         }
     }
 
+    /// Blocks until this was printed so many times.
+    #[track_caller]
+    pub fn wait_for_times(&self, text: &str, times: usize) {
+        let printed = |state: &State| String::from_utf8_lossy(&state.all).matches(text).count() >= times;
+        let found = self.transcript.wait(|state| printed(state).then_some(()));
+        assert!(found.is_some(), "`{text}` was not printed {times} times within {} seconds", DEADLINE.as_secs());
+    }
+
     /// Waits, as a finger does, until it cannot be taken for the echo of the one before.
     fn wait_out_the_echo(&self) {
         const ECHO: Duration = Duration::from_millis(250);

@@ -297,6 +297,7 @@ fn a_crate_is_built_as_its_table_says() {
         base: Base::Image("debian".to_string()),
         profile: "release".to_string(),
         features: vec!["a".to_string(), "b".to_string()],
+        listen: Vec::new(),
     };
     assert_eq!(topology.crates["api"], krate);
     // This program's own keys are not passed to Compose.

@@ -1,17 +1,28 @@
 use std::collections::HashSet;
 
+mod watched;
+
 use super::*;
 use Interrupt::{Hup, Int, Term};
 
-const FOREGROUND: Policy =
-    Policy { leaves_running: false, waits: false, undo: Undo::Remove, found_running: false, precedes_build: false };
+const FOREGROUND: Policy = Policy {
+    leaves_running: false,
+    waits: false,
+    undo: Undo::Remove,
+    found_running: false,
+    precedes_build: false,
+    watches: false,
+};
+const WATCHED: Policy = Policy { watches: true, ..FOREGROUND };
+const WATCHED_KEEP: Policy = Policy { watches: true, ..FOREGROUND_KEEP };
 const FOREGROUND_OF_A_RUNNING_STACK: Policy = Policy { found_running: true, ..FOREGROUND };
 const FOREGROUND_KEEP: Policy = Policy { undo: Undo::StopOnly, ..FOREGROUND };
 const DETACHED: Policy = Policy { leaves_running: true, ..FOREGROUND };
 const DETACHED_ALONE: Policy = Policy { undo: Undo::Nothing, ..DETACHED };
 const WAITING: Policy = Policy { waits: true, ..DETACHED };
 const WAITING_ALONE: Policy = Policy { waits: true, ..DETACHED_ALONE };
-const POLICIES: [Policy; 6] = [FOREGROUND, FOREGROUND_KEEP, DETACHED, DETACHED_ALONE, WAITING, WAITING_ALONE];
+const POLICIES: [Policy; 8] =
+    [FOREGROUND, FOREGROUND_KEEP, DETACHED, DETACHED_ALONE, WAITING, WAITING_ALONE, WATCHED, WATCHED_KEEP];
 
 /// Plays events and compares the action that each leads to; returns the last state.
 fn play(policy: Policy, from: State, story: &[(RunEvent, Action)]) -> State {
@@ -372,9 +383,9 @@ fn a_run_stays_while_a_container_runs_to_which_up_was_not_attached() {
 
 /// Every event in every state that can be reached.
 fn every_row(policy: Policy) -> Vec<(State, RunEvent, State, Action)> {
-    let mut events = vec![RunEvent::UndoEnded, RunEvent::TimeIsUp, RunEvent::Locked];
-    let judgements = [Judgement::Well, Judgement::Badly, Judgement::TooSlowly, Judgement::StillUp];
-    events.extend(judgements.map(RunEvent::Judged));
+    use Judgement::{Badly, StillUp, StoppedElsewhere, TooSlowly, Well};
+    let mut events = vec![RunEvent::UndoEnded, RunEvent::TimeIsUp, RunEvent::Locked, RunEvent::Again];
+    events.extend([Well, StoppedElsewhere, Badly, TooSlowly, StillUp].map(RunEvent::Judged));
     events.extend(Interrupt::ALL.map(RunEvent::Interrupt));
     for yes in [true, false] {
         events.extend([

@@ -1,8 +1,8 @@
 //! How a run ends for the services: asks the engine for their final states and decides whether that is a failure.
 
-use super::{Arrival, Mode, Run, Summary};
+use super::{Arrival, Mode, Plan, Run, Summary};
 use crate::command::Executor;
-use crate::compose::Attach;
+use crate::compose::{Attach, Stack};
 use crate::engine::Endpoint;
 use crate::exit::Failure;
 use crate::reporter::event::{Event, FailureSummary};
@@ -37,10 +37,10 @@ impl Run<'_> {
     }
 
     fn question(&self) -> Option<Question> {
-        let (stack, options) = self.mode.start()?;
+        let Plan { stack, options } = self.plan.as_ref()?;
         let doubted = self.readiness.standings.iter().filter(|it| it.standing != Standing::Ready);
         Some(Question {
-            stack: stack.clone(),
+            stack: Stack::clone(stack),
             expected: self.expected.clone(),
             attach: options.attach,
             aborts: UpArgs::parse(&options.args).aborts,
@@ -70,7 +70,7 @@ impl Run<'_> {
     }
 
     pub(super) fn judged(&mut self, answer: Result<(Verdict, Endpoint), Failure>) -> RunEvent {
-        let Some((stack, options)) = self.mode.start() else {
+        let Some(Plan { stack, options }) = self.plan.clone() else {
             return RunEvent::Judged(Judgement::Well);
         };
         if self.state.phase != Phase::Judging {
@@ -144,15 +144,16 @@ impl Run<'_> {
                 }
                 // The build follows.
                 (Attach::Detached, _) if matches!(self.mode, Mode::First(..)) => {}
-                (Attach::Detached, _) => self.tell_started(stack, &endpoint, &verdict),
+                (Attach::Detached, _) => self.tell_started(&stack, &endpoint, &verdict),
             }
-            return RunEvent::Judged(Judgement::Well);
+            let is_elsewhere = verdict.stopped_elsewhere && options.attach == Attach::Foreground;
+            return RunEvent::Judged(if is_elsewhere { Judgement::StoppedElsewhere } else { Judgement::Well });
         }
         if nothing_was_started && self.up.failure.is_none() {
             self.up.failure = Some("no container of it was created".to_string());
         }
         let late = !failed && unready && self.readiness.settled == Some(Settled::Late);
-        self.tell_failed(stack, options, &endpoint, &verdict, late);
+        self.tell_failed(&stack, &options, &endpoint, &verdict, late);
         RunEvent::Judged(if late { Judgement::TooSlowly } else { Judgement::Badly })
     }
 }

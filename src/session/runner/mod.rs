@@ -3,17 +3,20 @@
 use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::sync::mpsc::{Receiver, Sender};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use self::latecomers::Found;
+use self::mode::{Mode, Plan};
 use self::readiness::Readiness;
 use self::undoing::{Answers, Undoing};
 use self::up::UpClient;
+pub(crate) use self::watching::{Helper, RunHandle, RunNews, Watching};
 use super::guard::{Guard, GuardTask, Orphaned};
-use super::lifecycle::{Action, End, EndCause, Phase, Policy, State, Undo, Up};
+use super::lifecycle::{Action, End, EndCause, Phase, Policy, SETTLE, State, Undo, Up};
 use super::lock::ProjectLock;
 use super::preparation::Preparation;
-use crate::command::{self, Commander, Hook, Interrupt, Invocation, OnExit};
+use crate::command::{self, Commander, Hook, Interrupt, OnExit};
 use crate::compose::{Attach, Compose, DownScope, Images, Logs, PROJECT_NAME, ProjectName, Stack, Traefik, Volumes};
 use crate::engine::{self, Container, Endpoint, Kept, Leftovers, SortedOut};
 use crate::exit::{Code, Failure};
@@ -28,6 +31,7 @@ use crate::workspace::Workspace;
 
 mod judging;
 mod latecomers;
+mod mode;
 mod readiness;
 mod run;
 mod silence;
@@ -38,6 +42,7 @@ mod ticker;
 mod undoing;
 mod unread;
 mod up;
+mod watching;
 
 /// How many lines of each log come first when a stack is followed that runs already.
 const LAST_LINES: u32 = 20;
@@ -76,6 +81,8 @@ pub(crate) struct Options {
     pub ports: Ports,
     /// The user's own arguments for `up`.
     pub args: Vec<OsString>,
+    /// Whether changes of the files are applied while it runs.
+    pub watches: bool,
     /// How to take down what has to be taken down.
     pub teardown: Teardown,
 }
@@ -171,7 +178,7 @@ impl<'a> Runner<'a> {
 
     /// Starts `stack` and stays until it is started ([`Attach::Detached`]) or over ([`Attach::Foreground`]); then, or
     /// when an interrupt comes, takes down what has to be taken down and looks whether it is gone. The lock of `preparation` is held; in the
-    /// foreground it is given back while the stack just runs.
+    /// foreground it is given back while the stack just runs. `watching` applies changes of the files meanwhile.
     ///
     /// # Errors
     /// [`Code::EngineUnavailable`] if docker could not be started at all; there is nothing to take down then.
@@ -181,9 +188,11 @@ impl<'a> Runner<'a> {
         stack: &Stack,
         options: &Options,
         preparation: Preparation,
+        watching: Option<Watching<'a>>,
     ) -> anyhow::Result<Outcome> {
         let Preparation { lock, guard: mut guard_before, interrupts } = preparation;
         let mut run = Run::new(self, compose, Mode::Start(stack, options), options.teardown, State::STARTING, lock)?;
+        run.watching = watching;
         run.add_pending(interrupts.as_ref());
         // A wait leaves something at work even where there is nothing to undo: what listens to the engine.
         if run.policy.undo != Undo::Nothing || run.policy.waits {
@@ -196,7 +205,8 @@ impl<'a> Runner<'a> {
                 .status("Starting", &format!("{} (Ctrl+C {})", compose.project(), run.what_an_interrupt_does())),
             Attach::Detached => self.logger.status("Starting", compose.project().as_str()),
         }
-        run.start_up(options)?;
+        run.start_up(options, None)?;
+        run.begin_watching();
         Ok(run.drive())
     }
 
@@ -231,7 +241,7 @@ impl<'a> Runner<'a> {
         };
         let services = services.join(", ");
         self.logger.status("Starting", &format!("{}: {services} before the build{what}", compose.project()));
-        run.start_up(&first)?;
+        run.start_up(&first, None)?;
         run.drive_to_the_end();
         match (run.state.phase, run.state.cause) {
             (Phase::Ended(End::Clean), Some(EndCause::Finished)) => Ok(Ok(run.into_preparation()?)),
@@ -285,7 +295,7 @@ impl<'a> Runner<'a> {
         let logs = Logs { follow: true, tail: Some(LAST_LINES), services: Vec::new() };
         let logs = compose.logs(DownScope::File, &logs);
         run.up.line = logs.to_string();
-        run.up.process = Some(run.spawn(&logs, Arrival::UpExited).map_err(engine::no_docker)?);
+        run.up.process = Some(run.spawn(&logs, Arrival::UpExited(0)).map_err(engine::no_docker)?);
         Ok(run.drive())
     }
 
@@ -320,9 +330,13 @@ impl<'a> Runner<'a> {
     /// # Errors
     /// If the workspace cannot be named, or interrupts cannot be hooked.
     pub(crate) fn take_over(&self, orphaned: Orphaned, mut lock: ProjectLock) -> anyhow::Result<Outcome> {
-        let Orphaned { task, up, helper, anonymous, force } = orphaned;
-        if let Some(mut helper) = helper.and_then(|pid| command::adopt(pid, Box::new(|| {}))) {
-            helper.cut_off();
+        let Orphaned { task, up, helper, builder, anonymous, force } = orphaned;
+        let others = [helper, builder].into_iter().flatten();
+        let others: Vec<_> = others.filter_map(|pid| command::adopt(pid, Box::new(|| {}))).collect();
+        others.into_iter().for_each(|mut other| other.cut_off());
+        if builder.is_some() {
+            // The engine may still be at work on what it was asked for last.
+            thread::sleep(SETTLE);
         }
         if task.undo == Undo::Nothing {
             return Ok(Outcome::Done);
@@ -346,7 +360,7 @@ impl<'a> Runner<'a> {
         run.undoing.anonymous = anonymous;
         let sender = run.sender.clone();
         let on_exit: OnExit = Box::new(move || {
-            let _ = sender.send(Arrival::UpExited);
+            let _ = sender.send(Arrival::UpExited(0));
         });
         // The run may have died after it started `up` and before it sent the process id.
         let up = up.or_else(|| os::find(task.start.as_ref()?, &compose.root(), PROJECT_NAME, project.as_str()));
@@ -363,9 +377,15 @@ impl<'a> Runner<'a> {
 enum Arrival {
     /// With the time at which it came: on a busy machine it may lie here for a while.
     Interrupt(Interrupt, Instant),
-    Observation(Observation),
+    /// With the number of the `up` that it is about.
+    Observation(u32, Observation),
     Locked(ProjectLock),
-    UpExited,
+    /// With the number of the `up`: another one may have been started since.
+    UpExited(u32),
+    /// A change of the files needs another `up`, perhaps of another stack.
+    Again(Option<Box<Plan>>),
+    /// Whoever applies changes runs this process, or none any more.
+    Helper(Option<Helper>),
     /// With the number of the command, since a `down` may have been replaced by a harder one.
     UndoExited(u32),
     /// Volumes that are anonymous unless the engine says later that a container was given one by name.
@@ -395,75 +415,13 @@ struct Listed {
     reach: DownScope,
 }
 
-/// What a run is for.
-#[derive(Clone, Copy)]
-enum Mode<'a> {
-    /// Start a stack, and stay attached or return.
-    Start(&'a Stack, &'a Options),
-    /// Start what crates depend on, before they are built; what to undo if the start goes no further.
-    First(&'a Stack, &'a Options, Undo),
-    /// Show the logs of a stack that another run owns.
-    Follow,
-    /// Tear down a stack, whichever command started it.
-    TakeDown,
-    /// Finish the teardown of a run that died, with this scope.
-    TakeOver(Undo),
-}
-
-impl<'a> Mode<'a> {
-    fn policy(self) -> Policy {
-        let nothing = Policy {
-            leaves_running: false,
-            waits: false,
-            undo: Undo::Nothing,
-            found_running: false,
-            precedes_build: false,
-        };
-        match self {
-            Mode::Start(_, options) => Policy {
-                leaves_running: options.attach == Attach::Detached,
-                waits: options.attach == Attach::Detached && options.wait.is_some(),
-                undo: options.undo(),
-                found_running: options.found_running,
-                precedes_build: false,
-            },
-            Mode::First(_, options, undo) => Policy {
-                leaves_running: true,
-                waits: true,
-                undo,
-                found_running: options.found_running,
-                precedes_build: true,
-            },
-            Mode::Follow => Policy { leaves_running: true, found_running: true, ..nothing },
-            Mode::TakeDown => Policy { undo: Undo::Remove, ..nothing },
-            Mode::TakeOver(undo) => Policy { undo, ..nothing },
-        }
-    }
-
-    /// The stack that is started, and how.
-    fn start(self) -> Option<(&'a Stack, &'a Options)> {
-        match self {
-            Mode::Start(stack, options) | Mode::First(stack, options, _) => Some((stack, options)),
-            Mode::Follow | Mode::TakeDown | Mode::TakeOver(_) => None,
-        }
-    }
-
-    fn expected(self) -> Expected {
-        let start = self.start();
-        start.map(|(stack, options)| Expected::new(stack, options.traefik, &options.args)).unwrap_or_default()
-    }
-
-    /// The `up` that starts the stack.
-    fn up(self, compose: &Compose) -> Option<Invocation> {
-        let (_, options) = self.start()?;
-        Some(compose.up(options.attach, options.traefik, &options.args))
-    }
-}
-
 struct Run<'a> {
     runner: &'a Runner<'a>,
     compose: &'a Compose,
     mode: Mode<'a>,
+    plan: Option<Plan>,
+    /// What the next `up` starts, if that is another one.
+    next_plan: Option<Plan>,
     policy: Policy,
     state: State,
     /// The containers that the start should create.
@@ -481,6 +439,9 @@ struct Run<'a> {
     readiness: Readiness,
     undoing: Undoing,
     answers: Answers,
+    watching: Option<Watching<'a>>,
+    /// What whoever applies changes runs.
+    builder: Option<Helper>,
     /// The error to print at the end.
     summary: Option<Summary>,
 }

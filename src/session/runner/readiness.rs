@@ -2,7 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use super::{Arrival, Run};
+use jiff::Timestamp;
+
+use super::{Arrival, Plan, Run};
 use crate::engine::Inspected;
 use crate::reporter::event::Event;
 use crate::session::lifecycle::{Phase, RunEvent};
@@ -35,14 +37,19 @@ pub(super) fn newly_ready<'a>(
 }
 
 impl Run<'_> {
+    /// What tells of this `up`. Of an earlier one nothing counts any more.
+    fn teller(&self) -> impl Fn(Observation) + Clone + Send + 'static {
+        let (sender, number) = (self.sender.clone(), self.up.number);
+        move |observation| {
+            let _ = sender.send(Arrival::Observation(number, observation));
+        }
+    }
+
     /// Held until the start is over, so that no other command changes the project.
-    pub(super) fn watch_the_start(&mut self, up: u32) {
-        let sender = self.sender.clone();
-        let tell = move |observation| {
-            let _ = sender.send(Arrival::Observation(observation));
-        };
+    pub(super) fn watch_the_start(&mut self, up: u32, since: Option<Timestamp>) {
+        let tell = self.teller();
         let (commander, project, expected) = (&self.runner.commander, self.compose.project(), self.expected.clone());
-        match Observer::attached(commander, project, up, expected, self.wait(), tell.clone()) {
+        match Observer::attached(commander, project, up, since, expected, self.wait(), tell.clone()) {
             Ok(observer) => self.readiness.observer = Some(observer),
             // Better an early change than none at all.
             Err(_) => tell(Observation::Started(None)),
@@ -52,10 +59,7 @@ impl Run<'_> {
     /// Begun before `up -d` is, so that nothing of it is missed.
     pub(super) fn watch_what_becomes_ready(&mut self) {
         let Some(wait) = self.wait() else { return };
-        let sender = self.sender.clone();
-        let tell = move |observation| {
-            let _ = sender.send(Arrival::Observation(observation));
-        };
+        let tell = self.teller();
         match Observer::detached(&self.runner.commander, self.compose.project(), wait, tell.clone()) {
             Ok(observer) => {
                 self.guard.helper(observer.id());
@@ -69,10 +73,7 @@ impl Run<'_> {
 
     /// Where `up` has ended and containers run on.
     pub(super) fn watch_what_runs_on(&mut self) {
-        let sender = self.sender.clone();
-        let tell = move |observation| {
-            let _ = sender.send(Arrival::Observation(observation));
-        };
+        let tell = self.teller();
         let (expected, before) = (self.expected.clone(), self.ids_before());
         let is_ours = move |it: &Inspected| expected.has(&it.service) || !before.contains(&it.id);
         match Observer::until_over(&self.runner.commander, self.compose.project(), is_ours, tell) {
@@ -81,7 +82,7 @@ impl Run<'_> {
                 self.readiness.observer = Some(observer);
             }
             // Whoever cannot start docker for this will not start it for anything else, and say so.
-            Err(_) => drop(self.sender.send(Arrival::Observation(Observation::Over(false)))),
+            Err(_) => self.teller()(Observation::Over(false)),
         }
     }
 
@@ -94,19 +95,19 @@ impl Run<'_> {
 
     /// The containers that were there before the start, by id.
     pub(super) fn ids_before(&self) -> BTreeSet<String> {
-        let before = self.mode.start().map(|(_, options)| options.before.as_slice()).unwrap_or_default();
+        let before = self.plan.as_ref().map(|plan| plan.options.before.as_slice()).unwrap_or_default();
         before.iter().map(|container| container.id.clone()).collect()
     }
 
     pub(super) fn wait(&self) -> Option<Wait> {
-        let (stack, options) = self.mode.start()?;
+        let Plan { stack, options } = self.plan.as_ref()?;
         let tracker = Tracker::new(stack, self.expected.clone(), &options.before, options.ports);
         Some(Wait { tracker, timeout: options.wait? })
     }
 
     /// Whether there is something to wait for beyond the start.
     pub(super) fn waits(&self) -> bool {
-        self.mode.start().is_some_and(|(_, options)| options.wait.is_some())
+        self.plan.as_ref().is_some_and(|plan| plan.options.wait.is_some())
     }
 
     /// How the services stand has changed.

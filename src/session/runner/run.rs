@@ -5,11 +5,12 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
+use jiff::Timestamp;
 
 use super::readiness::Readiness;
 use super::undoing::{Answers, Undoing};
 use super::up::UpClient;
-use super::{Arrival, Mode, Options, Outcome, Run, Runner, Teardown, waiting_for_others};
+use super::{Arrival, Mode, Options, Outcome, Plan, Run, Runner, Teardown, waiting_for_others};
 use crate::command::{Executor, Invocation, OnExit, Pending, Running, Show};
 use crate::compose::{Attach, Compose};
 use crate::engine;
@@ -41,13 +42,16 @@ impl<'a> Run<'a> {
         (runner.hook)(Box::new(move |interrupt| {
             let _ = interrupts.send(Arrival::Interrupt(interrupt, Instant::now()));
         }))?;
+        let plan = mode.plan();
         Ok(Run {
             runner,
             compose,
             mode,
             policy: mode.policy(),
             state,
-            expected: mode.expected(),
+            expected: plan.as_ref().map(Plan::expected).unwrap_or_default(),
+            plan,
+            next_plan: None,
             guard: Guard::none(),
             lock: Some(lock),
             sender,
@@ -60,6 +64,8 @@ impl<'a> Run<'a> {
             undoing: Undoing::new(teardown),
             summary: None,
             answers: Answers::default(),
+            watching: None,
+            builder: None,
         })
     }
 
@@ -69,7 +75,7 @@ impl<'a> Run<'a> {
             root: self.compose.root().to_owned(),
             project: self.compose.project().clone(),
             expected: self.expected.clone(),
-            start: self.mode.up(self.compose).map(|up| up.argv()),
+            start: self.plan.as_ref().map(|plan| plan.up(self.compose).argv()),
             undo: self.policy.undo,
             timeout: self.grace_of_an_interrupt(),
             volumes: self.undoing.options.volumes,
@@ -91,11 +97,11 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// Spawns the `up` of the start, and whatever follows the services meanwhile.
+    /// Spawns the `up` of the start, and whatever follows the services meanwhile. `since`: events before this time are about another one.
     ///
     /// # Errors
     /// [`crate::exit::Code::EngineUnavailable`] if docker cannot be started.
-    pub(super) fn start_up(&mut self, options: &Options) -> anyhow::Result<()> {
+    pub(super) fn start_up(&mut self, options: &Options, since: Option<Timestamp>) -> anyhow::Result<()> {
         if self.policy.waits {
             self.watch_what_becomes_ready();
         }
@@ -109,12 +115,13 @@ impl<'a> Run<'a> {
         };
         let up = self.compose.up(options.attach, options.traefik, &options.args).show(show);
         self.up.line = up.to_string();
-        match self.spawn(&up, Arrival::UpExited) {
+        self.up.number += 1;
+        match self.spawn(&up, Arrival::UpExited(self.up.number)) {
             Ok(up) => {
                 self.guard.watch(up.id());
                 self.note(HeldFor::Start, up.id());
                 if options.attach == Attach::Foreground {
-                    self.watch_the_start(up.id());
+                    self.watch_the_start(up.id(), since);
                 }
                 self.up.process = Some(up);
                 Ok(())
@@ -154,6 +161,7 @@ impl<'a> Run<'a> {
             if state.force != before.force {
                 self.guard.hurry();
             }
+            self.tell_watching(before);
             self.act(action);
         }
     }
@@ -201,7 +209,8 @@ impl<'a> Run<'a> {
                 let is_echo = before.is_some_and(|(kind, time)| kind == interrupt && now - time < ECHO);
                 (!is_echo).then_some(RunEvent::Interrupt(interrupt))
             }
-            Arrival::Observation(Observation::Started(containers)) => {
+            Arrival::Observation(number, _) if number != self.up.number => None,
+            Arrival::Observation(_, Observation::Started(containers)) => {
                 if !self.waits() {
                     self.stop_observing();
                 }
@@ -209,17 +218,17 @@ impl<'a> Run<'a> {
                     return Some(RunEvent::Started { shutdown: None });
                 };
                 self.undoing.known = Some(containers.clone());
-                if let Some((stack, _)) = self.mode.start() {
+                if let Some(Plan { stack, .. }) = self.plan.clone() {
                     let ours = containers.iter().filter(|container| stack.has(&container.service));
                     self.tell_attached(&endpoint, &ours.map(Finding::listed).collect::<Vec<_>>());
                 }
                 Some(RunEvent::Started { shutdown: self.up_shutdown(&containers) })
             }
-            Arrival::Observation(Observation::Crashed(crash)) => {
+            Arrival::Observation(_, Observation::Crashed(crash)) => {
                 self.tell_crash(&crash);
                 None
             }
-            Arrival::Observation(Observation::Over(known)) => {
+            Arrival::Observation(_, Observation::Over(known)) => {
                 self.stop_observing();
                 // Otherwise it is being taken down already.
                 if !known && self.state.phase == Phase::Staying {
@@ -227,11 +236,11 @@ impl<'a> Run<'a> {
                 }
                 Some(RunEvent::Over { known })
             }
-            Arrival::Observation(Observation::Progress(services, start)) => {
+            Arrival::Observation(_, Observation::Progress(services, start)) => {
                 self.progress(services, start);
                 None
             }
-            Arrival::Observation(Observation::Settled(settled)) => self.settled(settled),
+            Arrival::Observation(_, Observation::Settled(settled)) => self.settled(settled),
             Arrival::Ready(ready) => {
                 self.tell_ready(ready);
                 None
@@ -240,7 +249,17 @@ impl<'a> Run<'a> {
                 self.lock = Some(lock);
                 Some(RunEvent::Locked)
             }
-            Arrival::UpExited => Some(self.up_ended()),
+            Arrival::UpExited(number) if number == self.up.number => Some(self.up_ended()),
+            // It was ended for another one.
+            Arrival::UpExited(_) => None,
+            Arrival::Again(plan) => {
+                self.next_plan = plan.map(|plan| *plan).or(self.next_plan.take());
+                Some(RunEvent::Again)
+            }
+            Arrival::Helper(helper) => {
+                self.note_helper(helper);
+                None
+            }
             Arrival::UndoExited(number) if number == self.undoing.number => {
                 self.undo_ended();
                 Some(RunEvent::UndoEnded)
@@ -301,6 +320,12 @@ impl<'a> Run<'a> {
                 self.judge();
             }
             Action::Unlock => self.unlock(),
+            Action::Rest => self.rest(),
+            Action::KillUpAndLock => {
+                self.end_up();
+                self.take_lock();
+            }
+            Action::StartAgain => self.start_again(),
             Action::Stay => {
                 self.unlock();
                 self.watch_what_runs_on();
@@ -341,7 +366,7 @@ impl<'a> Run<'a> {
         });
     }
 
-    fn unlock(&mut self) {
+    pub(super) fn unlock(&mut self) {
         if let Some(lock) = &mut self.lock {
             lock.give_back();
         }

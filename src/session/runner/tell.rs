@@ -1,7 +1,7 @@
 //! Reports what happens in a run.
 
 use super::readiness::newly_ready;
-use super::{OnEnd, Options, Run, Summary};
+use super::{OnEnd, Options, Plan, Run, Summary};
 use crate::command::Interrupt;
 use crate::compose::{Attach, DownScope, ProjectName, Stack};
 use crate::engine::{self, Endpoint, Kept};
@@ -43,7 +43,7 @@ impl Run<'_> {
     }
 
     pub(super) fn tell_ready(&self, ready: Result<(Verdict, Endpoint), Failure>) {
-        let Some((stack, options)) = self.mode.start() else { return };
+        let Some(Plan { stack, options }) = &self.plan else { return };
         let (project, logger) = (self.compose.project().as_str(), self.logger());
         let (verdict, endpoint) = match ready {
             Ok(ready) => ready,
@@ -77,8 +77,9 @@ impl Run<'_> {
 
     /// An attached `up` has started everything. Told once.
     pub(super) fn tell_attached(&mut self, endpoint: &Endpoint, findings: &[Finding]) {
-        let Some((stack, _)) = self.mode.start().filter(|_| !self.readiness.has_told_start) else { return };
+        let Some(Plan { stack, .. }) = self.plan.clone().filter(|_| !self.readiness.has_told_start) else { return };
         self.readiness.has_told_start = true;
+        let stack = &stack;
         let project = self.compose.project().as_str();
         let has_addresses = |it: &&Finding| !report::addresses(stack, endpoint, it).is_empty();
         // A wait shows them when the stack is ready.

@@ -158,6 +158,7 @@ fn options(attach: Attach) -> Options {
         wait: None,
         ports: Ports::Ignored,
         args: Vec::new(),
+        watches: false,
         teardown: Teardown::default(),
     }
 }
@@ -184,7 +185,7 @@ fn run(mut fake: Fake, options: &Options, press: Option<Interrupt>) -> (Outcome,
         Ok(())
     };
     let runner = Runner::new(Commander::new(fake.clone(), log.clone()), log.as_ref(), &hook, &no_guard);
-    let outcome = runner.run(&compose(), &stack(), options, Preparation::new(ProjectLock::none())).unwrap();
+    let outcome = runner.run(&compose(), &stack(), options, Preparation::new(ProjectLock::none()), None).unwrap();
     let mut calls = fake.calls.lock().unwrap().clone();
     let is_question = |call: &&mut String| !["up", "down", "--profile", "-p"].iter().any(|it| call.starts_with(it));
     for call in calls.iter_mut().filter(is_question) {
@@ -340,7 +341,7 @@ fn docker_that_cannot_be_started_is_exit_code_4_and_6_once_there_may_be_somethin
     let hook = |_: SendInterrupt| Ok(());
     let runner = Runner::new(Commander::unlimited(Arc::new(Missing)), &log, &hook, &no_guard);
     let error = runner
-        .run(&compose(), &stack(), &options(Attach::Foreground), Preparation::new(ProjectLock::none()))
+        .run(&compose(), &stack(), &options(Attach::Foreground), Preparation::new(ProjectLock::none()), None)
         .unwrap_err();
     assert_eq!(error.downcast_ref::<Failure>().unwrap().code(), Code::EngineUnavailable);
     assert_eq!(

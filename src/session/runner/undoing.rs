@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -120,7 +121,7 @@ impl Run<'_> {
             let report = move |found| drop(sender.send(Arrival::Late(found)));
             self.undoing.latecomers = Some(Latecomers::watch(self.runner.commander.clone(), project.clone(), report));
         }
-        let (stack, sender) = (self.mode.start().map(|(stack, _)| stack.clone()), self.sender.clone());
+        let (stack, sender) = (self.plan.as_ref().map(|plan| Arc::clone(&plan.stack)), self.sender.clone());
         self.ask(move |executor| {
             let containers = engine::containers_for_teardown(executor, &project, known);
             let probably = stack.map(|stack| engine::probably_anonymous(&containers, &stack)).unwrap_or_default();

@@ -16,6 +16,8 @@ const GO_PANIC: i32 = 2;
 
 /// The `up` process and what is known about its end.
 pub(super) struct UpClient {
+    /// How many there were.
+    pub(super) number: u32,
     /// None before it was started, and once its end was handled.
     pub(super) process: Option<Box<dyn Running>>,
     /// The command, as it is shown.
@@ -33,6 +35,7 @@ pub(super) struct UpClient {
 impl Default for UpClient {
     fn default() -> UpClient {
         UpClient {
+            number: 0,
             process: None,
             line: String::new(),
             failure: None,
@@ -95,6 +98,18 @@ impl Run<'_> {
 
     fn is_quiet(&self) -> bool {
         self.undoing.options.verbosity == Verbosity::Quiet
+    }
+
+    /// Ends an `up` that has started everything, so that another one can follow it.
+    pub(super) fn end_up(&mut self) {
+        self.kill_up();
+        self.stop_observing();
+        if let Some(mut up) = self.up.process.take() {
+            self.guard.forget();
+            let _ = up.wait();
+        }
+        // Its end is no news any more.
+        self.up.number += 1;
     }
 
     pub(super) fn kill_up(&mut self) {

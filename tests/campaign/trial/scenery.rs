@@ -1,6 +1,7 @@
 //! The files of a trial: its workspace, and where its containers testify.
 
 use super::*;
+use crate::plan::Edit;
 
 /// Makes the build of the crate last, so that a fault can strike it.
 const SLOW_BUILD: &str = "fn main() { std::thread::sleep(std::time::Duration::from_secs(1)) }\n";
@@ -34,6 +35,31 @@ impl Trial<'_> {
                 fs::write(root.join(path), text).expect("a file");
             }
         }
+    }
+
+    /// Changes files while the command runs.
+    pub(super) fn edit(&self, command: Pid) {
+        let (root, edits) = (self.root(), self.plan.edits.clone());
+        let manifest = fs::read_to_string(root.join("Cargo.toml")).expect("a manifest");
+        thread::spawn(move || {
+            let end = End::of(command);
+            for (number, (after, edit)) in edits.into_iter().enumerate() {
+                // Neither after the end nor, since the folder is gone then, after the trial.
+                if end.wait(after) {
+                    return;
+                }
+                let _ = match edit {
+                    Edit::Program => {
+                        let text = format!("fn main() {{ println!(\"{number}\"); loop {{ std::thread::park() }} }}\n");
+                        fs::write(root.join("src/main.rs"), text)
+                    }
+                    Edit::Broken => fs::write(root.join("src/main.rs"), format!("fn main() {{ {number} }}\n")),
+                    Edit::Table => {
+                        fs::write(root.join("Cargo.toml"), format!("{manifest}environment = {{ N = '{number}' }}\n"))
+                    }
+                };
+            }
+        });
     }
 
     pub(super) fn root_of_namesake(&self) -> PathBuf {
