@@ -56,7 +56,7 @@ scripts/setup-servers.sh
 run_tests default --features e2e --test workspace
 
 step "Random faults on both engines"
-cargo test --locked --features e2e --test campaign -- --trials 60
+cargo test --locked --features e2e --test campaign -- --trials 40
 
 step "The tour"
 scripts/demo.sh --tour

@@ -23,7 +23,7 @@ use crate::supervisor::{self, Supervision};
 pub(crate) mod runtime;
 
 /// The directory of the program in the image. It is in the PATH that every engine sets.
-pub(crate) const BIN: &str = "usr/local/bin";
+pub const BIN: &str = "usr/local/bin";
 /// The user that the program runs as; distroless images use the same number.
 const USER: u64 = 65532;
 /// The label with the digest of the image.
@@ -267,7 +267,7 @@ fn mode(path: &str) -> u32 {
 ///
 /// # Errors
 /// If the program cannot be read.
-pub(crate) fn program_archive(program: &Path, name: &str) -> io::Result<Archive> {
+pub fn program_archive(program: &Path, name: &str) -> io::Result<Archive> {
     const BLOCK: u64 = 512;
     let length = program.metadata()?.len();
     let mut header = header(EntryType::Regular, 0o755, length, (0, 0));

@@ -83,7 +83,7 @@ pub mod internals {
         pub use crate::cli::{Verb, command, parse};
     }
     pub mod command {
-        pub use crate::command::{Executor, Invocation, OnExit, OnLine, Request, Running, System};
+        pub use crate::command::{Archive, Executor, Invocation, OnExit, OnLine, Request, Running, System};
     }
     pub mod compose {
         pub use crate::compose::{
@@ -96,14 +96,15 @@ pub mod internals {
     }
     pub mod engine {
         pub use crate::engine::{
-            Container, Endpoint, Leftovers, Network, Past, address, anonymous_volumes, architecture, architectures,
-            compose_containers, container_events, containers, has_the_labels_of_its_image, host_name, images, info,
-            inspect, last_words, look_into_networks, missing_images, remains, remove_anonymous, remove_replaced_images,
-            running_containers, signals, unused_anonymous_volumes, unused_networks, versions, volume_configs,
+            Container, Endpoint, Leftovers, Network, Past, Process, address, anonymous_volumes, architecture,
+            architectures, compose_containers, container_events, containers, has_the_labels_of_its_image, host_name,
+            images, info, inspect, last_words, look_into_networks, missing_images, processes, put_program, remains,
+            remove_anonymous, remove_replaced_images, running_containers, signal, signals, unused_anonymous_volumes,
+            unused_networks, versions, volume_configs,
         };
     }
     pub mod image {
-        pub use crate::image::load;
+        pub use crate::image::{BIN, load, program_archive};
     }
     pub mod ops {
         pub use crate::ops::PAGES;

@@ -215,12 +215,11 @@ pub(super) struct Start {
     #[arg(long, value_name = "TIME", value_parser = seconds, conflicts_with = "no_wait")]
     pub(super) wait_timeout: Option<u32>,
 
-    /// Apply changes of the files while the stack runs in the foreground: build, and reload what differs [env: STAGECRAFT_WATCH]
-    /// [Cargo.toml: watch]
+    /// Build and reload what changes (in the foreground) [env: STAGECRAFT_WATCH] [Cargo.toml: watch]
     #[arg(short, long, overrides_with = "no_watch", conflicts_with = "detach")]
     pub(super) watch: bool,
 
-    /// Do not apply changes of the files (default)
+    /// Do not reload what changes (default)
     #[arg(long, overrides_with = "watch")]
     pub(super) no_watch: bool,
 

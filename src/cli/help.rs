@@ -14,11 +14,13 @@ const WIDTH: usize = 80;
 const WIDEST_TERM: usize = 43;
 
 /// Arguments that the brief help leaves out. Not by clap's `hide_short_help`: with it, `--help` puts each description on a line of its own.
-const NOT_BRIEF: [&str; 11] = [
+const NOT_BRIEF: [&str; 13] = [
     "args",
     "traefik",
     "no_traefik",
     "no_wait",
+    "no_watch",
+    "wait_timeout",
     "color",
     "message_format",
     "manifest_path",

@@ -30,7 +30,7 @@ enum Method {
 
 /// An archive of one file, which is read when it is sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Archive {
+pub struct Archive {
     /// What comes before the file.
     pub head: Vec<u8>,
     /// The file, and how long it is.

@@ -42,7 +42,7 @@ pub use inspect::{
 pub use leftovers::{Leftovers, Network, look_into_networks, remains};
 pub(crate) use list::containers_directly;
 pub use list::{Container, compose_containers, containers, running_containers};
-pub(crate) use program::{Process, processes, put_program, signal};
+pub use program::{Process, processes, put_program, signal};
 pub(crate) use volumes::{
     Kept, SortedOut, containers_for_teardown, kept, probably_anonymous, removal, remove_unused, sort_out_volumes,
 };

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use anyhow::{Context as _, anyhow};
+use anyhow::anyhow;
 use serde::Deserialize;
 
 use super::{api, docker, endpoint};
@@ -10,18 +10,20 @@ use crate::command::{Archive, Executor, Invocation, Request};
 
 /// A process of a container, with numbers of the engine's host.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Process {
-    pub(crate) pid: u32,
-    pub(crate) parent: u32,
+pub struct Process {
+    /// Its number.
+    pub pid: u32,
+    /// That of its parent.
+    pub parent: u32,
     /// Its command line.
-    pub(crate) line: String,
+    pub line: String,
 }
 
 /// The processes of a container.
 ///
 /// # Errors
 /// If it does not run, or the engine does not tell.
-pub(crate) fn processes(executor: &dyn Executor, container: &str) -> anyhow::Result<Vec<Process>> {
+pub fn processes(executor: &dyn Executor, container: &str) -> anyhow::Result<Vec<Process>> {
     #[derive(Deserialize)]
     #[serde(rename_all = "PascalCase")]
     struct Top {
@@ -48,7 +50,7 @@ pub(crate) fn processes(executor: &dyn Executor, container: &str) -> anyhow::Res
 ///
 /// # Errors
 /// If the program cannot be read, or the container cannot be written to.
-pub(crate) fn put_program(
+pub fn put_program(
     executor: &dyn Executor,
     container: &str,
     directory: &str,
@@ -64,19 +66,20 @@ pub(crate) fn put_program(
 ///
 /// # Errors
 /// If it does not run.
-pub(crate) fn signal(executor: &dyn Executor, container: &str, number: i32) -> anyhow::Result<()> {
+pub fn signal(executor: &dyn Executor, container: &str, number: i32) -> anyhow::Result<()> {
     let path = format!("/containers/{container}/kill?signal={number}");
     let kill = docker(&["kill", "--signal", &number.to_string(), container]);
     perform(executor, |socket| Request::post(socket, &path), &kill)
 }
 
+/// As with questions: where anything is not as it should be, docker is to do it, and says why it cannot.
 fn perform(
     executor: &dyn Executor,
     request: impl FnOnce(&Path) -> Request,
     command: &Invocation,
 ) -> anyhow::Result<()> {
-    if let Some(socket) = endpoint::socket() {
-        return executor.request(&request(&socket)).map(drop).context("the engine refuses it");
+    if endpoint::socket().is_some_and(|socket| executor.request(&request(&socket)).is_ok()) {
+        return Ok(());
     }
     let output = executor.output(command)?;
     if !output.status.success() {

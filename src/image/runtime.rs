@@ -16,7 +16,8 @@ use xshell::{Shell, cmd};
 use super::USER;
 use crate::command::{Executor, Invocation};
 use crate::exit::{Code, Failure};
-use crate::{os, supervisor};
+use crate::os;
+use crate::supervisor;
 
 /// Where the CA certificates are in an image, and the variable that tells programs.
 pub(super) const CERTIFICATES: &str = "etc/ssl/certs/ca-certificates.crt";

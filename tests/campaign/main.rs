@@ -1,7 +1,7 @@
 //! The fault campaign: random stacks, a random fault at a random moment, and nothing may be left.
 //!
 //! ```sh
-//! cargo test --features e2e --test campaign -- --trials 60
+//! cargo test --features e2e --test campaign -- --trials 40
 //! cargo test --features e2e --test campaign -- --seed 7 --pair old --trial 12
 //! ```
 //!

@@ -1,6 +1,8 @@
 //! From a seed to a trial: a stack, a fault and the moment at which it strikes. Nothing happens in here, so the same seed
 //! always makes the same plan; only what the plan meets on the engine differs from run to run.
 
+mod tables;
+
 use std::fmt::{self, Write};
 use std::ops::Range;
 use std::time::Duration;
@@ -234,20 +236,6 @@ impl Plan {
         }
     }
 
-    /// The services as tables of Cargo.toml, with a crate that depends on all of them and is built for a second, after a command of half a
-    /// second.
-    pub fn tables(&self, proof: &str, registry: &str) -> String {
-        let compose: serde_json::Value = serde_yaml_ng::from_str(&self.compose(proof, registry)).expect("a file");
-        let depends_on: Vec<&str> = self.active().map(|service| service.name.as_str()).collect();
-        let volumes =
-            if compose["volumes"].is_null() { String::new() } else { "volumes = { data = {} }\n".to_string() };
-        format!(
-            "[workspace]\n[workspace.metadata.stagecraft.dev]\nbefore-build = ['sleep 0.5']\n{volumes}services = {}\n\
-             [package.metadata.stagecraft.dev]\ndepends_on = {depends_on:?}\n",
-            inline(&compose["services"])
-        )
-    }
-
     /// The compose file; `proof` is the folder in which containers testify, `registry` the address of the one that never
     /// hands anything out.
     pub fn compose(&self, proof: &str, registry: &str) -> String {
@@ -259,18 +247,6 @@ impl Plan {
             text += "volumes:\n  data: {}\n";
         }
         text
-    }
-}
-
-/// A value in TOML, in one line.
-fn inline(value: &serde_json::Value) -> String {
-    match value {
-        serde_json::Value::Object(table) => {
-            let pairs: Vec<String> = table.iter().map(|(key, value)| format!("{key:?} = {}", inline(value))).collect();
-            format!("{{ {} }}", pairs.join(", "))
-        }
-        serde_json::Value::Array(all) => format!("[{}]", all.iter().map(inline).collect::<Vec<_>>().join(", ")),
-        other => other.to_string(),
     }
 }
 

@@ -40,6 +40,36 @@ fn draw(stage: &Stage) {
     run.signal(Signal::INT);
     let interrupted = run.end().with(130).all.replace("    Stopping", "^C    Stopping");
     album.hang("interrupt", &[("cargo stagecraft dev", &logs_first(&interrupted))]);
+
+    let run = album.tool(&["dev", "--watch"]).start();
+    run.wait_for("listening on port 8080");
+    run.wait_for(" the files of ");
+    run.wait_for(&format!("http://127.0.0.1:{port}"));
+    let main = stage.root().join("api/src/main.rs");
+    let text = fs::read_to_string(&main).expect("a source");
+    write(&main, &text.replace("listening on port 8080", "listening again"));
+    run.wait_for("api-1  | ");
+    run.wait_for(" api in ");
+    run.wait_for("listening again");
+    run.signal(Signal::INT);
+    let watched = run.end().with(130).all;
+    let lines = [
+        "Finished",
+        "Loading",
+        "Starting",
+        "Watching",
+        "Attaching to",
+        "| listening on",
+        "Started",
+        "api  running",
+        "db ",
+        "Changed",
+        "Compiling",
+        "Finished",
+        "| listening again",
+        "Reloaded",
+    ];
+    album.hang("watch", &[("cargo stagecraft dev --watch", &in_this_order(&watched, &lines))]);
 }
 
 /// The service's line above the summary. One comes from Compose and the other from us, so that either may be the first.
@@ -48,6 +78,16 @@ fn logs_first(said: &str) -> String {
     let attached = rest.iter().position(|line| line.starts_with("Attaching to")).map_or(0, |line| line + 1);
     let (before, after) = rest.split_at(attached);
     [before, &logs, after].concat().iter().map(|line| format!("{line}\n")).collect()
+}
+
+/// The lines with these words, in their order. Each comes from Compose, cargo, a container or us, so that either may be the first.
+fn in_this_order(said: &str, words: &[&str]) -> String {
+    let mut left: Vec<&str> = said.lines().collect();
+    let line = |words: &&str| {
+        let at = left.iter().position(|line| without_color(line).contains(words))?;
+        Some(format!("{}\n", left.remove(at)))
+    };
+    words.iter().filter_map(line).collect()
 }
 
 /// A database, and a crate that is served when the database is healthy.
@@ -149,7 +189,12 @@ fn in_no_time(line: &str) -> String {
     let number = |text: &str| text.chars().take_while(|c| c.is_ascii_digit() || *c == '.').count();
     match line.rsplit_once(" in ") {
         Some((before, after)) if number(after) > 0 && after[number(after)..].starts_with('s') => {
-            format!("{before} in 1.2{}", &after[number(after)..])
+            let after = &after[number(after)..];
+            let after = match after.split_once("(cargo ") {
+                Some((before, after)) => format!("{before}(cargo 1.1{}", &after[number(after)..]),
+                None => after.to_string(),
+            };
+            format!("{before} in 1.2{after}")
         }
         _ => line.to_string(),
     }

@@ -28,3 +28,4 @@ mod terminal;
 mod together;
 mod verbs;
 mod wait;
+mod watch;

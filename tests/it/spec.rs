@@ -73,8 +73,10 @@ fn every_feature_has_its_spec_and_its_tests() {
             let text = read(test);
             // The campaign is a program: it judges by its exit code.
             let is_program = text.contains("fn main() -> ExitCode");
-            let has_tests =
-                text.contains("#[test]") || text.contains("on_both_pairs!") || is_program || has_tests_beside(test);
+            let has_tests = text.contains("#[test]")
+                || (text.contains("on_both_pairs!") || text.contains("on_the_new_pair!"))
+                || is_program
+                || has_tests_beside(test);
             assert!(has_tests, "{test} of {id} has no test");
         }
     }
@@ -206,6 +208,7 @@ fn every_command_of_the_spec_is_built_by_the_program() {
         }
     }
     built.push(compose.up(Attach::Detached, Traefik::On, &["db".into()]));
+    built.push(compose.up(Attach::Detached, Traefik::On, &["--no-deps".into(), "web".into()]));
     let engine = Recorder::default();
     engine::containers(&engine, &name).unwrap();
     engine::compose_containers(&engine).unwrap();
@@ -223,6 +226,14 @@ fn every_command_of_the_spec_is_built_by_the_program() {
     engine::look_into_networks(&engine, engine::Leftovers { networks, ..Default::default() });
     engine.output(&engine::container_events(&name, engine::Past::Told)).unwrap();
     engine.output(&engine::container_events(&name, engine::Past::Untold)).unwrap();
+    let since = engine::Past::Since("2026-01-02T03:04:05Z".parse().unwrap());
+    engine.output(&engine::container_events(&name, since)).unwrap();
+    let container = "0123456789ab";
+    let _ = engine::processes(&engine, container);
+    // Any program that is there.
+    let archive = image::program_archive(Path::new("/usr/bin/env"), "web").unwrap();
+    let _ = engine::put_program(&engine, container, image::BIN, "web", archive);
+    let _ = engine::signal(&engine, container, 64);
     engine::inspect(&engine, &name, &BTreeSet::new()).unwrap();
     engine::last_words(&engine, "hello-web-1", 50);
     engine::last_words(&engine, "hello-web-1", 1);
@@ -358,6 +369,8 @@ fn each_outside_crate_appears_in_its_one_room() {
         ("shellexpand", "src/ops/env.rs"),
         ("shlex", "src/command/invocation.rs"),
         ("walkdir", "src/ops/dev/before_build.rs"),
+        ("notify", "src/watch/wake.rs"),
+        ("ignore", "src/watch/set.rs"),
     ];
     for file in files(&root().join("src"), "rs") {
         let text = fs::read_to_string(&file).unwrap();

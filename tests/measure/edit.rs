@@ -17,12 +17,12 @@ use crate::toolchain::Toolchain;
 use crate::{BROKEN_OFF, Request, median};
 
 const ROUNDS: usize = 5;
-const DEV: &str = env!("CARGO_BIN_EXE_cargo-stagecraft");
+pub const DEV: &str = env!("CARGO_BIN_EXE_cargo-stagecraft");
 /// The target folder of the build by hand, apart from that of other builds as ours is.
 const TARGET_DIR: &str = "target/by-hand";
 const SERVICES: [&str; 3] = ["api", "jobs", "web"];
 /// The one that is edited.
-const EDITED: &str = SERVICES[0];
+pub const EDITED: &str = SERVICES[0];
 const DEADLINE: Duration = Duration::from_secs(30);
 const ATTEMPT: Duration = Duration::from_millis(200);
 /// Trying without a pause would take one of the machine's processors away from what is waited for.
@@ -30,14 +30,14 @@ const BETWEEN_ATTEMPTS: Duration = Duration::from_millis(2);
 
 /// What the services are made of.
 #[derive(Clone, Copy)]
-struct Kind {
-    name: &'static str,
+pub struct Kind {
+    pub name: &'static str,
     dependencies: &'static str,
     main: &'static str,
 }
 
 /// `TEXT` is what an edit changes.
-const KINDS: [Kind; 2] = [
+pub const KINDS: [Kind; 2] = [
     Kind {
         name: "std only",
         dependencies: "",
@@ -162,8 +162,8 @@ struct Times {
 }
 
 /// The services in a workspace and a project of their own.
-struct Scene<'a> {
-    ground: Ground,
+pub struct Scene<'a> {
+    pub ground: Ground,
     kind: Kind,
     toolchain: &'a Toolchain,
     ports: [u16; SERVICES.len()],
@@ -242,7 +242,7 @@ fn in_turn(first: bool, one: impl FnOnce() -> f64, other: impl FnOnce() -> f64) 
     }
 }
 
-fn seconds(work: impl FnOnce()) -> f64 {
+pub fn seconds(work: impl FnOnce()) -> f64 {
     let began = Instant::now();
     work();
     began.elapsed().as_secs_f64()
@@ -250,7 +250,7 @@ fn seconds(work: impl FnOnce()) -> f64 {
 
 impl<'a> Scene<'a> {
     /// Three times the same workspace, but for the ports.
-    fn three(kind: Kind, toolchain: &'a Toolchain) -> [Scene<'a>; 3] {
+    pub fn three(kind: Kind, toolchain: &'a Toolchain) -> [Scene<'a>; 3] {
         // Held all at once, so that they differ.
         let free = || TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
         let listeners = [(); 3].map(|()| SERVICES.map(|_| free()));
@@ -287,7 +287,7 @@ impl<'a> Scene<'a> {
     }
 
     /// The line that is edited.
-    fn write_text(&self, service: &str, number: usize) {
+    pub fn write_text(&self, service: &str, number: usize) {
         let main = self.kind.main.replace("{text}", &text(service, number));
         write(&self.ground.root().join(service).join("src/main.rs"), &main);
     }
@@ -349,7 +349,7 @@ impl<'a> Scene<'a> {
     }
 
     /// How many seconds it takes from an edit, with what has to be done about it, to the answer.
-    fn edit(&self, number: usize, start: impl FnOnce()) -> f64 {
+    pub fn edit(&self, number: usize, start: impl FnOnce()) -> f64 {
         seconds(|| {
             self.write_text(EDITED, number);
             start();
@@ -357,8 +357,13 @@ impl<'a> Scene<'a> {
         })
     }
 
-    fn dev(&self) {
+    pub fn dev(&self) {
         succeed(self.ground.command(DEV, &["dev", "--detach"]));
+    }
+
+    /// `cargo build`, and nothing else.
+    pub fn build_as_the_developer(&self) {
+        succeed(self.ground.command("cargo", &["build", "--offline"]));
     }
 
     fn build_and_start(&self, services: &[&str]) {

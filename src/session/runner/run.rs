@@ -102,6 +102,8 @@ impl<'a> Run<'a> {
     /// # Errors
     /// [`crate::exit::Code::EngineUnavailable`] if docker cannot be started.
     pub(super) fn start_up(&mut self, options: &Options, since: Option<Timestamp>) -> anyhow::Result<()> {
+        // Before anything listens: what is told of another `up` does not count.
+        self.up.number += 1;
         if self.policy.waits {
             self.watch_what_becomes_ready();
         }
@@ -115,7 +117,6 @@ impl<'a> Run<'a> {
         };
         let up = self.compose.up(options.attach, options.traefik, &options.args).show(show);
         self.up.line = up.to_string();
-        self.up.number += 1;
         match self.spawn(&up, Arrival::UpExited(self.up.number)) {
             Ok(up) => {
                 self.guard.watch(up.id());

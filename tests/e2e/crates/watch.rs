@@ -10,12 +10,19 @@ use super::*;
 
 on_both_pairs![
     a_saved_file_runs_in_the_same_container,
-    a_syntax_error_keeps_the_old_program_and_its_repair_heals,
-    a_shared_library_reloads_in_the_order_of_dependencies,
     a_program_that_dies_after_a_reload_is_shown_and_healed,
-    the_only_program_may_die_and_come_back,
-    a_program_that_ignores_the_stop_signal_gets_its_grace
+    the_only_program_may_die_and_come_back
 ];
+
+mod by_the_supervisor {
+    use super::*;
+
+    on_the_new_pair![
+        a_syntax_error_keeps_the_old_program_and_its_repair_heals,
+        a_shared_library_reloads_in_the_order_of_dependencies,
+        a_program_that_ignores_the_stop_signal_gets_its_grace
+    ];
+}
 
 /// Says who it is and what it answers, and answers that at port 8080.
 const SERVER: &str = r#"

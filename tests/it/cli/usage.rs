@@ -99,7 +99,7 @@ fn a_wrong_command_line_is_exit_2_before_anything_is_looked_at() {
 #[test]
 fn dev_down_with_an_option_that_starts_something_says_why_not() {
     Sandbox::new().run(["dev", "--detach", "down"]).exits(2).tells(str![[r#"
-error: `dev down` starts nothing: it takes no --detach, --keep, --traefik, --no-traefik, --wait or --no-wait
+error: `dev down` starts nothing: it takes no --detach, --keep, --traefik, --no-traefik, --wait, --no-wait, --watch or --no-watch
 
 Usage: cargo stagecraft dev down [OPTIONS]
 

@@ -15,10 +15,12 @@ use crate::command::{CommandEnd, Interrupt, Invocation};
 use crate::compose::{Attach, Traefik};
 use crate::engine::{self, Container, Process};
 use crate::exit::Code;
+use crate::image;
 use crate::ops::files::{Making, Occasion};
+use crate::os;
 use crate::reporter::Logger as _;
 use crate::session::{ProjectLock, waiting_for_others};
-use crate::{image, os, supervisor};
+use crate::supervisor;
 
 /// How much longer than its grace a program may take to be replaced.
 const MARGIN: Duration = Duration::from_secs(5);

@@ -7,18 +7,20 @@ use crate::support::stage::{compose_in, service};
 on_both_pairs![
     a_changed_table_is_applied,
     a_service_that_is_no_longer_described_is_removed,
-    a_renamed_crate_is_another_service,
-    a_broken_manifest_changes_nothing,
-    a_stack_without_crates,
     a_one_shot_runs_again_only_when_it_changes,
     a_read_only_container_is_replaced,
     a_remote_engine
 ];
 
-mod limits {
-    use super::more_directories_than_the_system_watches;
+mod by_files {
+    use super::*;
 
-    on_the_new_pair![more_directories_than_the_system_watches];
+    on_the_new_pair![
+        a_renamed_crate_is_another_service,
+        a_broken_manifest_changes_nothing,
+        a_stack_without_crates,
+        more_directories_than_the_system_watches
+    ];
 }
 
 fn manifest(stage: &Stage, package: &str, change: impl Fn(String) -> String) {
