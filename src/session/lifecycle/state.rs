@@ -213,7 +213,7 @@ pub(in crate::session) enum RunEvent {
     },
     /// The engine could not be asked what is left.
     Unanswered {
-        /// It has been away for less than [`PATIENCE`].
+        /// It has been away for less than [`crate::command::PATIENCE`].
         patience: bool,
     },
 }
