@@ -41,6 +41,11 @@ impl Snapshot {
         self.0.contains_key(file)
     }
 
+    /// Whether a file was written after this time.
+    pub(crate) fn is_newer(&self, file: &Path, time: SystemTime) -> bool {
+        self.0.get(file).is_some_and(|content| content.modified >= time)
+    }
+
     fn hash(&self, path: &Path) -> Option<u64> {
         self.0.get(path).map(|content| content.hash)
     }

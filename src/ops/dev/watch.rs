@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use jiff::Timestamp;
 
@@ -120,6 +120,10 @@ struct Reloader<'a> {
     changed_by_build: Vec<PathBuf>,
     /// What the last builds have changed, each of which was for that alone, and how many there were.
     restless: (Vec<PathBuf>, u32),
+    /// When the last build began, by the clock that files have.
+    build_began: SystemTime,
+    /// Whether a program runs of which there is no image yet.
+    lacks_images: bool,
     /// Whether what the stack is made of has changed, and that is not applied yet.
     is_replanned: bool,
     /// The services that are no longer in it.
@@ -168,6 +172,8 @@ impl<'a> Reloader<'a> {
             polls: false,
             changed_by_build: Vec::new(),
             restless: Default::default(),
+            build_began: SystemTime::now(),
+            lacks_images: false,
             is_replanned: false,
             removed: BTreeSet::new(),
             woken: None,

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use super::command::{Ended, EndedBy};
 use super::{RESTLESS, Reloader, Wish};
@@ -43,10 +43,8 @@ struct Attempt {
     reported: BTreeMap<String, PathBuf>,
     /// Those of them that have been dealt with.
     done: BTreeSet<String>,
-    /// Those whose program differs and could not be replaced in place.
-    left: BTreeSet<String>,
-    /// Whether any program differs.
-    differs: bool,
+    /// Those whose program differs and could not be replaced in place, with a hash of the new one.
+    left: BTreeMap<String, Option<u64>>,
     /// Every program is reloaded, whether it differs or not.
     all: bool,
 }
@@ -67,8 +65,7 @@ impl Reloader<'_> {
                 cargo: 0.0,
                 reported: BTreeMap::new(),
                 done: BTreeSet::new(),
-                left: BTreeSet::new(),
-                differs: false,
+                left: BTreeMap::new(),
                 all,
             };
             match self.try_to_apply(&changed, &mut attempt, ended_by) {
@@ -94,9 +91,9 @@ impl Reloader<'_> {
         let before = self.snapshot.clone();
         self.watch_files();
         let now = Snapshot::take(&self.set, &before);
-        // A file that was not watched before is as the build has read it.
-        // What cargo has written itself, it knows.
-        let counts = |file: &PathBuf| before.has(file) && !self.set.is_lock(file);
+        // A file that was not watched before is as the build has read it, unless it was written later. What cargo has written itself, it knows.
+        let is_news = |file: &PathBuf| before.has(file) || now.is_newer(file, self.build_began);
+        let counts = |file: &PathBuf| is_news(file) && !self.set.is_lock(file);
         let changed: Vec<PathBuf> = now.changes(&before).into_iter().filter(counts).collect();
         self.snapshot = now.with(&changed, &before);
         if changed.is_empty() {
@@ -130,13 +127,14 @@ impl Reloader<'_> {
         if changed.iter().any(|file| self.set.is_plan(file)) {
             self.plan_again(changed)?;
         }
-        match self.build(changed, attempt, ended_by)? {
+        let built = self.build(changed, attempt, ended_by);
+        self.listen_to_the_reloaded(attempt.began);
+        match built? {
             Ended::ByItself(_) => {}
             Ended::Superseded => return Ok(Applied::Superseded),
             Ended::Ending => return Ok(Applied::Ending),
         }
-        self.listen_to_the_reloaded(attempt.began);
-        if !attempt.differs && !self.is_replanned {
+        if !self.lacks_images && !self.is_replanned {
             self.cx.shell.status("Fresh", "no program of the stack has changed");
             return Ok(Applied::Done);
         }
@@ -144,8 +142,10 @@ impl Reloader<'_> {
         if !self.make_images()? {
             return Ok(Applied::Ending);
         }
+        self.lacks_images = false;
         if self.is_replanned {
             self.start_again();
+            self.know_programs(attempt);
         } else if !attempt.left.is_empty() {
             self.replace_left(attempt)?;
         }
@@ -194,6 +194,7 @@ impl Reloader<'_> {
         let crates = files.crates(&is_wanted);
         let builds = files.builds(self.cx, workspace, targets.as_ref(), &is_wanted)?;
         let began = Instant::now();
+        self.build_began = SystemTime::now();
         for build in builds {
             let command = build.command.with_hidden_env(&self.variables);
             let ended = self.command(
@@ -233,7 +234,6 @@ impl Reloader<'_> {
         }
         self.is_exact = true;
         self.tell_built(true, began);
-
         Ok(Ended::ByItself(std::process::ExitStatus::default()))
     }
 
@@ -263,7 +263,7 @@ impl Reloader<'_> {
         if self.is_same_program(service, hash) && !attempt.all {
             return Ok(());
         }
-        attempt.differs = true;
+        self.lacks_images = true;
         if self.inbox.is_ending() {
             return Ok(());
         }
@@ -276,8 +276,9 @@ impl Reloader<'_> {
             self.programs.extend(hash.map(|hash| (service.to_string(), hash)));
             self.tell_reloaded(attempt, service, true);
         } else {
-            self.programs.extend(hash.map(|hash| (service.to_string(), hash)));
-            attempt.left.insert(service.to_string());
+            // Unknown until it is replaced: if that fails, the next build tries again.
+            self.programs.remove(service);
+            attempt.left.insert(service.to_string(), hash);
         }
         Ok(())
     }
@@ -348,18 +349,25 @@ impl Reloader<'_> {
         self.handle.start_again(Some((stack.clone(), self.how.clone())));
     }
 
+    /// These services run their new programs now.
+    fn know_programs(&mut self, attempt: &Attempt) {
+        let known = attempt.left.iter().filter_map(|(service, hash)| Some((service.clone(), (*hash)?)));
+        self.programs.extend(known);
+    }
+
     /// Replaces the containers of services whose program could not be replaced alone. The lock is held.
     fn replace_left(&mut self, attempt: &Attempt) -> anyhow::Result<()> {
         self.hear();
         if !self.is_attached {
             self.handle.start_again(None);
-        } else if !self.replace_containers(&attempt.left)? {
+        } else if !self.replace_containers(&attempt.left.keys().cloned().collect())? {
             return Ok(());
         }
-        attempt.left.iter().for_each(|service| self.tell_reloaded(attempt, service, false));
+        self.know_programs(attempt);
+        attempt.left.keys().for_each(|service| self.tell_reloaded(attempt, service, false));
         // What replaced them may end at once, too.
         self.know_containers();
-        let of_these = self.containers.iter().flatten().filter(|it| attempt.left.contains(&it.service));
+        let of_these = self.containers.iter().flatten().filter(|it| attempt.left.contains_key(&it.service));
         self.reloaded.extend(of_these.map(|it| (it.id.clone(), it.service.clone())));
         self.listen_to_the_reloaded(attempt.began);
         Ok(())
