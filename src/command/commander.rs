@@ -2,6 +2,7 @@
 
 use std::io;
 use std::process::Output;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
@@ -29,6 +30,8 @@ pub(crate) struct Commander {
     /// Without a logger, commands are not shown and questions have no limit.
     logger: Option<Arc<dyn Logger>>,
     silence: Arc<Mutex<Option<Silence>>>,
+    /// Whether it was said, since the engine has answered last, that it is waited for.
+    has_said: Arc<AtomicBool>,
     stdout_to_stderr: bool,
     is_shielded: bool,
     is_repeating: bool,
@@ -62,6 +65,7 @@ impl Commander {
             executor,
             logger: None,
             silence: Arc::default(),
+            has_said: Arc::default(),
             stdout_to_stderr: false,
             is_shielded: false,
             is_repeating: false,
@@ -84,6 +88,11 @@ impl Commander {
     #[must_use]
     pub(crate) fn repeating(self) -> Commander {
         Commander { is_repeating: true, ..self }
+    }
+
+    /// Somebody else says that the engine is waited for.
+    pub(crate) fn says_that_it_waits(&self) {
+        self.has_said.store(true, Ordering::SeqCst);
     }
 
     fn show(&self, invocation: &Invocation) {
@@ -119,8 +128,11 @@ impl Commander {
         let limit = if was_silent { LITTLE_PATIENCE } else { PATIENCE };
         let (answered, is_answered) = mpsc::channel::<()>();
         if let Some(logger) = logger.filter(|_| !was_silent).cloned() {
+            let has_said = Arc::clone(&self.has_said);
             thread::spawn(move || {
-                if is_answered.recv_timeout(SAY_AFTER) == Err(RecvTimeoutError::Timeout) {
+                let is_late = is_answered.recv_timeout(SAY_AFTER) == Err(RecvTimeoutError::Timeout);
+                // Several questions at once are one reason to wait.
+                if is_late && !has_said.swap(true, Ordering::SeqCst) {
                     let seconds = PATIENCE.as_secs();
                     logger.status("Waiting", &format!("for the engine, which does not answer; {seconds} s at most"));
                 }
@@ -137,6 +149,9 @@ impl Commander {
             }
             _ => {
                 *silence = None;
+                if answer.is_ok() {
+                    self.has_said.store(false, Ordering::SeqCst);
+                }
                 answer
             }
         }

@@ -304,6 +304,7 @@ impl Run<'_> {
             let what =
                 format!("for the engine, which does not answer; {seconds} s at most, press Ctrl+C to stop waiting");
             self.logger().status("Waiting", &what);
+            self.runner.commander.says_that_it_waits();
         }
         self.answers.missing_since.get_or_insert_with(Instant::now).elapsed() < PATIENCE
     }
