@@ -24,6 +24,8 @@ pub(crate) mod runtime;
 
 /// The directory of the program in the image. It is in the PATH that every engine sets.
 pub const BIN: &str = "usr/local/bin";
+/// What an archive consists of.
+const BLOCK: u64 = 512;
 /// The user that the program runs as; distroless images use the same number.
 const USER: u64 = 65532;
 /// The label with the digest of the image.
@@ -132,7 +134,6 @@ impl Image {
 
     /// Adds a layer to the archive. Its header comes first and has its length, so it is written afterwards.
     fn add_layer(&self, layer: Layer, archive: &mut (impl Write + Seek)) -> io::Result<Measured> {
-        const BLOCK: u64 = 512;
         let begin = archive.stream_position()?;
         archive.seek(SeekFrom::Start(begin + BLOCK))?;
         let mut measuring = Measuring::new();
@@ -268,7 +269,6 @@ fn mode(path: &str) -> u32 {
 /// # Errors
 /// If the program cannot be read.
 pub fn program_archive(program: &Path, name: &str) -> io::Result<Archive> {
-    const BLOCK: u64 = 512;
     let length = program.metadata()?.len();
     let mut header = header(EntryType::Regular, 0o755, length, (0, 0));
     header.set_path(name)?;

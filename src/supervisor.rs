@@ -23,7 +23,7 @@ const CANNOT_START: u8 = 127;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Supervision {
     /// The number of the signal that asks it to end.
-    pub stop_signal: i32,
+    pub stop_signal: u8,
     /// How long it may take then.
     pub grace: Duration,
     /// The addresses that are held open and passed on to it.
@@ -31,11 +31,6 @@ pub(crate) struct Supervision {
 }
 
 impl Supervision {
-    /// None if the signal, by its name, is not known.
-    pub(crate) fn new(stop_signal: &str, grace: Duration, listen: Vec<SocketAddr>) -> Option<Supervision> {
-        Some(Supervision { stop_signal: signal(stop_signal)?, grace, listen })
-    }
-
     /// The beginning of a command line, which the program's own follows.
     pub(crate) fn entrypoint(&self) -> Vec<String> {
         let mut words = vec![format!("/{PATH}"), SUPERVISE.to_string()];
@@ -43,19 +38,6 @@ impl Supervision {
         words.extend([self.listen.iter().map(SocketAddr::to_string).collect::<Vec<_>>().join(",")]);
         words
     }
-}
-
-/// The number that Linux has for a signal, by its name with or without `SIG`, or the number itself.
-fn signal(name: &str) -> Option<i32> {
-    const NAMES: [&str; 31] = [
-        "HUP", "INT", "QUIT", "ILL", "TRAP", "ABRT", "BUS", "FPE", "KILL", "USR1", "SEGV", "USR2", "PIPE", "ALRM",
-        "TERM", "STKFLT", "CHLD", "CONT", "STOP", "TSTP", "TTIN", "TTOU", "URG", "XCPU", "XFSZ", "VTALRM", "PROF",
-        "WINCH", "IO", "PWR", "SYS",
-    ];
-    let name = name.to_ascii_uppercase();
-    let name = name.strip_prefix("SIG").unwrap_or(&name);
-    let by_name = NAMES.iter().position(|it| *it == name).and_then(|index| i32::try_from(index + 1).ok());
-    by_name.or_else(|| name.parse().ok().filter(|number| (1..64).contains(number)))
 }
 
 /// Whether a command line is that of a supervisor, or of a process that is about to become its program.
@@ -101,19 +83,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn signals_are_known_by_name_and_number() {
-        for (name, number) in [("SIGTERM", 15), ("term", 15), ("SIGHUP", 1), ("SIGSYS", 31), ("10", 10), ("37", 37)] {
-            assert_eq!(signal(name), Some(number), "{name}");
-        }
-        for name in ["SIGNAL", "", "0", "64", "SIGRTMIN+3"] {
-            assert_eq!(signal(name), None, "{name}");
-        }
-    }
-
-    #[test]
     fn what_stands_in_an_image_is_read_by_the_supervisor() {
         let listen = vec!["0.0.0.0:8080".parse().unwrap(), "[::]:9090".parse().unwrap()];
-        let supervision = Supervision::new("SIGINT", Duration::from_millis(2500), listen.clone()).unwrap();
+        let supervision = Supervision { stop_signal: 2, grace: Duration::from_millis(2500), listen: listen.clone() };
         let mut words: Vec<OsString> = supervision.entrypoint().into_iter().map(OsString::from).collect();
         words.extend(["/usr/local/bin/api", "--flag", ""].map(OsString::from));
         assert_eq!((words[0].to_str(), words[1].to_str()), (Some("/.stagecraft/supervisor"), Some(SUPERVISE)));

@@ -30,7 +30,7 @@ pub(crate) struct Commander {
     /// Without a logger, commands are not shown and questions have no limit.
     logger: Option<Arc<dyn Logger>>,
     silence: Arc<Mutex<Option<Silence>>>,
-    /// Whether it was said, since the engine has answered last, that it is waited for.
+    /// Whether a status line has said that the engine is waited for, since its last answer.
     has_said: Arc<AtomicBool>,
     stdout_to_stderr: bool,
     is_shielded: bool,
@@ -90,7 +90,7 @@ impl Commander {
         Commander { is_repeating: true, ..self }
     }
 
-    /// Somebody else says that the engine is waited for.
+    /// Suppresses the status line, because the caller has printed one that the engine is waited for.
     pub(crate) fn says_that_it_waits(&self) {
         self.has_said.store(true, Ordering::SeqCst);
     }

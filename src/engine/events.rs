@@ -42,6 +42,11 @@ impl Signal {
         Some(Signal(number.try_into().ok()?))
     }
 
+    /// Its number on Linux.
+    pub(crate) fn number(self) -> u8 {
+        self.0
+    }
+
     /// Whether this signal is meant to stop a container with this stop signal: a reload by `HUP` or `USR1` is not.
     pub fn ends(self, stop_signal: Signal) -> bool {
         self == stop_signal || ["TERM", "INT", "QUIT", "KILL"].iter().any(|name| Signal::parse(name) == Some(self))
@@ -134,6 +139,29 @@ pub(crate) fn now(executor: &dyn Executor) -> Result<Timestamp, Failure> {
     let answers: Vec<Info> = api::ask_or(executor, &[api::INFO.to_string()], &command)?;
     let answer = answers.first().and_then(|info| info.system_time.parse().ok());
     answer.ok_or_else(|| Code::EngineUnavailable.because(anyhow!("the engine's time cannot be read")))
+}
+
+/// The engine's clock, asked once. Later times of it are computed.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Clock {
+    /// What it showed, at the latest, at this moment.
+    engines: Timestamp,
+    ours: Instant,
+}
+
+impl Clock {
+    /// # Errors
+    /// As those of [`now`].
+    pub(crate) fn ask(executor: &dyn Executor) -> Result<Clock, Failure> {
+        // Before the question, so that no computed time is earlier than the engine's.
+        let ours = Instant::now();
+        Ok(Clock { engines: now(executor)?, ours })
+    }
+
+    /// The engine's time at a moment of ours, late by at most the time that the question took.
+    pub(crate) fn at(&self, moment: Instant) -> Timestamp {
+        self.engines.checked_add(moment.saturating_duration_since(self.ours)).unwrap_or(self.engines)
+    }
 }
 
 /// The signals that each of the project's containers was sent through the engine since this moment of ours and its last start, by id.

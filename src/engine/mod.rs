@@ -32,7 +32,7 @@ pub(crate) use about::{Address, ContainerProxies, Info, Server, Versions, contai
 pub use about::{address, info, unused_networks, versions};
 pub use endpoint::{Endpoint, host_name};
 pub(crate) use endpoint::{is_on_this_host, is_our_host, lock_name};
-pub(crate) use events::{ContainerEvent, Signal, now};
+pub(crate) use events::{Clock, ContainerEvent, Signal, now};
 pub use events::{Past, container_events, signals};
 pub(crate) use inspect::{Health, Inspected, Published, inspect_one, lacks_image, replaced_images};
 pub use inspect::{

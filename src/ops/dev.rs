@@ -15,7 +15,7 @@ use self::before_build::BeforeBuild;
 use self::checks::{require_ports, warn_of_changed_volumes, warn_of_moved_mounts};
 use self::programs::{Prepared, Programs};
 use self::watch::Reloads;
-use super::files::DevFiles;
+use super::files::{DevFiles, Occasion};
 use super::model::{resolve, resolve_services, resolve_text};
 use super::ownership::{own_containers, take_lock};
 use super::{Context, Selection};
@@ -71,21 +71,21 @@ pub(crate) fn dev(options: &DevOptions, cx: &Context<'_>) -> anyhow::Result<Code
     }
     let executor = &cx.commander;
     let described = Described::new(options, cx, workspace, settings, files)?;
-    let Described { workspace, files, whole_stack, stack, traefik, .. } = &described;
-    let (workspace, stack, traefik) = (workspace.clone(), stack.clone(), *traefik);
+    let Described { workspace, files, stack, traefik, .. } = &described;
     cx.shell.detail("Project", stack.project.as_str());
-    let expected = Expected::new(&stack, traefik, &options.args);
-    warn_of_moved_mounts(cx, &workspace, &stack);
-    let compose = cx.compose(&workspace, stack.project.clone())?;
+    let expected = Expected::new(stack, *traefik, &options.args);
+    warn_of_moved_mounts(cx, workspace, stack);
+    let compose = cx.compose(workspace, stack.project.clone())?;
     let runner = Runner::new(cx.commander.clone(), cx.shell, cx.hook, cx.arm);
     // What is followed only is not built.
-    if options.attach == Attach::Foreground && is_run_by_another(cx, &workspace, &stack)? {
+    if options.attach == Attach::Foreground && is_run_by_another(cx, workspace, stack)? {
         return follow(cx, &runner, &compose);
     }
-    let is_wanted = |service: &str| is_started(&stack, &expected, service);
-    let before_build = BeforeBuild::of(&workspace, files, &stack, &is_wanted);
+    let is_wanted = |service: &str| is_started(stack, &expected, service);
+    let before_build = BeforeBuild::of(workspace, files, stack, &is_wanted);
     let is_watched = options.attach == Attach::Foreground && settings.watch == Some(true);
-    let programs = Programs { cx, described: &described, is_watched, is_wanted: &is_wanted };
+    let occasion = if is_watched { Occasion::WatchedStart } else { Occasion::Start };
+    let programs = Programs { cx, described: &described, occasion, is_wanted: &is_wanted };
     // Nothing is locked for the build, unless services have to be started for it.
     let binaries = match before_build {
         Some(_) => None,
@@ -94,16 +94,13 @@ pub(crate) fn dev(options: &DevOptions, cx: &Context<'_>) -> anyhow::Result<Code
             Err(interrupt) => return Ok(nothing_was_started(cx, interrupt, "while cargo was building")),
         },
     };
-    let Some((lock, before)) = approach_stack(options, cx, &workspace, &stack)? else {
+    let Some((lock, before)) = approach_stack(options, cx, workspace, stack)? else {
         return follow(cx, &runner, &compose);
     };
-    warn_of_changed_volumes(cx, &stack, &options.args);
+    warn_of_changed_volumes(cx, stack, &options.args);
     let removes_orphans = UpArgs::parse(&options.args).removes_orphans;
-    require_ports(cx, &stack, &expected, &before, removes_orphans, files.topology.as_ref())?;
-    let (traefik, args) = match traefik {
-        Traefik::On => (traefik, options.args.clone()),
-        Traefik::Off => without_traefik(cx, whole_stack, &options.args, &before),
-    };
+    require_ports(cx, stack, &expected, &before, removes_orphans, files.topology.as_ref())?;
+    let (traefik, args) = described.arguments(options, cx, &before);
     let mut how = Options {
         attach: options.attach,
         traefik,
@@ -113,7 +110,6 @@ pub(crate) fn dev(options: &DevOptions, cx: &Context<'_>) -> anyhow::Result<Code
         wait: settings.wait(),
         ports: settings.ports(),
         args,
-        watches: is_watched,
         teardown: Teardown {
             timeout: settings.timeout,
             interrupt_timeout: options.ci.then_some(CI_GRACE),
@@ -125,7 +121,7 @@ pub(crate) fn dev(options: &DevOptions, cx: &Context<'_>) -> anyhow::Result<Code
     let anonymous = engine::anonymous_volumes(executor, &how.before);
     let mut preparation = match &before_build {
         Some(first) if !programs.are_prepared(first, &how.before)? => {
-            match runner.start_first(&compose, &stack, &how, &first.services, settings.wait_limit(), lock)? {
+            match runner.start_first(&compose, stack, &how, &first.services, settings.wait_limit(), lock)? {
                 Ok(preparation) => preparation,
                 Err(outcome) => return Ok(outcome.code()),
             }
@@ -139,14 +135,14 @@ pub(crate) fn dev(options: &DevOptions, cx: &Context<'_>) -> anyhow::Result<Code
         }
         Err(error) if !preparation.has_started() => return Err(error),
         Ok(Err(interrupt)) => {
-            let outcome = runner.give_up(&compose, &stack, &how, preparation, GivenUp::Interrupted(interrupt))?;
+            let outcome = runner.give_up(&compose, stack, &how, preparation, GivenUp::Interrupted(interrupt))?;
             return Ok(outcome.code());
         }
         Err(error) => {
             let failure = error.downcast_ref::<Failure>();
             let help = failure.and_then(Failure::next_step).map(str::to_string);
             let why = GivenUp::Failed { message: exit::message(&error), help };
-            return Ok(match runner.give_up(&compose, &stack, &how, preparation, why)? {
+            return Ok(match runner.give_up(&compose, stack, &how, preparation, why)? {
                 Outcome::Failed => failure.map_or(Code::Failed, Failure::code),
                 outcome => outcome.code(),
             });
@@ -160,9 +156,9 @@ pub(crate) fn dev(options: &DevOptions, cx: &Context<'_>) -> anyhow::Result<Code
     let (outcome, replaced) = if is_watched {
         let reloads =
             Reloads { cx, options, described: described.clone(), how: how.clone(), binaries, variables, replaced };
-        watch::run(reloads, |watching| runner.run(&compose, &stack, &how, preparation, Some(watching)))
+        watch::run(reloads, |watching| runner.run(&compose, stack, &how, preparation, Some(watching)))
     } else {
-        (runner.run(&compose, &stack, &how, preparation, None), replaced)
+        (runner.run(&compose, stack, &how, preparation, None), replaced)
     };
     let outcome = outcome?;
     // What cannot be removed now is found by `doctor`.
@@ -208,6 +204,14 @@ impl Described {
         let mut stack = whole_stack.clone();
         stack.leave_out(traefik);
         Ok(Described { workspace, settings, files, whole_stack, stack, traefik, targets })
+    }
+
+    /// How `up` starts the stack beside these containers, with or without the service `traefik`, and with which arguments.
+    fn arguments(&self, options: &DevOptions, cx: &Context<'_>, before: &[Container]) -> (Traefik, Vec<OsString>) {
+        match self.traefik {
+            Traefik::On => (Traefik::On, options.args.clone()),
+            Traefik::Off => without_traefik(cx, &self.whole_stack, &options.args, before),
+        }
     }
 }
 

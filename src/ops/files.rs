@@ -210,7 +210,8 @@ impl DevFiles {
         Ok(Ok(binaries))
     }
 
-    /// Makes the images of these binaries, or what Compose makes them from. No other command may change the project meanwhile. Returns the images on the engine that are replaced by it, by id; or the interrupt that ended it.
+    /// Makes the images of these binaries, or what Compose makes them from. No other command may change the project meanwhile. Returns the
+    /// images on the engine that are replaced by it, by id; or the interrupt that ended it.
     ///
     /// # Errors
     /// [`Code::Failed`] if a file cannot be written, or if docker cannot load an image.
@@ -349,8 +350,8 @@ pub(super) enum Occasion {
     Reload,
 }
 
-/// How the program of a crate on `scratch` is supervised: if it can be replaced while it runs, or addresses are held open for it. None where the supervisor, which is this very program, does not run on the
-/// engine, or where the service says itself what runs first in its containers.
+/// How the program of a crate on `scratch` is supervised: if it can be replaced while it runs, or addresses are held open for it. None if
+/// the supervisor, which is this very program, does not run on the engine, or if the service itself sets what runs first in its containers.
 fn supervision(
     topology: &Topology,
     stack: &Stack,
@@ -360,6 +361,7 @@ fn supervision(
 ) -> Option<Supervision> {
     let krate = topology.crates.get(service).filter(|krate| krate.base == Base::Scratch)?;
     let service = stack.services.get(service).filter(|service| !service.has_entrypoint() && targets.run_here)?;
+    let stop_signal = engine::Signal::parse(service.stop_signal())?.number();
     let is_needed = is_watched || !krate.listen.is_empty();
-    is_needed.then(|| Supervision::new(service.stop_signal(), service.stop_grace(), krate.listen.clone())).flatten()
+    is_needed.then(|| Supervision { stop_signal, grace: service.stop_grace(), listen: krate.listen.clone() })
 }

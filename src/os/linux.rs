@@ -30,19 +30,26 @@ pub(super) fn process_with(argv: &[Vec<u8>], cwd: &Path, set: &[u8]) -> Option<u
             && fs::read_link(process.join("cwd")).is_ok_and(|folder| folder == cwd)
             && words(process.join("environ")).is_some_and(|all| all.iter().any(|it| it == set))
     };
-    let processes = fs::read_dir("/proc").ok()?.filter_map(|entry| Some(entry.ok()?.path()));
-    let pids = processes.filter(|process| is_it(process)).filter_map(|process| {
-        let pid = process.file_name()?.to_str()?.parse().ok()?;
-        leads(pid).then(|| u32::try_from(pid).ok())?
-    });
-    pids.last()
+    let is_leader = |pid: &u32| i32::try_from(*pid).is_ok_and(leads);
+    processes().filter(|pid| is_it(&PathBuf::from(format!("/proc/{pid}")))).filter(is_leader).last()
 }
 
 /// In the kernel's ticks since boot: see proc(5).
 pub(crate) fn start_of(pid: u32) -> Option<u64> {
+    stat_of(pid)?.get(19)?.parse().ok()
+}
+
+/// What the kernel says of a process, from its state on: see proc(5).
+pub(super) fn stat_of(pid: u32) -> Option<Vec<String>> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     // The name before it is in parentheses and may hold anything.
-    stat.rsplit_once(") ")?.1.split(' ').nth(19)?.parse().ok()
+    Some(stat.rsplit_once(") ")?.1.split(' ').map(str::to_string).collect())
+}
+
+/// Every process that is seen here.
+pub(super) fn processes() -> impl Iterator<Item = u32> {
+    let all = fs::read_dir("/proc").into_iter().flatten().flatten();
+    all.filter_map(|entry| entry.file_name().to_str()?.parse().ok())
 }
 
 /// The descriptor stands for this process, even if its id is reused.
@@ -87,10 +94,10 @@ pub(crate) fn port_holder(_: Ask<'_>, protocol: &str, is_it: &dyn Fn(&SocketAddr
     if links.is_empty() {
         return None;
     }
-    fs::read_dir("/proc").ok()?.flatten().find_map(|entry| {
-        let pid = entry.file_name().to_str()?.parse().ok()?;
-        let process = entry.path();
-        holds(&process).then(|| Some((fs::read_to_string(process.join("comm")).ok()?.trim_end().to_string(), pid)))?
+    processes().find_map(|pid| {
+        let process = PathBuf::from(format!("/proc/{pid}"));
+        let name = || fs::read_to_string(process.join("comm")).ok();
+        holds(&process).then(|| Some((name()?.trim_end().to_string(), pid.try_into().ok()?)))?
     })
 }
 

@@ -146,7 +146,7 @@ pub(crate) fn first_free_port() -> u16 {
     1
 }
 
-/// Its file systems are told.
+/// Only detected on Linux.
 pub(crate) fn is_remote(_: &Path) -> bool {
     false
 }

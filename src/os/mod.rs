@@ -94,7 +94,7 @@ pub(crate) struct Supervised {
     pub(crate) program: OsString,
     pub(crate) args: Vec<OsString>,
     /// The number of the signal that asks it to end.
-    pub(crate) stop_signal: i32,
+    pub(crate) stop_signal: u8,
     /// How long it may take then.
     pub(crate) grace: Duration,
     /// The addresses that are held open and passed on to it.

@@ -5,7 +5,6 @@
 #![allow(unsafe_code)]
 
 use std::ffi::OsString;
-use std::fs;
 use std::io;
 use std::mem::{self, MaybeUninit};
 use std::net::{SocketAddr, TcpListener};
@@ -19,6 +18,7 @@ use std::time::Instant;
 use libc::{c_int, pid_t};
 use rustix::process::set_child_subreaper;
 
+use super::linux::{processes, stat_of};
 use super::{RELOAD, START, Supervised};
 
 /// The first descriptor that is passed on. Source: sd_listen_fds(3).
@@ -51,16 +51,16 @@ pub(crate) fn supervise(task: &Supervised) -> io::Result<u8> {
                 program = start(task, listening)?;
             }
             Some((RELOAD, _)) if reload == Reload::None => {
-                let _ = send(program, task.stop_signal);
+                let _ = send(program, task.stop_signal.into());
                 reload = Reload::Until(Instant::now() + task.grace);
             }
             Some((RELOAD, _)) => {}
-            // A terminal tells all of its processes by itself.
+            // A terminal signals all of its processes itself.
             Some((_, Sender::Kernel)) => {}
             Some((number, Sender::Process)) => {
                 let _ = send(program, number);
                 // The container is stopped meanwhile.
-                if number == task.stop_signal {
+                if number == c_int::from(task.stop_signal) {
                     reload = Reload::None;
                 }
             }
@@ -182,23 +182,13 @@ fn end_orphans() {
     }
 }
 
-/// The processes that have this parent.
+/// The processes that have this parent. A zombie was one.
 fn children_of(parent: pid_t) -> Vec<pid_t> {
-    processes().filter(|pid| parent_of(*pid) == Some(parent)).collect()
-}
-
-fn processes() -> impl Iterator<Item = pid_t> {
-    let all = fs::read_dir("/proc").into_iter().flatten().flatten();
-    all.filter_map(|entry| entry.file_name().to_str()?.parse().ok())
-}
-
-fn parent_of(pid: pid_t) -> Option<pid_t> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // The name before it is in parentheses and may hold anything.
-    let (_, rest) = stat.rsplit_once(") ")?;
-    let mut words = rest.split(' ');
-    // A zombie was a child.
-    (words.next()? != "Z").then(|| words.next()?.parse().ok())?
+    let is_child = |pid: &u32| {
+        let stat = stat_of(*pid).unwrap_or_default();
+        matches!(&stat[..], [state, of, ..] if state != "Z" && of.parse() == Ok(parent))
+    };
+    processes().filter(is_child).filter_map(|pid| pid.try_into().ok()).collect()
 }
 
 /// Binds the addresses at the descriptors that a program expects them at, which stay open in it. How many there are.
@@ -224,7 +214,7 @@ fn start(task: &Supervised, listening: usize) -> io::Result<pid_t> {
         command.args(&task.args);
         command
     } else {
-        // Only the new process knows the number that it has to be told.
+        // LISTEN_PID is the number of the new process, so that process sets it.
         let mut command = Command::new("/proc/self/exe");
         command.arg(START).arg(&task.program).args(&task.args).env("LISTEN_FDS", listening.to_string());
         command

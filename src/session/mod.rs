@@ -26,8 +26,8 @@
 //! 14. What crates need before they are built is a part of the same run: the guard is armed before its `up`, and stays until the whole
 //!     stack has been started or this part is torn down.
 //! 15. An interrupt during a build, before there is anything to tear down, ends the build with all its processes.
-//! 16. Changes are applied by another thread, which asks the run for whatever has to be attached. It is told before a teardown begins, and
-//!     the guard knows what it runs.
+//! 16. Another thread, the reloader, applies changes. Only the run starts and ends an attached `up`. Before a teardown, the run notifies the
+//!     reloader, which ends its command; the guard has the process id of that command.
 //!
 //! `lifecycle` is this law as a table, [`Runner`] carries it out, and `spec/dev/process-mgmt.md` gives the reasons.
 

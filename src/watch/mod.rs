@@ -1,5 +1,5 @@
-//! Watches the files that a stack is made from. What the system says only wakes: what has changed is found by looking at the files, so
-//! that the same code works where the system cannot say anything.
+//! Watches the files that a stack is made from. An event of the system only starts a comparison of the files with their last state, so the
+//! same code polls where the system reports no events.
 
 mod dep_info;
 mod set;

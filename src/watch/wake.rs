@@ -1,4 +1,4 @@
-//! Wakes when something happens in some directories. The only module that uses notify, which knows how each system says so.
+//! Calls a function when something happens in some directories. The only module that uses notify, which supports the file events of each system.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -15,12 +15,12 @@ pub(crate) struct Wake {
     directories: BTreeSet<PathBuf>,
 }
 
-/// Why the system does not say what happens.
+/// Why the system does not report all changes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Unwatched {
     /// It watches no more directories for this user: how many are needed.
     Limit(usize),
-    /// The directory is on another machine, which tells nobody.
+    /// The directory is on another machine, so the system does not report its changes.
     Remote(PathBuf),
     /// For this reason.
     Other(String),

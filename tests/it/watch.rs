@@ -158,7 +158,7 @@ fn sockets_are_passed_on_as_systemd_does() {
     assert_eq!(supervisor.line(), "1");
     let socket = supervisor.line();
     assert!(socket.starts_with("socket:["), "{socket}");
-    // Accepted by nobody yet, and refused by nobody.
+    // The program accepts nothing; the connection waits in the queue.
     let mut client = TcpStream::connect(("127.0.0.1", port)).unwrap();
     client.write_all(b"x").unwrap();
     supervisor.signal(RELOAD);

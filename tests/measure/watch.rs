@@ -33,7 +33,7 @@ pub fn measure(request: &Request) {
                 println!("| {figure} | {} | {target} | {} | {measured} |", kind.name, engine.name);
             };
             let [watched, by_cargo, detached] = Scene::three(kind, &toolchain);
-            let run = Foreground::start(&watched.ground, &["dev", "--watch"]);
+            let run = Foreground::start(&watched.ground, &["dev", "--watch", "--verbose"]);
             run.wait_for("Watching the files");
             watched.edit(0, || {});
             by_cargo.build_as_the_developer();
@@ -41,9 +41,9 @@ pub fn measure(request: &Request) {
             let mut times = Vec::new();
             for round in 1..=rounds {
                 let ours = watched.edit(round, || {});
-                // Until it has made the image, too: the next build is not to run beside that.
+                // The next build must not run beside the making of the image, after which this is asked.
                 run.wait_for("Reloaded api");
-                thread::sleep(Duration::from_millis(700));
+                run.wait_for("docker image ls");
                 let cargo = seconds(|| {
                     by_cargo.write_text(EDITED, round);
                     by_cargo.build_as_the_developer();

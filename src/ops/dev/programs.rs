@@ -16,8 +16,8 @@ use crate::session::Preparation;
 pub(super) struct Programs<'a> {
     pub(super) cx: &'a Context<'a>,
     pub(super) described: &'a Described,
-    /// Whether they can be replaced while they run.
-    pub(super) is_watched: bool,
+    /// What their images are made for.
+    pub(super) occasion: Occasion,
     /// Whether a service is started.
     pub(super) is_wanted: &'a dyn Fn(&str) -> bool,
 }
@@ -94,8 +94,7 @@ impl Programs<'_> {
             },
         };
         let Described { workspace, files, stack, targets, .. } = self.described;
-        let occasion = if self.is_watched { Occasion::WatchedStart } else { Occasion::Start };
-        let making = Making { workspace, stack, targets: targets.as_ref(), occasion };
+        let making = Making { workspace, stack, targets: targets.as_ref(), occasion: self.occasion };
         let made = files.make_images(self.cx, &making, &binaries, &mut run)?;
         Ok(made.map(|replaced| Prepared { binaries, variables, replaced }))
     }

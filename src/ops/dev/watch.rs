@@ -6,8 +6,8 @@
 mod apply;
 mod command;
 mod inbox;
+mod report;
 mod swap;
-mod told;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::path::{Path, PathBuf};
@@ -16,12 +16,10 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
-use jiff::Timestamp;
-
 use self::inbox::{Inbox, News};
 use super::{Described, DevOptions};
 use crate::command::Running;
-use crate::engine::{self, Container};
+use crate::engine::{Clock, Container};
 use crate::exit::{self, Failure};
 use crate::files::hash;
 use crate::ops::Context;
@@ -32,14 +30,14 @@ use crate::watch::{FileSet, Snapshot, Wake};
 
 /// How long no file must have changed before a change is applied: an editor writes a file in several steps, and git many files.
 const QUIET: Duration = Duration::from_millis(30);
-/// How often files are looked at where the system does not say when they change.
+/// How often the files are polled if the system does not report all changes.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
-/// How often it is looked whether git is done.
+/// How often to check whether git is done.
 const LOOK_FOR_GIT: Duration = Duration::from_millis(20);
 /// How long git may take before its lock counts as left behind.
 const GIT_AT_MOST: Duration = Duration::from_secs(30);
 
-/// How many builds in a row may change the same files. A developer who goes on writing does that, too.
+/// How many builds in a row may change the same files. More than one, since a developer may save a file again during each build.
 const RESTLESS: u32 = 5;
 
 /// What changes are applied to.
@@ -114,7 +112,7 @@ struct Reloader<'a> {
     snapshot: Snapshot,
     /// Whether the last build has succeeded, so that cargo has said what it has read.
     is_exact: bool,
-    /// Whether files have to be looked at without being told.
+    /// Whether the files are polled, because the system does not report all changes.
     polls: bool,
     /// What has changed while cargo was at work the last time.
     changed_by_build: Vec<PathBuf>,
@@ -135,15 +133,15 @@ struct Reloader<'a> {
     is_attached: bool,
     /// The project's containers. None if they may be others by now.
     containers: Option<Vec<Container>>,
-    /// The engine's time at a moment of ours.
-    clock: Option<(Timestamp, Instant)>,
-    /// Tells of the end of containers for a while after a reload.
+    /// The engine's.
+    clock: Option<Clock>,
+    /// Reports the end of containers for a while after a reload.
     listener: Option<Listener>,
-    /// The containers of which it is told, with their services.
+    /// The containers whose end is reported, with their services.
     reloaded: BTreeMap<String, String>,
 }
 
-/// What tells of the end of containers.
+/// A `docker events` that reports the end of containers.
 struct Listener {
     process: Box<dyn Running>,
     until: Instant,
@@ -189,13 +187,13 @@ impl<'a> Reloader<'a> {
     /// Until the run ends. Returns the images that were replaced.
     fn run(mut self) -> BTreeSet<String> {
         let keys = Arc::clone(self.inbox);
-        let _keys = os::read_keys(move |key| keys.tell(News::Key(key)));
+        let keyboard = os::read_keys(move |key| keys.tell(News::Key(key)));
         self.programs =
             self.binaries.iter().filter_map(|(service, it)| Some((service.clone(), hash::of(it).ok()?))).collect();
         self.watch_files();
         self.snapshot = Snapshot::take(&self.set, &Snapshot::default());
-        self.clock = engine::now(&self.cx.commander).ok().map(|now| (now, Instant::now()));
-        let keys = if _keys.is_some() { "; press r to reload all, b to build, q to quit" } else { "" };
+        self.clock = Clock::ask(&self.cx.commander).ok();
+        let keys = if keyboard.is_some() { "; press r to reload all, b to build, q to quit" } else { "" };
         self.cx.shell.status("Watching", &format!("the files of {}{keys}", self.project()));
         while !self.inbox.is_ending() {
             if let Some(wish) = self.wishes.pop_front() {
@@ -252,7 +250,7 @@ impl<'a> Reloader<'a> {
                 self.is_attached = attached;
                 self.containers = None;
             }
-            // The inbox knows.
+            // The inbox has recorded it.
             News::Run(RunNews::Ending | RunNews::Hurry) => {}
             News::Container(event) => self.container_ended(&event),
         }
@@ -270,9 +268,8 @@ impl<'a> Reloader<'a> {
             }
             match self.news.recv_timeout(if busy { LOOK_FOR_GIT } else { QUIET }) {
                 Ok(news) => self.note(news),
-                Err(RecvTimeoutError::Timeout) if !busy => break,
-                Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => {}
+                Err(_) if !busy => break,
+                Err(_) => {}
             }
             if self.inbox.is_ending() {
                 return Vec::new();
@@ -334,7 +331,7 @@ impl<'a> Reloader<'a> {
         files.map(|file| self.described.workspace.root().join(file)).collect()
     }
 
-    /// A path as people know it.
+    /// A path for messages: relative to the workspace root.
     fn shown(&self, path: &Path) -> String {
         path.strip_prefix(self.described.workspace.root()).unwrap_or(path).display().to_string()
     }

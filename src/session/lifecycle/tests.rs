@@ -1,5 +1,6 @@
 use std::collections::HashSet;
 
+mod before_build;
 mod watched;
 
 use super::*;
@@ -41,6 +42,17 @@ const WELL: RunEvent = RunEvent::Judged(Judgement::Well);
 const BADLY: RunEvent = RunEvent::Judged(Judgement::Badly);
 const STARTED: RunEvent = RunEvent::Looked { shutdown: Some(UpShutdown::Cut) };
 const NOT_STARTED: RunEvent = RunEvent::Looked { shutdown: None };
+
+/// An interrupt during a start, until the second look at what is left.
+const CUT_OFF_IN_ITS_START: [(RunEvent, Action); 7] = [
+    (RunEvent::Interrupt(Int), Action::Lock),
+    (RunEvent::Locked, Action::Look),
+    (NOT_STARTED, Action::KillUpAndUndo(DownScope::File)),
+    (BAD, Action::Idle),
+    (RunEvent::UndoEnded, Action::Check),
+    (CLEAN, Action::Wait(SETTLE)),
+    (RunEvent::TimeIsUp, Action::Check),
+];
 
 /// The end of a start, and what it leads to.
 fn started(shutdown: UpShutdown) -> (RunEvent, Action) {
@@ -96,14 +108,7 @@ fn an_attached_up_may_end_a_little_after_down_and_is_cut_off_if_it_does_not() {
 
 #[test]
 fn an_interrupted_start_is_cut_off_and_looked_at_twice() {
-    let story = [
-        (int(Int), Action::Lock),
-        (RunEvent::Locked, Action::Look),
-        (NOT_STARTED, Action::KillUpAndUndo(DownScope::File)),
-        (BAD, Action::Idle),
-        (RunEvent::UndoEnded, Action::Check),
-        (CLEAN, Action::Wait(SETTLE)),
-        (RunEvent::TimeIsUp, Action::Check),
+    let rest = [
         // The engine finished a request of the killed client: once more, and until it is quiet.
         (LEFT, Action::Undo(DownScope::Everything)),
         (RunEvent::UndoEnded, Action::Check),
@@ -112,7 +117,7 @@ fn an_interrupted_start_is_cut_off_and_looked_at_twice() {
         (CLEAN, Action::Finish),
     ];
     for policy in [FOREGROUND, DETACHED] {
-        play(policy, State::STARTING, &story);
+        play(policy, State::STARTING, &[&CUT_OFF_IN_ITS_START[..], &rest].concat());
     }
 }
 
@@ -453,45 +458,5 @@ fn three_presses_end_a_run_in_every_state() {
             let waits_for_a_killed_up = after.up == Up::CutOff && matches!(after.phase, Phase::Draining(_));
             assert!(matches!(after.phase, Phase::Ended(_)) || waits_for_a_killed_up, "{state:?} is stuck in {after:?}");
         }
-    }
-}
-
-#[test]
-fn a_start_that_is_given_up_undoes_what_it_has_started() {
-    let interrupted = EndCause::Interrupted(Int);
-    for (policy, cause, action) in [
-        (DETACHED, EndCause::Failed, Action::Undo(DownScope::File)),
-        (DETACHED, interrupted, Action::Undo(DownScope::File)),
-        (FOREGROUND_KEEP, EndCause::Failed, Action::Finish),
-        (FOREGROUND_KEEP, interrupted, Action::Undo(DownScope::File)),
-        (DETACHED_ALONE, EndCause::Failed, Action::Finish),
-        (DETACHED_ALONE, interrupted, Action::Finish),
-        // A foreground run owns what it found, but its failure does not take it down.
-        (Policy { precedes_build: true, ..FOREGROUND_OF_A_RUNNING_STACK }, EndCause::Failed, Action::Finish),
-        (Policy { precedes_build: true, ..FOREGROUND_OF_A_RUNNING_STACK }, interrupted, Action::Undo(DownScope::File)),
-    ] {
-        let (state, first) = State::given_up(policy, cause);
-        assert_eq!((first, state.cause), (action, Some(cause)), "{policy:?}");
-        if first == Action::Undo(DownScope::File) && policy.undo == Undo::Remove {
-            // A second interrupt kills; the teardown of a failure goes on at the first.
-            let hurried = if cause == interrupted { Action::Undo(DownScope::File) } else { Action::Idle };
-            let story = [(int(Int), hurried), (RunEvent::UndoEnded, Action::Check), (CLEAN, Action::Finish)];
-            assert_eq!(play(policy, state, &story).phase, Phase::Ended(End::Clean));
-        }
-    }
-}
-
-#[test]
-fn what_does_not_become_ready_before_the_build_is_left_if_it_ran_before() {
-    let first = Policy { precedes_build: true, leaves_running: true, waits: true, ..FOREGROUND };
-    for (judgement, found) in [(Judgement::Badly, true), (Judgement::TooSlowly, true), (Judgement::Badly, false)] {
-        let policy = Policy { found_running: found, ..first };
-        let end = if found { Action::Finish } else { Action::Lock };
-        let story = [
-            (GOOD, Action::Idle),
-            (RunEvent::Settled { success: false }, Action::Judge),
-            (RunEvent::Judged(judgement), end),
-        ];
-        play(policy, State::STARTING, &story);
     }
 }

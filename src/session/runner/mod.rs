@@ -3,7 +3,6 @@
 use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::sync::mpsc::{Receiver, Sender};
-use std::thread;
 use std::time::{Duration, Instant};
 
 use self::latecomers::Found;
@@ -13,12 +12,12 @@ use self::undoing::{Answers, Undoing};
 use self::up::UpClient;
 pub(crate) use self::watching::{Helper, RunHandle, RunNews, Watching};
 use super::guard::{Guard, GuardTask, Orphaned};
-use super::lifecycle::{Action, End, EndCause, Phase, Policy, SETTLE, State, Undo, Up};
+use super::lifecycle::{Action, End, EndCause, Phase, Policy, State, Undo, Up};
 use super::lock::ProjectLock;
 use super::preparation::Preparation;
 use crate::command::{self, Commander, Hook, Interrupt, OnExit};
 use crate::compose::{Attach, Compose, DownScope, Images, Logs, PROJECT_NAME, ProjectName, Stack, Traefik, Volumes};
-use crate::engine::{self, Container, Endpoint, Kept, Leftovers, SortedOut};
+use crate::engine::{self, Clock, Container, Endpoint, Kept, Leftovers, SortedOut};
 use crate::exit::{Code, Failure};
 use crate::os;
 use crate::reporter::event::FailureSummary;
@@ -81,8 +80,6 @@ pub(crate) struct Options {
     pub ports: Ports,
     /// The user's own arguments for `up`.
     pub args: Vec<OsString>,
-    /// Whether changes of the files are applied while it runs.
-    pub watches: bool,
     /// How to take down what has to be taken down.
     pub teardown: Teardown,
 }
@@ -192,6 +189,7 @@ impl<'a> Runner<'a> {
     ) -> anyhow::Result<Outcome> {
         let Preparation { lock, guard: mut guard_before, interrupts } = preparation;
         let mut run = Run::new(self, compose, Mode::Start(stack, options), options.teardown, State::STARTING, lock)?;
+        run.policy.watches = watching.is_some();
         run.watching = watching;
         run.add_pending(interrupts.as_ref());
         // A wait leaves something at work even where there is nothing to undo: what listens to the engine.
@@ -333,11 +331,8 @@ impl<'a> Runner<'a> {
         let Orphaned { task, up, helper, builder, anonymous, force } = orphaned;
         let others = [helper, builder].into_iter().flatten();
         let others: Vec<_> = others.filter_map(|pid| command::adopt(pid, Box::new(|| {}))).collect();
+        let was_applying = builder.is_some() && !others.is_empty();
         others.into_iter().for_each(|mut other| other.cut_off());
-        if builder.is_some() {
-            // The engine may still be at work on what it was asked for last.
-            thread::sleep(SETTLE);
-        }
         if task.undo == Undo::Nothing {
             return Ok(Outcome::Done);
         }
@@ -365,7 +360,14 @@ impl<'a> Runner<'a> {
         // The run may have died after it started `up` and before it sent the process id.
         let up = up.or_else(|| os::find(task.start.as_ref()?, &compose.root(), PROJECT_NAME, project.as_str()));
         match up.and_then(|pid| command::adopt(pid, on_exit)) {
-            Some(up) => run.up.process = Some(up),
+            Some(mut up) => {
+                if was_applying {
+                    // The engine may still be busy for the command that was killed, as for an `up` that is cut off.
+                    up.cut_off();
+                    run.state.up = Up::CutOff;
+                }
+                run.up.process = Some(up);
+            }
             None => run.state.up = Up::CutOff,
         }
         run.act(Action::Look);
@@ -382,9 +384,9 @@ enum Arrival {
     Locked(ProjectLock),
     /// With the number of the `up`: another one may have been started since.
     UpExited(u32),
-    /// A change of the files needs another `up`, perhaps of another stack.
-    Again(Option<Box<Plan>>),
-    /// Whoever applies changes runs this process, or none any more.
+    /// A change of the files needs another `up`, perhaps of another stack. With the engine's clock.
+    Again(Option<Box<Plan>>, Option<Clock>),
+    /// The process that the reloader runs; none if it has ended.
     Helper(Option<Helper>),
     /// With the number of the command, since a `down` may have been replaced by a harder one.
     UndoExited(u32),
@@ -422,6 +424,8 @@ struct Run<'a> {
     plan: Option<Plan>,
     /// What the next `up` starts, if that is another one.
     next_plan: Option<Plan>,
+    /// The engine's clock, once another `up` was asked for.
+    clock: Option<Clock>,
     policy: Policy,
     state: State,
     /// The containers that the start should create.
@@ -440,7 +444,7 @@ struct Run<'a> {
     undoing: Undoing,
     answers: Answers,
     watching: Option<Watching<'a>>,
-    /// What whoever applies changes runs.
+    /// The process that the reloader runs.
     builder: Option<Helper>,
     /// The error to print at the end.
     summary: Option<Summary>,

@@ -39,8 +39,7 @@ impl<'a> Mode<'a> {
                 waits: options.attach == Attach::Detached && options.wait.is_some(),
                 undo: options.undo(),
                 found_running: options.found_running,
-                precedes_build: false,
-                watches: options.watches,
+                ..nothing
             },
             Mode::First(_, options, undo) => Policy {
                 leaves_running: true,
@@ -48,7 +47,7 @@ impl<'a> Mode<'a> {
                 undo,
                 found_running: options.found_running,
                 precedes_build: true,
-                watches: false,
+                ..nothing
             },
             Mode::Follow => Policy { leaves_running: true, found_running: true, ..nothing },
             Mode::TakeDown => Policy { undo: Undo::Remove, ..nothing },

@@ -52,6 +52,7 @@ impl<'a> Run<'a> {
             expected: plan.as_ref().map(Plan::expected).unwrap_or_default(),
             plan,
             next_plan: None,
+            clock: None,
             guard: Guard::none(),
             lock: Some(lock),
             sender,
@@ -102,7 +103,7 @@ impl<'a> Run<'a> {
     /// # Errors
     /// [`crate::exit::Code::EngineUnavailable`] if docker cannot be started.
     pub(super) fn start_up(&mut self, options: &Options, since: Option<Timestamp>) -> anyhow::Result<()> {
-        // Before anything listens: what is told of another `up` does not count.
+        // Before anything listens, since events of another `up` are ignored.
         self.up.number += 1;
         if self.policy.waits {
             self.watch_what_becomes_ready();
@@ -253,7 +254,8 @@ impl<'a> Run<'a> {
             Arrival::UpExited(number) if number == self.up.number => Some(self.up_ended()),
             // It was ended for another one.
             Arrival::UpExited(_) => None,
-            Arrival::Again(plan) => {
+            Arrival::Again(plan, clock) => {
+                self.clock = clock;
                 self.next_plan = plan.map(|plan| *plan).or(self.next_plan.take());
                 Some(RunEvent::Again)
             }

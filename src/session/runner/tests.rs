@@ -158,7 +158,6 @@ fn options(attach: Attach) -> Options {
         wait: None,
         ports: Ports::Ignored,
         args: Vec::new(),
-        watches: false,
         teardown: Teardown::default(),
     }
 }

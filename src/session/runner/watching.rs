@@ -1,5 +1,5 @@
-//! What the run and whoever applies changes of the files tell each other. That one works in a thread of its own; the run starts and ends
-//! everything that is attached, and owns the teardown.
+//! The messages between the run and the reloader, the thread that applies changes of files. Only the run starts and ends an attached `up`, and
+//! tears the stack down.
 
 use std::sync::mpsc::Sender;
 use std::time::Instant;
@@ -8,20 +8,20 @@ use super::mode::Plan;
 use super::{Arrival, Options, Run, Summary};
 use crate::command::Interrupt;
 use crate::compose::Stack;
-use crate::engine;
+use crate::engine::Clock;
 use crate::reporter::event::Event;
 use crate::session::lifecycle::{Force, Phase, State, Up};
 use crate::session::lock::HeldFor;
 
-/// How whoever applies changes takes part in a run.
+/// How the reloader takes part in a run.
 pub(crate) struct Watching<'a> {
     /// Called once, when `up` has been spawned.
     pub(crate) begin: Box<dyn FnOnce(RunHandle) + 'a>,
-    /// Called with what it has to know, from the thread of the run.
+    /// Called with news of the run, from its thread.
     pub(crate) tell: Box<dyn Fn(RunNews) + 'a>,
 }
 
-/// What whoever applies changes has to know of the run.
+/// A change of the run's state that concerns the reloader.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum RunNews {
     /// Whether `up` has started everything and is attached.
@@ -40,14 +40,14 @@ pub(crate) struct Helper {
     pub(crate) creates: bool,
 }
 
-/// The run, for whoever applies changes.
+/// The reloader's access to the run.
 #[derive(Clone)]
 pub(crate) struct RunHandle(Sender<Arrival>);
 
 impl RunHandle {
-    /// Starts what differs from what runs: with `plan`, of another stack.
-    pub(crate) fn start_again(&self, plan: Option<(Stack, Options)>) {
-        self.send(Arrival::Again(plan.map(|(stack, options)| Box::new(Plan::new(stack, options)))));
+    /// Starts what differs from what runs: with `plan`, of another stack. `clock` is the engine's, if it is known.
+    pub(crate) fn start_again(&self, plan: Option<(Stack, Options)>, clock: Option<Clock>) {
+        self.send(Arrival::Again(plan.map(|(stack, options)| Box::new(Plan::new(stack, options))), clock));
     }
 
     /// A process has been started that must not outlive the run, or is over.
@@ -133,7 +133,7 @@ impl Run<'_> {
         }
         self.note_helper(self.builder);
         // Events of what is about to be replaced would look like those of the new containers.
-        let since = engine::now(&self.runner.commander).ok();
+        let since = self.clock.map(|clock| clock.at(Instant::now()));
         if let Err(error) = self.start_up(&plan.options, since) {
             self.logger().error(&format!("{error:#}"));
             let _ = self.sender.send(Arrival::UpExited(self.up.number));

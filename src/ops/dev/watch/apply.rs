@@ -7,14 +7,14 @@ use std::time::{Instant, SystemTime};
 use super::command::{Ended, EndedBy};
 use super::{RESTLESS, Reloader, Wish};
 use crate::cargo;
-use crate::command::{CommandEnd, Interrupt, Invocation};
+use crate::command::Invocation;
 use crate::engine;
 use crate::exit::Code;
 use crate::files::hash;
 use crate::ops::dev::before_build::BeforeBuild;
 use crate::ops::dev::programs::Programs;
-use crate::ops::dev::{Described, is_started, without_traefik};
-use crate::ops::files::DevFiles;
+use crate::ops::dev::{Described, is_started};
+use crate::ops::files::{DevFiles, Occasion};
 use crate::reporter::Logger as _;
 use crate::reporter::event::Event;
 use crate::session::Options;
@@ -91,7 +91,8 @@ impl Reloader<'_> {
         let before = self.snapshot.clone();
         self.watch_files();
         let now = Snapshot::take(&self.set, &before);
-        // A file that was not watched before is as the build has read it, unless it was written later. What cargo has written itself, it knows.
+        // A file that was not watched before is as the build has read it, unless it was written later.
+        // Cargo.lock is written by cargo itself.
         let is_news = |file: &PathBuf| before.has(file) || now.is_newer(file, self.build_began);
         let counts = |file: &PathBuf| is_news(file) && !self.set.is_lock(file);
         let changed: Vec<PathBuf> = now.changes(&before).into_iter().filter(counts).collect();
@@ -200,7 +201,7 @@ impl Reloader<'_> {
             let ended = self.command(
                 &command,
                 ended_by,
-                // While cargo is at work, nobody waits for this.
+                // While cargo runs, this costs no time.
                 Reloader::know_containers,
                 &mut |reloader, line| {
                     let found = cargo::binaries(workspace, &crates, line);
@@ -208,7 +209,7 @@ impl Reloader<'_> {
                         return Ok(());
                     }
                     if attempt.reported.is_empty() {
-                        // Later, the developer may have seen the new program.
+                        // Changes that come later may be the developer's answer to the new program.
                         let now = Snapshot::take(&reloader.set, &reloader.snapshot);
                         reloader.changed_by_build = now.changes(&reloader.snapshot);
                     }
@@ -259,7 +260,7 @@ impl Reloader<'_> {
 
     fn swap_if_it_differs(&mut self, attempt: &mut Attempt, service: &str, binary: PathBuf) -> anyhow::Result<()> {
         let hash = hash::of(&binary).ok();
-        self.remember_binary(service, binary.clone());
+        self.binaries.insert(service.to_string(), binary.clone());
         if self.is_same_program(service, hash) && !attempt.all {
             return Ok(());
         }
@@ -307,23 +308,11 @@ impl Reloader<'_> {
         }
         let Described { workspace, files, stack, .. } = described;
         let Some(before_build) = BeforeBuild::of(workspace, files, stack, is_wanted) else { return Ok(None) };
-        let programs = Programs { cx: self.cx, described, is_watched: true, is_wanted };
+        let programs = Programs { cx: self.cx, described, occasion: Occasion::Reload, is_wanted };
         let there = engine::containers(&self.cx.commander, &stack.project)?;
         let surroundings = programs.surroundings(&before_build, &there)?;
         let cx = self.cx;
-        let mut run = |command: &Invocation| -> anyhow::Result<CommandEnd> {
-            let mut printed = String::new();
-            let command = command.clone().with_errors_shown();
-            let ended = self.command(&command, EndedBy::End, |_| {}, &mut |_, line| {
-                printed.push_str(line);
-                printed.push('\n');
-                Ok(())
-            })?;
-            Ok(match ended {
-                Ended::ByItself(status) => CommandEnd::Ended(status, printed),
-                Ended::Superseded | Ended::Ending => CommandEnd::Interrupted(Interrupt::Int),
-            })
-        };
+        let mut run = |command: &Invocation| self.output(&command.clone().with_errors_shown());
         let ended = before_build.run(cx.shell, cx.shell.verbosity(), &surroundings, &mut run)?;
         Ok(ended.err().map(|_| Ended::Ending))
     }
@@ -331,11 +320,8 @@ impl Reloader<'_> {
     /// Lets the run start what differs, attached. The lock is held, and given back for that.
     fn start_again(&mut self) {
         let before = engine::containers(&self.cx.commander, &self.described.stack.project).unwrap_or_default();
-        let Described { settings, whole_stack, stack, traefik, .. } = &self.described;
-        let (traefik, mut args) = match traefik {
-            crate::compose::Traefik::On => (*traefik, self.options.args.clone()),
-            crate::compose::Traefik::Off => without_traefik(self.cx, whole_stack, &self.options.args, &before),
-        };
+        let Described { settings, stack, .. } = &self.described;
+        let (traefik, mut args) = self.described.arguments(self.options, self.cx, &before);
         self.is_replanned = false;
         let removed = std::mem::take(&mut self.removed);
         if !removed.is_empty() {
@@ -346,7 +332,7 @@ impl Reloader<'_> {
         self.how =
             Options { traefik, args, before, ports: settings.ports(), wait: settings.wait(), ..self.how.clone() };
         self.cx.shell.status("Applying", &format!("the changed stack to {}", self.project()));
-        self.handle.start_again(Some((stack.clone(), self.how.clone())));
+        self.handle.start_again(Some((stack.clone(), self.how.clone())), self.clock);
     }
 
     /// These services run their new programs now.
@@ -357,9 +343,9 @@ impl Reloader<'_> {
 
     /// Replaces the containers of services whose program could not be replaced alone. The lock is held.
     fn replace_left(&mut self, attempt: &Attempt) -> anyhow::Result<()> {
-        self.hear();
+        self.handle_events();
         if !self.is_attached {
-            self.handle.start_again(None);
+            self.handle.start_again(None, self.clock);
         } else if !self.replace_containers(&attempt.left.keys().cloned().collect())? {
             return Ok(());
         }

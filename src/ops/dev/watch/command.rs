@@ -1,12 +1,13 @@
-//! Runs a command of a reload, and hears meanwhile whether it is still wanted.
+//! Runs a command of a reload, and ends it if a newer change arrives or the run ends.
 
 use std::process::ExitStatus;
+use std::sync::Arc;
 use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::time::Instant;
 
 use super::inbox::News;
 use super::{QUIET, Reloader};
-use crate::command::{Executor as _, Invocation};
+use crate::command::{CommandEnd, Executor as _, Interrupt, Invocation};
 use crate::session::Helper;
 
 /// What ends a command early.
@@ -36,7 +37,7 @@ enum Heard {
     Over,
 }
 
-/// Tells that it is over when it is dropped.
+/// Sends [`Heard::Over`] when it is dropped.
 struct Lines(Sender<Heard>);
 
 impl Drop for Lines {
@@ -46,6 +47,24 @@ impl Drop for Lines {
 }
 
 impl Reloader<'_> {
+    /// Runs a command to its end, or to the end of the run, and returns its standard output.
+    ///
+    /// # Errors
+    /// If it cannot be started.
+    pub(super) fn output(&mut self, command: &Invocation) -> anyhow::Result<CommandEnd> {
+        let mut printed = String::new();
+        let ended = self.command(command, EndedBy::End, |_| {}, &mut |_, line| {
+            printed.push_str(line);
+            printed.push('\n');
+            Ok(())
+        })?;
+        Ok(match ended {
+            Ended::ByItself(status) => CommandEnd::Ended(status, printed),
+            // Whatever has ended the run.
+            Ended::Superseded | Ended::Ending => CommandEnd::Interrupted(Interrupt::Int),
+        })
+    }
+
     /// Runs a command to its end, unless something ends it. `started` is called while it runs, `on_line` for each line that it prints.
     ///
     /// # Errors
@@ -62,7 +81,7 @@ impl Reloader<'_> {
         }
         let (sender, heard) = mpsc::channel();
         let (lines, news) = (Lines(sender.clone()), sender);
-        let inbox = std::sync::Arc::clone(self.inbox);
+        let inbox = Arc::clone(self.inbox);
         let listening = inbox.listen(move |it| drop(news.send(Heard::News(it))));
         let tell_line = move |line: &str| drop(lines.0.send(Heard::Line(line.to_string())));
         // In a process group of its own, which can be ended as a whole.

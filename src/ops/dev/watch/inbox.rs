@@ -1,5 +1,4 @@
-//! Where everything arrives that whoever applies changes has to hear of. What is at work hears it: a command while it runs, else the
-//! loop that waits for changes.
+//! Delivers events to the reloader: to the command that runs, else to the loop that waits for changes.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -21,7 +20,7 @@ pub(super) enum News {
 
 type Listener = Box<dyn Fn(News) + Send>;
 
-/// Passes news on to whoever has begun to listen last.
+/// Delivers to the listener that was added last.
 #[derive(Default)]
 pub(super) struct Inbox {
     listeners: Mutex<Vec<Listener>>,
@@ -34,7 +33,7 @@ pub(super) struct Listening<'a>(&'a Inbox);
 
 impl Inbox {
     pub(super) fn tell(&self, news: News) {
-        // Known at once, whoever listens.
+        // Recorded here, since the listener may be busy.
         if let News::Run(RunNews::Ending | RunNews::Hurry) = news {
             self.is_ending.store(true, Ordering::SeqCst);
         }

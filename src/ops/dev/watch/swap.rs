@@ -1,8 +1,9 @@
 //! Replaces programs: in the containers that run them, or with the containers.
 
 use std::collections::BTreeSet;
+use std::ffi::OsString;
 use std::panic::resume_unwind;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -11,7 +12,7 @@ use anyhow::{Context as _, anyhow};
 
 use super::command::{Ended, EndedBy};
 use super::{Described, Reloader};
-use crate::command::{CommandEnd, Interrupt, Invocation};
+use crate::command::Invocation;
 use crate::compose::{Attach, Traefik};
 use crate::engine::{self, Container, Process};
 use crate::exit::Code;
@@ -21,13 +22,14 @@ use crate::os;
 use crate::reporter::Logger as _;
 use crate::session::{ProjectLock, waiting_for_others};
 use crate::supervisor;
+use crate::watch::Snapshot;
 
 /// How much longer than its grace a program may take to be replaced.
 const MARGIN: Duration = Duration::from_secs(5);
-/// How soon it is looked whether the new program runs, and how seldom in the end: an old one may take its time.
+/// The first and the longest pause between two checks whether the new program runs.
 const FIRST_LOOK: Duration = Duration::from_millis(5);
 const LAST_LOOK: Duration = Duration::from_millis(500);
-/// How often it is looked whether another command still holds the lock.
+/// How often to try to take the lock.
 const LOOK_FOR_LOCK: Duration = Duration::from_millis(50);
 
 impl Reloader<'_> {
@@ -80,7 +82,7 @@ impl Reloader<'_> {
         let began = Instant::now();
         let mut pause = FIRST_LOOK;
         while began.elapsed() < limit {
-            // A container that has ended is no failure of this: what is heard of its end says why.
+            // The container has ended. Its event is reported with the reason.
             let Ok(now) = engine::processes(&self.cx.commander, id) else { return Ok(()) };
             match program_of(&now) {
                 Some(Some(program)) if before != Some(program) => return Ok(()),
@@ -95,7 +97,7 @@ impl Reloader<'_> {
         Err(anyhow!("the new program was not started within {} s", limit.as_secs()))
     }
 
-    /// Waits for a while, and hears meanwhile what happens.
+    /// Waits for a while, and handles events meanwhile.
     fn pause(&mut self, time: Duration) {
         let (sender, news) = mpsc::channel();
         let inbox = Arc::clone(self.inbox);
@@ -126,7 +128,7 @@ impl Reloader<'_> {
                 return None;
             }
         }
-        self.hear();
+        self.handle_events();
         (!self.inbox.is_ending()).then_some(lock)
     }
 
@@ -139,17 +141,7 @@ impl Reloader<'_> {
         let described = self.described.clone();
         let Described { workspace, files, stack, targets, .. } = &described;
         let (cx, binaries) = (self.cx, self.binaries.clone());
-        let mut run = |command: &Invocation| -> anyhow::Result<CommandEnd> {
-            let mut printed = String::new();
-            let ended = self.command(command, EndedBy::End, |_| {}, &mut |_, line| {
-                printed.push_str(line);
-                Ok(())
-            })?;
-            Ok(match ended {
-                Ended::ByItself(status) => CommandEnd::Ended(status, printed),
-                Ended::Superseded | Ended::Ending => CommandEnd::Interrupted(Interrupt::Int),
-            })
-        };
+        let mut run = |command: &Invocation| self.output(command);
         let making = Making { workspace, stack, targets: targets.as_ref(), occasion: Occasion::Reload };
         match files.make_images(cx, &making, &binaries, &mut run)? {
             Ok(replaced) => {
@@ -169,7 +161,7 @@ impl Reloader<'_> {
     pub(super) fn replace_containers(&mut self, services: &BTreeSet<String>) -> anyhow::Result<bool> {
         let Described { workspace, stack, .. } = &self.described;
         let compose = self.cx.compose(workspace, stack.project.clone())?;
-        let names = services.iter().map(std::ffi::OsString::from);
+        let names = services.iter().map(OsString::from);
         let args: Vec<_> = ["--no-deps".into()].into_iter().chain(names).collect();
         self.containers = None;
         let up = compose.up(Attach::Detached, Traefik::On, &args).with_errors_shown();
@@ -185,13 +177,13 @@ impl Reloader<'_> {
         }
     }
 
-    /// Where the binary of a service was, by its path.
+    /// Whether a service runs a program with this hash.
     pub(super) fn is_same_program(&self, service: &str, hash: Option<u64>) -> bool {
         hash.is_some() && self.programs.get(service).copied() == hash
     }
 
-    /// Hears what has come, without waiting.
-    pub(super) fn hear(&mut self) {
+    /// Handles the events that have arrived.
+    pub(super) fn handle_events(&mut self) {
         while let Ok(news) = self.news.try_recv() {
             self.note(news);
         }
@@ -199,13 +191,9 @@ impl Reloader<'_> {
 
     /// Whether a file differs from what it was when it was looked at last.
     pub(super) fn has_changed(&self) -> bool {
-        let now = crate::watch::Snapshot::take(&self.set, &self.snapshot);
+        let now = Snapshot::take(&self.set, &self.snapshot);
         // Cargo itself writes its lock file.
         now.changes(&self.snapshot).iter().any(|file| !self.set.is_lock(file))
-    }
-
-    pub(super) fn remember_binary(&mut self, service: &str, binary: PathBuf) {
-        self.binaries.insert(service.to_string(), binary);
     }
 }
 

@@ -12,17 +12,7 @@ fn another_up_follows_one_that_has_started_everything() {
     let again = play(WATCHED, steady, &AGAIN);
     assert_eq!((again.phase, again.up, again.shutdown), (Phase::Running, Up::Alive, None));
     // It is in the middle of its start: an interrupt cuts it off and looks twice.
-    let story = [
-        (int(Int), Action::Lock),
-        (RunEvent::Locked, Action::Look),
-        (NOT_STARTED, Action::KillUpAndUndo(DownScope::File)),
-        (BAD, Action::Idle),
-        (RunEvent::UndoEnded, Action::Check),
-        (CLEAN, Action::Wait(SETTLE)),
-        (RunEvent::TimeIsUp, Action::Check),
-        (CLEAN, Action::Finish),
-    ];
-    play(WATCHED, again, &story);
+    play(WATCHED, again, &[&CUT_OFF_IN_ITS_START[..], &[(CLEAN, Action::Finish)]].concat());
 }
 
 #[test]

@@ -90,7 +90,7 @@ fn killed_while_nothing_runs(stage: &Stage) {
     stage.assert_gone();
 }
 
-/// Whoever takes the stack down does not want it back with the next change.
+/// `dev down` also ends a watched run: the next change must not start the stack again.
 fn down_by_another_command(stage: &Stage) {
     workspace(stage, "", &[server("api", PUBLISHED)]);
     let run = watch(stage, &["api"]);

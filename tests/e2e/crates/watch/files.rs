@@ -1,4 +1,4 @@
-//! What counts as a change, and what is told of it.
+//! What counts as a change, and how it is reported.
 
 use std::process::Command;
 

@@ -9,32 +9,43 @@ on_both_pairs![no_request_is_refused_while_programs_are_replaced, an_address_is_
 /// Takes its socket as systemd passes one on, and finishes what it has begun when it is asked to stop.
 const LISTENING: &str = r#"
 use std::io::{Read, Write};
-use std::os::fd::FromRawFd;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::os::fd::{AsRawFd, FromRawFd};
+use std::os::unix::net::UnixStream;
+use std::sync::atomic::{AtomicI32, Ordering};
 
 const ANSWER: &str = "one";
 
-extern "C" { fn signal(number: i32, handler: usize) -> usize; }
+#[repr(C)]
+struct PollFd { fd: i32, events: i16, revents: i16 }
 
-static STOPPING: AtomicBool = AtomicBool::new(false);
+extern "C" {
+    fn signal(number: i32, handler: usize) -> usize;
+    fn write(fd: i32, bytes: *const u8, length: usize) -> isize;
+    fn poll(fds: *mut PollFd, number: u64, timeout: i32) -> i32;
+}
 
-extern "C" fn stop(_: i32) { STOPPING.store(true, Ordering::SeqCst); }
+static STOP: AtomicI32 = AtomicI32::new(-1);
+
+extern "C" fn stop(_: i32) { unsafe { write(STOP.load(Ordering::SeqCst), b"x".as_ptr(), 1) }; }
 
 fn main() {
+    let (stopping, to_stop) = UnixStream::pair().expect("sockets");
+    STOP.store(to_stop.as_raw_fd(), Ordering::SeqCst);
     unsafe { signal(15, stop as *const () as usize) };
     assert_eq!(std::env::var("LISTEN_PID").expect("LISTEN_PID"), std::process::id().to_string());
     assert_eq!(std::env::var("LISTEN_FDS").expect("LISTEN_FDS"), "1");
     let listener = unsafe { std::net::TcpListener::from_raw_fd(3) };
-    listener.set_nonblocking(true).expect("a socket");
     println!("{} says {ANSWER}", env!("CARGO_PKG_NAME"));
-    while !STOPPING.load(Ordering::SeqCst) {
-        match listener.accept() {
-            Ok((mut connection, _)) => {
-                connection.set_nonblocking(false).expect("a connection");
-                let _ = connection.read(&mut [0; 1024]);
-                let _ = write!(connection, "HTTP/1.0 200 OK\r\n\r\n{ANSWER}");
-            }
-            Err(_) => std::thread::sleep(std::time::Duration::from_millis(1)),
+    loop {
+        let mut fds = [stopping.as_raw_fd(), 3].map(|fd| PollFd { fd, events: 1, revents: 0 });
+        unsafe { poll(fds.as_mut_ptr(), 2, -1) };
+        if fds[0].revents != 0 {
+            return;
+        }
+        if fds[1].revents != 0 {
+            let (mut connection, _) = listener.accept().expect("a connection");
+            let _ = connection.read(&mut [0; 1024]);
+            let _ = write!(connection, "HTTP/1.0 200 OK\r\n\r\n{ANSWER}");
         }
     }
 }

@@ -1,8 +1,10 @@
-//! Reports what becomes of a change.
+//! Reports the results of a change.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::inbox::News;
 use super::{Listener, Reloader};
 use crate::command::{Executor as _, OnLine};
 use crate::engine::{self, ContainerEvent, Past};
@@ -10,7 +12,7 @@ use crate::reporter::Logger as _;
 use crate::reporter::event::Event;
 use crate::watch::Unwatched;
 
-/// How long after a reload the end of the new program is put down to the reload.
+/// How long after a reload the end of a program counts as a failed reload.
 const SOON: Duration = Duration::from_secs(10);
 /// How many lines of its log are shown.
 const LAST_WORDS: u32 = 20;
@@ -42,18 +44,17 @@ impl Reloader<'_> {
         help.iter().for_each(|help| self.cx.shell.help(help));
     }
 
-    /// Hears of the end of the containers that have been reloaded, for a while. `began` is a time of ours before that.
+    /// Listens to the end of containers whose programs were replaced, for [`SOON`]. `began` is a moment before that.
     pub(super) fn listen_to_the_reloaded(&mut self, began: Instant) {
         self.stop_listening();
-        let since = self.clock.and_then(|(engines, ours)| engines.checked_add(began.duration_since(ours)).ok());
-        let Some(since) = since.filter(|_| !self.reloaded.is_empty()) else { return };
-        let inbox = std::sync::Arc::clone(self.inbox);
+        let Some(clock) = self.clock.filter(|_| !self.reloaded.is_empty()) else { return };
+        let inbox = Arc::clone(self.inbox);
         let on_line: OnLine = Box::new(move |line| {
             if let Some(event) = ContainerEvent::parse(line).filter(|event| event.action == "die") {
-                inbox.tell(super::News::Container(event));
+                inbox.tell(News::Container(event));
             }
         });
-        let question = engine::container_events(&self.described.stack.project, Past::Since(since)).shielded();
+        let question = engine::container_events(&self.described.stack.project, Past::Since(clock.at(began))).shielded();
         if let Ok(process) = self.cx.commander.listen(&question, on_line) {
             self.listener = Some(Listener { process, until: Instant::now() + SOON });
         }
