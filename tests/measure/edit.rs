@@ -170,7 +170,7 @@ pub struct Scene<'a> {
 }
 
 fn play(kind: Kind, toolchain: &Toolchain, rounds: usize) -> Vec<Times> {
-    let [ours, by_hand, multi_stage] = Scene::three(kind, toolchain);
+    let [ours, by_hand, multi_stage] = Scene::copies(kind, toolchain);
     // The first time is no edit.
     ours.edit(0, || ours.dev());
     by_hand.take_compose_file_of(&ours);
@@ -249,11 +249,11 @@ pub fn seconds(work: impl FnOnce()) -> f64 {
 }
 
 impl<'a> Scene<'a> {
-    /// Three times the same workspace, but for the ports.
-    pub fn three(kind: Kind, toolchain: &'a Toolchain) -> [Scene<'a>; 3] {
+    /// So many times the same workspace, but for the ports.
+    pub fn copies<const N: usize>(kind: Kind, toolchain: &'a Toolchain) -> [Scene<'a>; N] {
         // Held all at once, so that they differ.
         let free = || TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
-        let listeners = [(); 3].map(|()| SERVICES.map(|_| free()));
+        let listeners = [(); N].map(|()| SERVICES.map(|_| free()));
         listeners.map(|listeners| {
             let ports = listeners.map(|listener| listener.local_addr().expect("an address").port());
             let scene = Scene { ground: Ground::new(toolchain.engine()), kind, toolchain, ports };
@@ -322,7 +322,7 @@ impl<'a> Scene<'a> {
     }
 
     /// The edited service alone: each further one would compile again, since they share the sources.
-    fn write_dockerfile(&self) {
+    pub fn write_dockerfile(&self) {
         let root = self.ground.root();
         let Toolchain { image, target, .. } = self.toolchain;
         // The word that the steps are found by when it is time to forget them.
@@ -335,7 +335,8 @@ impl<'a> Scene<'a> {
         write(&root.join("Dockerfile"), &format!("{compile}\nFROM scratch\n{copy}\n{entry}\n"));
         write(&root.join(".dockerignore"), "/.stagecraft\n/target\n");
         let ports = format!("ports: [\"127.0.0.1:{}:8080\"]", self.ports[0]);
-        let service = format!("  {EDITED}:\n    build: ../..\n    init: true\n    {ports}\n");
+        let watch = format!("develop: {{watch: [{{action: rebuild, path: ../../{EDITED}/src}}]}}");
+        let service = format!("  {EDITED}:\n    build: ../..\n    init: true\n    {ports}\n    {watch}\n");
         self.ground.write_compose_file(&stack(&[service]));
     }
 
@@ -350,10 +351,19 @@ impl<'a> Scene<'a> {
 
     /// How many seconds it takes from an edit, with what has to be done about it, to the answer.
     pub fn edit(&self, number: usize, start: impl FnOnce()) -> f64 {
+        self.edit_at(self.ports[0], number, start)
+    }
+
+    /// The same where the edited service runs on this machine.
+    pub fn edit_on_host(&self, number: usize) -> f64 {
+        self.edit_at(8080, number, || {})
+    }
+
+    fn edit_at(&self, port: u16, number: usize, start: impl FnOnce()) -> f64 {
         seconds(|| {
             self.write_text(EDITED, number);
             start();
-            wait_for_answer(self.ports[0], &text(EDITED, number));
+            wait_for_answer(port, &text(EDITED, number));
         })
     }
 
@@ -381,7 +391,7 @@ impl<'a> Scene<'a> {
         succeed(build);
     }
 
-    fn compose(&self, args: &[&str]) {
+    pub fn compose(&self, args: &[&str]) {
         succeed(self.ground.compose(args));
     }
 
