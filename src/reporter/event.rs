@@ -15,7 +15,16 @@ pub(crate) enum Event<'a> {
     /// An attached `up` has started everything. `rows` is empty if a later event shows the services.
     StackAttached { project: &'a str, services: Vec<Service>, rows: Rows },
     /// A stack has been started in the background, in this many seconds; with `--wait` it is ready, too.
-    StackStarted { project: &'a str, seconds: f64, ready: bool, services: Vec<Service>, rows: Rows, summary: Rows },
+    /// `notes`: what can be done with it.
+    StackStarted {
+        project: &'a str,
+        seconds: f64,
+        ready: bool,
+        services: Vec<Service>,
+        rows: Rows,
+        notes: Vec<String>,
+        summary: Rows,
+    },
     /// Everything that a run in the foreground has started is ready, after this many seconds.
     StackReady { project: &'a str, seconds: f64, services: Vec<Service>, rows: Rows },
     /// A run in the foreground goes on although some services are not ready.
@@ -42,6 +51,12 @@ pub(crate) enum Event<'a> {
     ServiceReloaded { project: &'a str, service: &'a str, seconds: f64, cargo: f64, in_place: bool },
     /// A change could not be applied, or the program that it has led to has ended at once.
     ReloadFailed { project: &'a str, message: String, help: Option<String>, log: Option<(String, Vec<u8>)> },
+    /// The command of `dev run` has been started.
+    CommandStarted { project: &'a str, command: &'a str },
+    /// It has ended with this exit code.
+    CommandEnded { project: &'a str, exit_code: u8 },
+    /// It was not run. `dev` would have exited with this code.
+    CommandNotRun { exit_code: u8 },
     /// The command failed.
     Failed { message: &'a str, help: Option<&'a str> },
     /// The program ends with this exit code.

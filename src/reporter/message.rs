@@ -218,6 +218,25 @@ pub(crate) enum Message<'a> {
         /// The end of the program's log, oldest line first.
         log: Vec<String>,
     },
+    /// The command of `dev run` has been started.
+    CommandStarted {
+        /// The project.
+        project: &'a str,
+        /// Ready to be pasted into a POSIX shell.
+        command: &'a str,
+    },
+    /// It has ended.
+    CommandEnded {
+        /// The project.
+        project: &'a str,
+        /// Its exit code; 128+n if signal n has ended it.
+        exit_code: u8,
+    },
+    /// It was not run.
+    CommandNotRun {
+        /// What `dev` would have exited with.
+        exit_code: u8,
+    },
     /// Why the program did not do what it was asked.
     Error {
         /// What failed, with its causes.
@@ -296,6 +315,11 @@ impl<'a> Message<'a> {
                 let log = log.as_ref().map(|(_, log)| lines(log)).unwrap_or_default();
                 vec![Message::ReloadFailed { project, message, help: help.as_deref(), log }]
             }
+            Event::CommandStarted { project, command } => vec![Message::CommandStarted { project, command }],
+            Event::CommandEnded { project, exit_code } => {
+                vec![Message::CommandEnded { project, exit_code: *exit_code }]
+            }
+            Event::CommandNotRun { exit_code } => vec![Message::CommandNotRun { exit_code: *exit_code }],
             Event::FailureSummary(_) => Vec::new(),
             Event::Failed { message, help } => vec![Message::Error { message, help: *help }],
             Event::Finished { exit_code } => vec![Message::Finished { exit_code: *exit_code }],

@@ -19,6 +19,7 @@ use message::{CheckState, Message};
 
 pub(crate) mod event;
 mod github;
+mod gitlab;
 pub(crate) mod message;
 mod outlet;
 pub(crate) mod people;
@@ -128,6 +129,7 @@ pub(crate) struct Shell {
     out_screen: Screen,
     progress: Mutex<Progress>,
     github: Option<Actions>,
+    gitlab: Option<gitlab::Job>,
 }
 
 impl Shell {
@@ -143,6 +145,7 @@ impl Shell {
             out_screen: Screen::of(Stream::Stdout, options),
             progress: Mutex::new(Progress::new(err_screen, outlet)),
             github: Actions::from_env(),
+            gitlab: gitlab::Job::from_env(),
         }
     }
 
@@ -163,6 +166,7 @@ impl Shell {
             out_screen: Screen::stand_in(color),
             progress: Mutex::new(Progress::new(Screen::default(), outlet)),
             github: None,
+            gitlab: None,
         }
     }
 
@@ -395,9 +399,10 @@ impl Logger for Shell {
 
     fn excerpt(&self, title: &str, text: &[u8]) {
         let (title, text) = (safe::one_line(title), safe::log(text.trim_ascii_end()));
-        match &self.github {
-            Some(actions) => self.line(Verbosity::Quiet, actions.group(&title, &text).as_bytes()),
-            None => {
+        match (&self.github, &self.gitlab) {
+            (Some(actions), _) => self.line(Verbosity::Quiet, actions.group(&title, &text).as_bytes()),
+            (None, Some(job)) => self.line(Verbosity::Quiet, job.section(&title, &text).as_bytes()),
+            (None, None) => {
                 self.line(Verbosity::Quiet, self.paint(&format!("---- {title}"), Style::new().bold()).as_bytes());
                 self.line(Verbosity::Quiet, text.as_bytes());
             }

@@ -2,6 +2,7 @@
 
 use super::Logger;
 use super::event::{Event, FailureSummary, FileChange, FileState, ServiceCrash, ServiceFailure, StackFailure};
+use crate::exit::Code;
 
 /// Writes what people need to know about an event.
 pub(crate) fn show(event: &Event<'_>, logger: &dyn Logger) {
@@ -11,12 +12,11 @@ pub(crate) fn show(event: &Event<'_>, logger: &dyn Logger) {
             logger.status("Started", project);
             logger.table(rows);
         }
-        Event::StackStarted { project, seconds, ready, rows, .. } => {
+        Event::StackStarted { project, seconds, ready, rows, notes, .. } => {
             let ready = if *ready { ", ready" } else { "" };
             logger.status("Started", &format!("{project} in {seconds:.1}s{ready}"));
             logger.table(rows);
-            logger.note("see its logs with `cargo stagecraft dev logs -f`");
-            logger.note("stop it with `cargo stagecraft dev down`");
+            notes.iter().for_each(|note| logger.note(note));
         }
         Event::StackReady { project, seconds, rows, .. } => {
             logger.status("Ready", &format!("{project} in {seconds:.1}s"));
@@ -46,6 +46,11 @@ pub(crate) fn show(event: &Event<'_>, logger: &dyn Logger) {
             logger.error(message);
             help.iter().for_each(|help| logger.help(help));
         }
+        Event::CommandStarted { command, .. } => logger.status("Running", &format!("`{command}`")),
+        Event::CommandNotRun { exit_code } => {
+            let words = Code::words(*exit_code).map(|words| format!(" ({words})")).unwrap_or_default();
+            logger.note(&format!("the command was not run; instead of {exit_code}{words}, the exit code is 125"));
+        }
         Event::Failed { message, help } => {
             logger.error(message);
             if let Some(help) = help {
@@ -58,6 +63,7 @@ pub(crate) fn show(event: &Event<'_>, logger: &dyn Logger) {
         | Event::StackStopped { .. }
         | Event::PortsTaken { .. }
         | Event::BuildFinished { .. }
+        | Event::CommandEnded { .. }
         | Event::Finished { .. } => {}
     }
 }
