@@ -28,6 +28,14 @@ pub enum Code {
     Interrupted(u8),
     /// The service that `-- --exit-code-from` names has exited with this, and the stack was torn down.
     OfService(u8),
+    /// The command of `dev run` has exited with this, and what was started for it was torn down.
+    OfCommand(u8),
+    /// The command of `dev run` was not run, or what was started for it is still on the engine: what another command would have exited with.
+    WithoutCommand(u8),
+    /// The command of `dev run` cannot be executed.
+    NotExecutable,
+    /// The command of `dev run` was not found.
+    NotFound,
 }
 
 impl Code {
@@ -51,6 +59,19 @@ impl Code {
     /// The words of the table's last row.
     pub const OF_SERVICE: &str = "with `-- --exit-code-from <SERVICE>`: that of the service";
 
+    /// The codes of `dev run` besides that of its command, with the words of the documented table. They are those of `docker run`, env(1) and
+    /// timeout(1).
+    pub const OF_RUN: [(Code, &str); 3] = [
+        (Code::WithoutCommand(0), "the command was not run, or it ended with 0 and the teardown is incomplete"),
+        (Code::NotExecutable, "the command cannot be executed"),
+        (Code::NotFound, "the command was not found"),
+    ];
+
+    /// The words of the documented table for a number of [`Code::TABLE`].
+    pub fn words(number: u8) -> Option<&'static str> {
+        Code::TABLE.iter().find(|(code, _)| code.number() == number).map(|(_, words)| *words)
+    }
+
     /// The number that the shell sees.
     pub fn number(self) -> u8 {
         match self {
@@ -62,7 +83,10 @@ impl Code {
             Code::NotReady => 5,
             Code::TeardownIncomplete => 6,
             Code::Interrupted(signal) => 128 + signal,
-            Code::OfService(code) => code,
+            Code::OfService(code) | Code::OfCommand(code) => code,
+            Code::WithoutCommand(_) => 125,
+            Code::NotExecutable => 126,
+            Code::NotFound => 127,
         }
     }
 

@@ -190,6 +190,7 @@ fn perform(verb: &Verb, shell: &Arc<Shell>) -> anyhow::Result<Code> {
     };
     match verb {
         Verb::Dev(options) => ops::dev(options, &cx),
+        Verb::Run(options) => ops::run(options, &cx),
         Verb::Down(options) => ops::down(options, &cx),
         Verb::Status(options) => ops::status(options, &cx),
         Verb::Logs(options) => ops::logs(options, &cx),

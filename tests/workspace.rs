@@ -121,6 +121,7 @@ fn a_fresh_clone_answers(stage: &Stage) {
     run(stage, "unshare", &["--mount", "sh", "-c", with_authority, tool]).does_not_say("Compiling");
     answers_by_its_libraries(stage);
     shows_lines_of_the_source(stage);
+    tests_with_a_database_of_their_own(stage);
     let env = stage.tool(&["dev", "env"]).run().with(0).stdout;
     let url = env.lines().find_map(|line| line.strip_prefix("DATABASE_URL=")).unwrap();
     assert!(url.starts_with("postgres://postgres@127.0.0.1:"), "{env}");
@@ -159,6 +160,15 @@ fn answers_by_its_libraries(stage: &Stage) {
     // Five and a half hours at the beginning of 1970.
     assert_eq!(ask(stage, "/time"), "19800");
     assert_eq!(ask(stage, "/locale"), "C.UTF-8");
+}
+
+/// They empty a table, beside the stack that runs, whose table stays as it is.
+fn tests_with_a_database_of_their_own(stage: &Stage) {
+    stage.expect_project(&format!("{}-1", stage.project));
+    let tests = ["dev", "run", "--service", "db", "--", "cargo", "test", "--offline", "--quiet", "-p", "migrate"];
+    let ended = stage.tool(&tests).env("DATABASE_URL", "postgres://nowhere.invalid/").run().with(0);
+    ended.says("test result: ok. 1 passed").says("nothing of it is left");
+    assert_eq!(ask(stage, "/price/a%20table"), "200");
 }
 
 /// In a backtrace of the program, and in a debugger on this machine.

@@ -223,6 +223,10 @@ pub(super) struct Start {
     #[arg(long, overrides_with = "watch")]
     pub(super) no_watch: bool,
 
+    /// Start another stack of this workspace, with a name, volumes and ports of its own
+    #[arg(long)]
+    pub(super) isolated: bool,
+
     /// Arguments for `docker compose up`
     #[arg(last = true, value_name = "ARGS")]
     pub(super) args: Vec<OsString>,
@@ -241,6 +245,8 @@ pub(super) struct TraefikFlags {
 
 #[derive(Debug, Subcommand)]
 pub(super) enum DevVerb {
+    /// Run a command with a stack that is started for it and removed after it
+    Run(Run),
     /// Stop and remove the dev stack, however it was started
     Down(Down),
     /// Show the state of each service (exit code 0 if all are ready)
@@ -253,6 +259,37 @@ pub(super) enum DevVerb {
     Env(EnvArgs),
     /// Generate the dev files from Cargo.toml without starting anything
     Files(Files),
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = help::run())]
+pub(super) struct Run {
+    /// Start only this service and what it depends on; can be given several times
+    #[arg(long = "service", value_name = "NAME")]
+    pub(super) services: Vec<String>,
+
+    /// Use the stack that runs and leave it running; if none runs, start it under its own name
+    #[arg(long)]
+    pub(super) reuse: bool,
+
+    /// Stream the logs of the services
+    #[arg(long)]
+    pub(super) logs: bool,
+
+    #[command(flatten)]
+    pub(super) traefik: TraefikFlags,
+
+    /// Maximum time to wait until all services are ready, as in `90` (seconds) or `2m` [env: STAGECRAFT_WAIT_TIMEOUT]
+    /// [Cargo.toml: wait-timeout] [default: 120]
+    #[arg(long, value_name = "TIME", value_parser = seconds)]
+    pub(super) wait_timeout: Option<u32>,
+
+    #[command(flatten)]
+    pub(super) teardown: TeardownArgs,
+
+    /// Command to run, with its arguments
+    #[arg(last = true, required = true, value_name = "COMMAND")]
+    pub(super) command: Vec<OsString>,
 }
 
 #[derive(Debug, Args)]

@@ -117,7 +117,7 @@ impl<'a> Line<'a> {
     fn values(&self, arg: &Arg, front: &str) -> Offer {
         let possible = arg.get_possible_values().into_iter().filter(|value| !value.is_hide_set());
         let names = match (self.command.get_name(), arg.get_id().as_str()) {
-            ("logs", "services") | ("dev", "args") => Some(Names::Services),
+            ("logs" | "run", "services") | ("dev", "args") => Some(Names::Services),
             ("init", "services") => Some(Names::Packages),
             _ => None,
         };

@@ -6,15 +6,15 @@ use clap::CommandFactory;
 use clap::error::ErrorKind;
 
 use super::args::{
-    Cli, Common, Complete, Completions, Dev, DevVerb, EnvArgs, Files, Init, List, LogsArgs, Man, Start, TeardownArgs,
-    TopVerb, TraefikFlags,
+    Cli, Common, Complete, Completions, Dev, DevVerb, EnvArgs, Files, Init, List, LogsArgs, Man, Run, Start,
+    TeardownArgs, TopVerb, TraefikFlags,
 };
 use super::{Request, Verb, command, complete};
 use crate::compose::{Attach, Images, Logs, PROJECT_NAME, ProjectName, Traefik, Volumes};
 use crate::devfile::Reached;
 use crate::ops::{
-    DevOptions, DoctorOptions, DownOptions, EnvOptions, FilesOptions, InitOptions, ListOptions, LogsOptions,
-    ManOptions, Selection, StatusOptions,
+    DevOptions, DoctorOptions, DownOptions, EnvOptions, FilesOptions, ForCommand, InitOptions, ListOptions,
+    LogsOptions, ManOptions, RunOptions, Selection, StatusOptions,
 };
 use crate::reporter::{MessageFormat, ShellOptions, Verbosity};
 use crate::session::OnEnd;
@@ -105,8 +105,10 @@ impl TopVerb {
                 on_end: if dev.start.keep { OnEnd::Keep } else { OnEnd::TearDown },
                 ci: is_ci(),
                 dry_run,
+                isolated: dev.start.isolated,
                 args: dev.start.args,
             }),
+            Some(DevVerb::Run(run)) => Verb::Run(run.options(selection, timeout()?, dry_run)?),
             Some(DevVerb::Down(down)) => Verb::Down(DownOptions {
                 selection,
                 volumes: if down.volumes { Volumes::Remove } else { Volumes::Keep },
@@ -138,6 +140,7 @@ impl Dev {
         let TeardownArgs { timeout, dry_run } = match &self.verb {
             Some(DevVerb::Down(down)) => down.teardown,
             Some(DevVerb::List(list)) => list.teardown,
+            Some(DevVerb::Run(run)) => run.teardown,
             _ => TeardownArgs::default(),
         };
         TeardownArgs { timeout: timeout.or(self.teardown.timeout), dry_run: dry_run || self.teardown.dry_run }
@@ -147,6 +150,7 @@ impl Dev {
     pub(super) fn check(&self, format: MessageFormat) -> Result<(), clap::Error> {
         let (name, tears_down) = match &self.verb {
             None => return self.start.check(),
+            Some(DevVerb::Run(_)) => ("run", true),
             Some(DevVerb::Down(_)) => ("down", true),
             Some(DevVerb::List(list)) => ("list", list.prune),
             Some(DevVerb::Status(_)) => ("status", false),
@@ -155,8 +159,14 @@ impl Dev {
             Some(DevVerb::Files(_)) => ("files", false),
         };
         if self.start != Start::default() {
-            let options = "--detach, --keep, --traefik, --no-traefik, --wait, --no-wait, --watch or --no-watch";
-            return Err(usage_of(&["dev", name], &format!("`dev {name}` starts nothing: it takes no {options}")));
+            let options =
+                "--detach, --isolated, --keep, --traefik, --no-traefik, --wait, --no-wait, --watch or --no-watch";
+            let message = match name {
+                "run" => "the options of `dev run` come after `run`; it always waits, and starts an isolated stack"
+                    .to_string(),
+                _ => format!("`dev {name}` starts nothing: it takes no {options}"),
+            };
+            return Err(usage_of(&["dev", name], &message));
         }
         if !tears_down && self.teardown() != TeardownArgs::default() {
             let prune = if name == "list" { " without --prune" } else { "" };
@@ -168,6 +178,30 @@ impl Dev {
             return Err(usage_of(&["dev", name], message));
         }
         Ok(())
+    }
+}
+
+impl Run {
+    fn options(self, selection: Selection, timeout: Option<u32>, dry_run: bool) -> Result<RunOptions, clap::Error> {
+        let settings = Settings {
+            timeout,
+            traefik: self.traefik.given()?,
+            wait_timeout: given_or(self.wait_timeout, settings::WAIT_TIMEOUT, seconds)?,
+            wait_for_ports: given_or(None, settings::WAIT_FOR_PORTS, boolean)?,
+            ..Settings::default()
+        };
+        let start = DevOptions {
+            selection,
+            attach: Attach::Detached,
+            settings,
+            on_end: OnEnd::TearDown,
+            ci: is_ci(),
+            dry_run,
+            isolated: !self.reuse,
+            args: self.services.into_iter().map(OsString::from).collect(),
+        };
+        let command = ForCommand { argv: self.command, logs: self.logs };
+        Ok(RunOptions { start, reuse: self.reuse, command })
     }
 }
 

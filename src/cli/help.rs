@@ -14,8 +14,10 @@ const WIDTH: usize = 80;
 const WIDEST_TERM: usize = 43;
 
 /// Arguments that the brief help leaves out. Not by clap's `hide_short_help`: with it, `--help` puts each description on a line of its own.
-const NOT_BRIEF: [&str; 13] = [
+const NOT_BRIEF: [&str; 15] = [
     "args",
+    "isolated",
+    "keep",
     "traefik",
     "no_traefik",
     "no_wait",
@@ -60,6 +62,7 @@ const STACK: &[Row<'_>] = &[
     ("cargo stagecraft init --service api:8080", "add one to Cargo.toml"),
     ("cargo stagecraft dev", "start; Ctrl+C stops and removes it"),
     ("cargo stagecraft dev --detach --wait", "return when all services are ready"),
+    ("cargo stagecraft dev run -- cargo test", "run the tests with a stack of their own"),
     ("cargo stagecraft dev status", "show the state of each service"),
     ("cargo stagecraft dev logs -f api", "follow the logs of one service"),
     ("cargo stagecraft dev env", "print their addresses"),
@@ -104,6 +107,12 @@ const DEV: &[Row<'_>] = &[
     ("cargo stagecraft dev --dry-run", "print the commands that would run"),
     ("cargo stagecraft dev -- --build web", "start web and its dependencies; rebuild the images"),
     ("cargo stagecraft dev down", "stop and remove the stack"),
+];
+
+const RUN: &[Row<'_>] = &[
+    ("cargo stagecraft dev run -- cargo test", "run the tests with a stack of their own"),
+    ("cargo stagecraft dev run --service db -- sqlx migrate run", "start only db and what it depends on"),
+    ("cargo stagecraft dev run --reuse -- cargo run -p seed", "use the stack that runs"),
 ];
 
 const DOWN: &[Row<'_>] = &[
@@ -241,6 +250,15 @@ pub(super) fn dev() -> String {
                     Cargo.toml.";
     let paragraphs = [stack, settings].map(|words| wrapped(words, 0).join("\n") + "\n\n");
     paragraphs.concat() + &with_all_codes(&[("Examples", DEV)])
+}
+
+pub(super) fn run() -> String {
+    let numbers = Code::OF_RUN.map(|(code, _)| code.number().to_string());
+    let mut codes: Vec<Row<'_>> = vec![("2", "wrong usage")];
+    codes.extend(numbers.iter().zip(Code::OF_RUN).map(|(it, (_, words))| (&**it, words)));
+    codes.push(("128+n", "interrupted by signal n before the command was run, and torn down"));
+    codes.push(("else", "that of the command, 128+n if signal n has ended it"));
+    with_codes(RUN, &codes)
 }
 
 pub(super) fn down() -> String {

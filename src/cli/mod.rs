@@ -9,7 +9,7 @@ use self::args::Cli;
 use crate::exit::Code;
 use crate::ops::{
     CompleteOptions, DevOptions, DoctorOptions, DownOptions, EnvOptions, FilesOptions, InitOptions, Interpreter,
-    ListOptions, LogsOptions, ManOptions, StatusOptions,
+    ListOptions, LogsOptions, ManOptions, RunOptions, StatusOptions,
 };
 use crate::reporter::ShellOptions;
 
@@ -24,6 +24,8 @@ mod pointers;
 pub enum Verb {
     /// Start the stack.
     Dev(DevOptions),
+    /// Start one for a command.
+    Run(RunOptions),
     /// Take it down.
     Down(DownOptions),
     /// Tell how it is.

@@ -68,6 +68,9 @@ pub trait Running: Send {
     /// belong to it.
     fn cut_off(&mut self);
 
+    /// Sends the command, and what else is in its process group if it has one of its own, this signal.
+    fn pass_on(&mut self, signal: u8);
+
     /// The process's id.
     fn id(&self) -> u32;
 }

@@ -4,6 +4,7 @@
 //! ignored. QUIT has its default effect.
 
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
 
@@ -69,6 +70,22 @@ impl Pending {
     /// The interrupt, which is forgotten here.
     pub(crate) fn take(&self) -> Option<Interrupt> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
+/// How soon after an interrupt the same one counts as its echo: timeout(1) signals the process and then its whole group,
+/// and no finger presses twice so quickly.
+const ECHO: Duration = Duration::from_millis(100);
+
+/// Tells an interrupt from its echo.
+#[derive(Debug, Default)]
+pub(crate) struct Echo(Option<(Interrupt, Instant)>);
+
+impl Echo {
+    /// Whether this interrupt, which arrived at this time, is the one before once more.
+    pub(crate) fn is_heard(&mut self, interrupt: Interrupt, at: Instant) -> bool {
+        let before = self.0.replace((interrupt, at));
+        before.is_some_and(|(kind, time)| kind == interrupt && at.saturating_duration_since(time) < ECHO)
     }
 }
 

@@ -33,6 +33,8 @@ pub struct Invocation {
     env: Vec<(OsString, OsString)>,
     /// Variables whose values may be secrets. They are set, and not shown.
     hidden_env: Vec<(String, String)>,
+    /// Variables of ours that the command does not get.
+    removed_env: Vec<String>,
     cwd: Option<PathBuf>,
     pub(super) stdin: Option<String>,
     pub(super) show: Show,
@@ -68,6 +70,7 @@ impl From<Command> for Invocation {
             args: command.get_args().map(OsStr::to_owned).collect(),
             env,
             hidden_env: Vec::new(),
+            removed_env: Vec::new(),
             cwd: command.get_current_dir().map(Path::to_owned),
             stdin: None,
             show: Show::Live,
@@ -98,6 +101,20 @@ impl Invocation {
     #[must_use]
     pub fn with_hidden_env(mut self, variables: &[(String, String)]) -> Invocation {
         self.hidden_env = variables.to_vec();
+        self
+    }
+
+    /// Takes these variables away from the command.
+    #[must_use]
+    pub fn without_env(mut self, names: Vec<String>) -> Invocation {
+        self.removed_env = names;
+        self
+    }
+
+    /// Puts the command into a process group of its own that has the terminal, if this process has it. Its standard input is ours.
+    #[must_use]
+    pub fn in_foreground(mut self) -> Invocation {
+        self.group = Group::Foreground;
         self
     }
 
@@ -227,7 +244,14 @@ impl Invocation {
     /// The process to start.
     pub(super) fn command(&self) -> Command {
         let mut command = Command::new(&self.program);
-        command.args(&self.args).stdin(if self.stdin.is_some() { Stdio::piped() } else { Stdio::null() });
+        command.args(&self.args).stdin(match (&self.stdin, self.group) {
+            (Some(_), _) => Stdio::piped(),
+            (None, Group::Foreground) => Stdio::inherit(),
+            (None, _) => Stdio::null(),
+        });
+        for name in &self.removed_env {
+            command.env_remove(name);
+        }
         command.envs(self.hidden_env.iter().map(|(key, value)| (key, value)));
         command.envs(self.env.iter().map(|(key, value)| (key, value)));
         if let Some(cwd) = &self.cwd {

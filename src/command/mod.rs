@@ -5,6 +5,7 @@
 
 mod commander;
 mod executor;
+mod foreground;
 mod interrupt;
 mod invocation;
 mod request;
@@ -16,7 +17,8 @@ pub(crate) use commander::{Commander, PATIENCE};
 #[cfg(test)]
 pub(crate) use executor::Ended;
 pub use executor::{Executor, OnExit, OnLine, Running};
-pub(crate) use interrupt::{Hook, Interrupt, Pending, SendInterrupt, hook};
+pub(crate) use foreground::{ForegroundEnd, in_foreground};
+pub(crate) use interrupt::{Echo, Hook, Interrupt, Pending, SendInterrupt, hook};
 pub use invocation::Invocation;
 pub(crate) use invocation::Show;
 pub use request::{Archive, Request};

@@ -72,7 +72,7 @@ impl Executor for System {
         process.held_back = held_back.map(read);
         let left_out = invocation.left_out.filter(|_| invocation.show == Show::ErrorsLive);
         process.kept = pipe.map(|reader| keep(reader, invocation.show, left_out));
-        let end = os::end_of(&process.child)?;
+        let end = os::end_of(&process.child, process.tree.as_ref())?;
         thread::spawn(move || {
             end();
             on_exit();
@@ -246,6 +246,11 @@ impl Running for Process {
         };
     }
 
+    fn pass_on(&mut self, signal: u8) {
+        // As above.
+        let _ = self.tree.as_ref().map(|tree| tree.signal(signal));
+    }
+
     fn id(&self) -> u32 {
         self.child.id()
     }
@@ -275,6 +280,8 @@ impl Running for Adopted {
     fn cut_off(&mut self) {
         self.orphan.kill();
     }
+
+    fn pass_on(&mut self, _: u8) {}
 
     fn id(&self) -> u32 {
         self.pid

@@ -15,16 +15,21 @@ use xshell::{Shell, cmd};
 use crate::command::Invocation;
 use crate::files::read;
 use crate::reporter::ColorChoice;
-use crate::workspace::{COMPOSE_FILE, DEV_DIR, ENV_FILE, Workspace};
+use crate::workspace::{COMPOSE_FILE, ENV_FILE, Workspace};
 
 mod fault;
 mod model;
+mod overlay;
+mod questions;
 mod remembered;
 mod ssh;
 
 pub(crate) use fault::{Fault, without_values, without_warnings};
 pub use model::Stack;
-pub(crate) use model::{Service, VolumeConfig};
+pub(crate) use model::{Port, ResourceKind, Service, VolumeConfig};
+pub(crate) use overlay::{Overlay, forget_overlay, has_overlay, overlay_file};
+pub(crate) use questions::may_hide_a_fault;
+pub use questions::{check, config, config_in_yaml, config_of, config_without_ssh, version};
 pub(crate) use remembered::Place;
 pub(crate) use ssh::cannot_print_json;
 
@@ -150,100 +155,6 @@ pub enum NameChoice<'a> {
     Default(&'a ProjectName),
 }
 
-/// The question how Compose understands the file: `config --format json`, answered without a daemon.
-///
-/// Compose names a project after the file's folder, which is `dev` in every workspace. So that the workspace's own name
-/// is the default instead, a first file that holds nothing but this name comes in on standard input: what the real
-/// file or its `.env` says overrides it, by Compose's own rules.
-///
-/// Where `services` are named the answer has these and what they depend on, also those behind a profile; else all that are active.
-///
-/// # Errors
-/// If our own working directory is gone.
-pub fn config(workspace: &Workspace, name: NameChoice<'_>, services: &[&str]) -> anyhow::Result<Invocation> {
-    ask(workspace, name, &["--format", "json"], services)
-}
-
-/// The same question, answered in YAML, where Compose [cannot print the model as JSON](cannot_print_json).
-///
-/// # Errors
-/// If our own working directory is gone.
-pub fn config_in_yaml(workspace: &Workspace, name: NameChoice<'_>, services: &[&str]) -> anyhow::Result<Invocation> {
-    ask(workspace, name, &[], services)
-}
-
-fn ask(workspace: &Workspace, name: NameChoice<'_>, format: &[&str], services: &[&str]) -> anyhow::Result<Invocation> {
-    let sh = shell_in(workspace.root())?;
-    Ok(match name {
-        NameChoice::Given(name) => Invocation::from(
-            cmd!(sh, "docker compose -f {COMPOSE_FILE} config {format...} {services...}")
-                .env(PROJECT_NAME, name.as_str()),
-        ),
-        NameChoice::Default(name) => Invocation::from(cmd!(
-            sh,
-            "docker compose --project-directory {DEV_DIR} -f - -f {COMPOSE_FILE} config {format...} {services...}"
-        ))
-        .stdin(format!("name: \"{name}\"")),
-    })
-}
-
-/// The question for the model without every `build.ssh`, which nothing is read of; `yaml` is the answer to [`config_in_yaml`].
-/// None where there is none.
-///
-/// # Errors
-/// If our own working directory is gone.
-pub fn config_without_ssh(workspace: &Workspace, yaml: &[u8], services: &[&str]) -> anyhow::Result<Option<Invocation>> {
-    let Some((name, reset)) = ssh::reset(&String::from_utf8_lossy(yaml)) else { return Ok(None) };
-    let sh = shell_in(workspace.root())?;
-    let config = cmd!(sh, "docker compose -f {COMPOSE_FILE} -f - config --format json {services...}");
-    Ok(Some(Invocation::from(config.env(PROJECT_NAME, name.as_str())).stdin(reset)))
-}
-
-/// The question whether the file is valid by itself; the answer is the exit code.
-///
-/// # Errors
-/// If our own working directory is gone.
-pub fn check(workspace: &Workspace) -> anyhow::Result<Invocation> {
-    let sh = shell_in(workspace.root())?;
-    Ok(Invocation::from(cmd!(sh, "docker compose -f {COMPOSE_FILE} config --quiet")))
-}
-
-/// Whether the default name, which comes in as a file of its own, may have hidden a fault of the real one: that it is empty, or
-/// has a `name` without a value.
-pub(crate) fn may_hide_a_fault(workspace: &Workspace, default: &ProjectName, stack: &Stack) -> bool {
-    let has_word = || {
-        let text = read::bytes(&workspace.root().join(COMPOSE_FILE)).unwrap_or_default();
-        remembered::words(&String::from_utf8_lossy(&text)).any(|word| word == "name")
-    };
-    stack.services.is_empty() || stack.project == *default && has_word()
-}
-
-/// The question how Compose understands a file that is not there yet, whose text comes in on standard input. Without a `name` the text
-/// has one.
-///
-/// # Errors
-/// If our own working directory is gone.
-pub fn config_of(workspace: &Workspace, name: Option<NameChoice<'_>>, text: &str) -> anyhow::Result<Invocation> {
-    let sh = shell_in(workspace.root())?;
-    let config = cmd!(sh, "docker compose --project-directory {DEV_DIR} -f - config --format json");
-    Ok(match name {
-        Some(NameChoice::Given(name)) => {
-            Invocation::from(config.env(PROJECT_NAME, name.as_str())).stdin(text.to_string())
-        }
-        Some(NameChoice::Default(name)) => Invocation::from(config).stdin(format!("name: \"{name}\"\n{text}")),
-        None => Invocation::from(config).stdin(text.to_string()),
-    })
-}
-
-/// The question which Compose is installed; its answer begins with the version.
-///
-/// # Errors
-/// If our own working directory is gone.
-pub fn version(workspace: &Workspace) -> anyhow::Result<Invocation> {
-    let sh = shell_in(workspace.root())?;
-    Ok(Invocation::from(cmd!(sh, "docker compose version --short")))
-}
-
 fn shell_in(root: &Path) -> anyhow::Result<Shell> {
     let sh = Shell::new().context("the current directory cannot be found")?;
     sh.change_dir(root);
@@ -254,6 +165,10 @@ fn shell_in(root: &Path) -> anyhow::Result<Shell> {
 pub struct Compose {
     sh: Shell,
     project: ProjectName,
+    /// The file that is merged over the compose file, if the project has one.
+    overlay: Option<String>,
+    /// Whether that is not written, since nothing runs.
+    is_dry: bool,
     color: ColorChoice,
 }
 
@@ -263,7 +178,29 @@ impl Compose {
     /// # Errors
     /// If our own working directory is gone.
     pub fn new(workspace: &Workspace, project: ProjectName, color: ColorChoice) -> anyhow::Result<Compose> {
-        Ok(Compose { sh: shell_in(workspace.root())?, project, color })
+        let overlay = has_overlay(workspace.root(), &project).then(|| overlay_file(&project));
+        Ok(Compose { sh: shell_in(workspace.root())?, project, overlay, is_dry: false, color })
+    }
+
+    /// The same for a project that would have an [overlay](overlay_file), to show its commands.
+    #[must_use]
+    pub(crate) fn isolated_when_it_runs(self) -> Compose {
+        Compose { is_dry: true, ..self.isolated() }
+    }
+
+    /// The same for a project that has an [overlay](overlay_file), even if the file is gone.
+    #[must_use]
+    pub(crate) fn isolated(self) -> Compose {
+        Compose { overlay: Some(overlay_file(&self.project)), ..self }
+    }
+
+    /// Whether the project has an overlay.
+    pub(crate) fn is_isolated(&self) -> bool {
+        self.overlay.is_some()
+    }
+
+    fn files(&self) -> Vec<String> {
+        overlay::args_of(self.overlay.as_deref())
     }
 
     /// The project that these commands are about.
@@ -284,7 +221,8 @@ impl Compose {
             Traefik::Off => &["--scale", "traefik=0"],
         };
         let sh = &self.sh;
-        let up = cmd!(sh, "docker compose -f {COMPOSE_FILE} up {detach...} {scale...} {args...}");
+        let files = self.files();
+        let up = cmd!(sh, "docker compose {files...} up {detach...} {scale...} {args...}");
         // The menu puts the terminal into raw mode, and then Ctrl+C is no signal any more.
         let up = self.finish(up.env("COMPOSE_MENU", "0"));
         // A line for each container that stays as it is.
@@ -297,11 +235,11 @@ impl Compose {
         let images: &[&str] = if images == Images::Remove { &["--rmi", "local"] } else { &[] };
         let more: Vec<String> =
             timeout_args(timeout).into_iter().chain(volumes.iter().chain(images).map(ToString::to_string)).collect();
-        let (sh, project) = (&self.sh, self.project.as_str());
+        let (sh, project, files) = (&self.sh, self.project.as_str(), self.files());
         match self.readable(reach) {
-            DownScope::File => self.finish(cmd!(sh, "docker compose -f {COMPOSE_FILE} down {more...}")),
+            DownScope::File => self.finish(cmd!(sh, "docker compose {files...} down {more...}")),
             DownScope::Everything => {
-                self.finish(cmd!(sh, "docker compose -f {COMPOSE_FILE} --profile * down --remove-orphans {more...}"))
+                self.finish(cmd!(sh, "docker compose {files...} --profile * down --remove-orphans {more...}"))
             }
             DownScope::ByName => {
                 // From a folder that is always there: the workspace may be gone, and no file is read.
@@ -315,20 +253,23 @@ impl Compose {
     /// Stops the containers and leaves them there to be looked at. `timeout` is the grace in seconds, as for `down`.
     pub fn stop(&self, timeout: Option<u32>) -> Invocation {
         let timeout = timeout_args(timeout);
-        let (sh, project) = (&self.sh, self.project.as_str());
+        let (sh, project, files) = (&self.sh, self.project.as_str(), self.files());
         match self.readable(DownScope::File) {
             DownScope::ByName => self.paint(cmd!(sh, "docker compose -p {project} stop {timeout...}")),
-            _ => self.finish(cmd!(sh, "docker compose -f {COMPOSE_FILE} stop {timeout...}")),
+            _ => self.finish(cmd!(sh, "docker compose {files...} stop {timeout...}")),
         }
     }
 
-    /// By name where Compose would read its files for ever: one is a pipe or a device.
+    /// By name where Compose would read its files for ever, since one is a pipe or a device; and where the overlay is gone, since the compose file
+    /// alone may give volumes the names of those of another stack.
     fn readable(&self, reach: DownScope) -> DownScope {
         let is_endless = |file: &str| {
             let regular = read::require_regular(&self.root().join(file));
             regular.is_err_and(|error| error.kind() == ErrorKind::InvalidInput)
         };
-        if is_endless(COMPOSE_FILE) || is_endless(ENV_FILE) { DownScope::ByName } else { reach }
+        let overlay = self.overlay.as_ref().filter(|_| !self.is_dry);
+        let lacks_overlay = overlay.is_some_and(|file| !self.root().join(file).is_file());
+        if is_endless(COMPOSE_FILE) || is_endless(ENV_FILE) || lacks_overlay { DownScope::ByName } else { reach }
     }
 
     /// Shows the stack's logs; `reach` says whether the compose file is read for it.
@@ -336,13 +277,13 @@ impl Compose {
         let follow = logs.follow.then_some("-f");
         let tail = logs.tail.map(|lines| vec!["--tail".to_string(), lines.to_string()]).unwrap_or_default();
         let services = &logs.services;
-        let (sh, project) = (&self.sh, self.project.as_str());
+        let (sh, project, files) = (&self.sh, self.project.as_str(), self.files());
         match self.readable(reach) {
             DownScope::ByName => {
                 self.paint(cmd!(sh, "docker compose -p {project} logs {follow...} {tail...} {services...}"))
             }
             DownScope::File | DownScope::Everything => {
-                self.finish(cmd!(sh, "docker compose -f {COMPOSE_FILE} logs {follow...} {tail...} {services...}"))
+                self.finish(cmd!(sh, "docker compose {files...} logs {follow...} {tail...} {services...}"))
             }
         }
     }

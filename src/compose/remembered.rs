@@ -40,7 +40,10 @@ impl Place {
         }
         let compose_file = read(&workspace.root().join(COMPOSE_FILE))??;
         let env_file = read(&workspace.dev_dir().join(".env"))?;
-        let texts = [Some(compose_file), env_file];
+        let mut files = question.args().windows(2).filter(|args| args[0] == "-f").map(|args| &args[1]);
+        let overlay = files.rfind(|file| *file != "-" && *file != COMPOSE_FILE);
+        let overlay = overlay.map(|file| read(&workspace.root().join(file))).unwrap_or(Some(None))?;
+        let texts = [Some(compose_file), env_file, overlay];
         let words = words_of(&texts)?;
         let mut variables: Vec<(OsString, OsString)> =
             env::vars_os().filter(|(name, _)| name.to_str().is_some_and(|name| counts(name, &words))).collect();

@@ -1,33 +1,40 @@
 //! `dev`: starts the workspace's dev stack.
 
+mod approach;
 mod before_build;
 mod checks;
+mod dry_run;
+mod isolate;
+mod pinned;
 mod programs;
+mod run;
+mod traefik;
 mod watch;
 
 use std::ffi::OsString;
 use std::panic::resume_unwind;
 use std::thread;
 
-use anyhow::Context as _;
-
+use self::approach::{approach_stack, is_run_by_another};
 use self::before_build::BeforeBuild;
 use self::checks::{require_ports, warn_of_changed_volumes, warn_of_moved_mounts};
+use self::dry_run::dry_run;
+use self::isolate::{Slot, warn_of_what_is_shared};
 use self::programs::{Prepared, Programs};
+pub(crate) use self::run::{ForCommand, RunOptions, run};
+use self::run::{join, require_services, with_stack};
+use self::traefik::{traefik_of, without_traefik};
 use self::watch::Reloads;
 use super::files::{DevFiles, Occasion};
-use super::model::{resolve, resolve_services, resolve_text};
-use super::ownership::{own_containers, take_lock};
+use super::model::{resolve, resolve_services};
 use super::{Context, Selection};
 use crate::cargo::Targets;
 use crate::command::{Interrupt, output_until_interrupt};
-use crate::compose::{Attach, Compose, DownScope, Images, Stack, TRAEFIK, Traefik, Volumes};
+use crate::compose::{Attach, Compose, Images, Stack, TRAEFIK, Traefik, Volumes, forget_overlay};
 use crate::engine::{self, Container};
 use crate::exit::{self, Code, Failure};
 use crate::reporter::Logger;
-use crate::session::{
-    GivenUp, OnEnd, Options, Outcome, Preparation, ProjectLock, Runner, Teardown, waiting_for_others,
-};
+use crate::session::{GivenUp, OnEnd, Options, Outcome, Preparation, Runner, Teardown};
 use crate::settings::Settings;
 use crate::stack::expected::{Expected, UpArgs};
 use crate::workspace::{BrokenMember, COMPOSE_FILE, DEV_DIR, Workspace};
@@ -51,6 +58,8 @@ pub struct DevOptions {
     pub ci: bool,
     /// Print the commands instead of running them.
     pub dry_run: bool,
+    /// Whether it is an isolated stack, beside the workspace's own one.
+    pub isolated: bool,
     /// The user's own arguments for `docker compose up`.
     pub args: Vec<OsString>,
 }
@@ -60,6 +69,11 @@ pub struct DevOptions {
 /// # Errors
 /// Before anything is started: [`Code::NothingToRun`], [`Code::EngineUnavailable`].
 pub(crate) fn dev(options: &DevOptions, cx: &Context<'_>) -> anyhow::Result<Code> {
+    dev_for(options, None, cx)
+}
+
+/// As [`dev`]; with `run` for a command, which is run as soon as the stack is ready.
+fn dev_for(options: &DevOptions, run: Option<&RunOptions>, cx: &Context<'_>) -> anyhow::Result<Code> {
     let workspace = Workspace::discover(&cx.commander, cx.cwd, &options.selection.manifest, BrokenMember::Refuse)?;
     cx.shell.detail("Workspace", &workspace.root().display().to_string());
     cx.shell.detail("Dev dir", DEV_DIR);
@@ -67,25 +81,59 @@ pub(crate) fn dev(options: &DevOptions, cx: &Context<'_>) -> anyhow::Result<Code
     let settings = options.settings.or(Settings::of(&workspace)?);
     let files = DevFiles::of(&workspace)?;
     if options.dry_run {
-        return dry_run(options, settings, cx, &workspace, &files);
+        return dry_run(options, run, settings, cx, &workspace, &files);
     }
-    let executor = &cx.commander;
     let described = Described::new(options, cx, workspace, settings, files)?;
-    let Described { workspace, files, stack, traefik, .. } = &described;
+    if !options.isolated {
+        return start(options, run, cx, &described, None);
+    }
+    let mut slot = Slot::take(cx, &described.stack.project)?;
+    let project = slot.project.clone();
+    let root = described.workspace.root().to_owned();
+    let code = described.isolate(options, cx, &mut slot).and_then(|it| start(options, run, cx, &it, Some(slot)));
+    let runs_on = run.is_none() && options.attach == Attach::Detached && matches!(code, Ok(Code::Success));
+    let is_kept = runs_on || options.on_end == OnEnd::Keep || matches!(code, Ok(Code::TeardownIncomplete));
+    if !is_kept {
+        forget_overlay(&root, &project);
+    }
+    code
+}
+
+/// `slot`: that of an isolated stack.
+fn start(
+    options: &DevOptions,
+    run: Option<&RunOptions>,
+    cx: &Context<'_>,
+    described: &Described,
+    mut slot: Option<Slot>,
+) -> anyhow::Result<Code> {
+    let executor = &cx.commander;
+    let Described { workspace, settings, files, stack, traefik, .. } = described;
     cx.shell.detail("Project", stack.project.as_str());
     let expected = Expected::new(stack, *traefik, &options.args);
     warn_of_moved_mounts(cx, workspace, stack);
+    if slot.is_some() {
+        warn_of_what_is_shared(cx, stack, &expected);
+    }
     let compose = cx.compose(workspace, stack.project.clone())?;
     let runner = Runner::new(cx.commander.clone(), cx.shell, cx.hook, cx.arm);
+    if run.is_some() {
+        require_services(described, &options.args)?;
+    }
+    if let Some(run) = run.filter(|run| run.reuse)
+        && let Some(code) = join(run, cx, described, &runner, &compose)?
+    {
+        return Ok(code);
+    }
     // What is followed only is not built.
-    if options.attach == Attach::Foreground && is_run_by_another(cx, workspace, stack)? {
+    if options.attach == Attach::Foreground && slot.is_none() && is_run_by_another(cx, workspace, stack)? {
         return follow(cx, &runner, &compose);
     }
     let is_wanted = |service: &str| is_started(stack, &expected, service);
     let before_build = BeforeBuild::of(workspace, files, stack, &is_wanted);
     let is_watched = options.attach == Attach::Foreground && settings.watch == Some(true);
     let occasion = if is_watched { Occasion::WatchedStart } else { Occasion::Start };
-    let programs = Programs { cx, described: &described, occasion, is_wanted: &is_wanted };
+    let programs = Programs { cx, described, occasion, is_wanted: &is_wanted };
     // Nothing is locked for the build, unless services have to be started for it.
     let binaries = match before_build {
         Some(_) => None,
@@ -94,30 +142,17 @@ pub(crate) fn dev(options: &DevOptions, cx: &Context<'_>) -> anyhow::Result<Code
             Err(interrupt) => return Ok(nothing_was_started(cx, interrupt, "while cargo was building")),
         },
     };
-    let Some((lock, before)) = approach_stack(options, cx, workspace, stack)? else {
-        return follow(cx, &runner, &compose);
+    let (lock, before) = match slot.as_mut().and_then(|slot| slot.lock.take()) {
+        Some(lock) => (lock, Vec::new()),
+        None => match approach_stack(options, cx, workspace, stack)? {
+            Some(approached) => approached,
+            None => return follow(cx, &runner, &compose),
+        },
     };
     warn_of_changed_volumes(cx, stack, &options.args);
     let removes_orphans = UpArgs::parse(&options.args).removes_orphans;
     require_ports(cx, stack, &expected, &before, removes_orphans, files.topology.as_ref())?;
-    let (traefik, args) = described.arguments(options, cx, &before);
-    let mut how = Options {
-        attach: options.attach,
-        traefik,
-        on_end: options.on_end,
-        found_running: before.iter().any(Container::is_up),
-        before,
-        wait: settings.wait(),
-        ports: settings.ports(),
-        args,
-        teardown: Teardown {
-            timeout: settings.timeout,
-            interrupt_timeout: options.ci.then_some(CI_GRACE),
-            volumes: Volumes::Keep,
-            images: Images::Keep,
-            verbosity: cx.shell.verbosity(),
-        },
-    };
+    let mut how = described.how(options, run.is_some(), cx, before);
     let anonymous = engine::anonymous_volumes(executor, &how.before);
     let mut preparation = match &before_build {
         Some(first) if !programs.are_prepared(first, &how.before)? => {
@@ -153,18 +188,22 @@ pub(crate) fn dev(options: &DevOptions, cx: &Context<'_>) -> anyhow::Result<Code
         how.before = engine::containers(executor, &stack.project).unwrap_or(how.before);
     }
     let Prepared { binaries, variables, replaced } = prepared;
-    let (outcome, replaced) = if is_watched {
-        let reloads =
-            Reloads { cx, options, described: described.clone(), how: how.clone(), binaries, variables, replaced };
-        watch::run(reloads, |watching| runner.run(&compose, stack, &how, preparation, Some(watching)))
-    } else {
-        (runner.run(&compose, stack, &how, preparation, None), replaced)
+    let (code, replaced) = match run {
+        Some(run) => (with_stack(run, cx, described, &runner, &compose, &how, preparation), replaced),
+        None if is_watched => {
+            let described = described.clone();
+            let reloads = Reloads { cx, options, described, slot, how: how.clone(), binaries, variables, replaced };
+            let (outcome, replaced) =
+                watch::run(reloads, |watching| runner.run(&compose, stack, &how, preparation, Some(watching)));
+            (outcome.map(Outcome::code), replaced)
+        }
+        None => (runner.run(&compose, stack, &how, preparation, None).map(Outcome::code), replaced),
     };
-    let outcome = outcome?;
+    let code = code?;
     // What cannot be removed now is found by `doctor`.
     let _ = engine::remove_unused(executor, &anonymous);
-    engine::remove_replaced_images(executor, &stack.project, &replaced);
-    Ok(outcome.code())
+    engine::remove_replaced_images(executor, stack.project_of_images(), &replaced);
+    Ok(code)
 }
 
 /// A stack as the files describe it at one moment.
@@ -206,6 +245,29 @@ impl Described {
         Ok(Described { workspace, settings, files, whole_stack, stack, traefik, targets })
     }
 
+    /// How the stack is started beside these containers, for a command or not.
+    fn how(&self, options: &DevOptions, for_command: bool, cx: &Context<'_>, before: Vec<Container>) -> Options {
+        let (traefik, args) = self.arguments(options, cx, &before);
+        let settings = &self.settings;
+        Options {
+            attach: options.attach,
+            traefik,
+            on_end: options.on_end,
+            found_running: before.iter().any(Container::is_up),
+            before,
+            wait: if for_command { Some(settings.wait_limit()) } else { settings.wait() },
+            ports: settings.ports(),
+            args,
+            teardown: Teardown {
+                timeout: settings.timeout,
+                interrupt_timeout: options.ci.then_some(CI_GRACE),
+                volumes: if options.isolated { Volumes::Remove } else { Volumes::Keep },
+                images: Images::Keep,
+                verbosity: cx.shell.verbosity(),
+            },
+        }
+    }
+
     /// How `up` starts the stack beside these containers, with or without the service `traefik`, and with which arguments.
     fn arguments(&self, options: &DevOptions, cx: &Context<'_>, before: &[Container]) -> (Traefik, Vec<OsString>) {
         match self.traefik {
@@ -218,67 +280,6 @@ impl Described {
 fn nothing_was_started(cx: &Context<'_>, interrupt: Interrupt, when: &str) -> Code {
     cx.shell.note(&format!("interrupted {when}; nothing was started"));
     Code::Interrupted(interrupt.number())
-}
-
-/// Takes the lock of a stack that is to be started, with what there is of it. None if another run owns it and it is only followed.
-fn approach_stack(
-    options: &DevOptions,
-    cx: &Context<'_>,
-    workspace: &Workspace,
-    stack: &Stack,
-) -> anyhow::Result<Option<(ProjectLock, Vec<Container>)>> {
-    let mut lock = take_lock(cx, &stack.project);
-    loop {
-        let before = own_containers(cx, workspace, &stack.project)?;
-        let found_running = before.iter().any(Container::is_up);
-        let is_ours = match options.attach {
-            Attach::Foreground => lock.own().unwrap_or(true),
-            Attach::Detached => !lock.is_owned_by_another(),
-        };
-        match approach(is_ours, found_running, options.attach) {
-            Approach::Start => return Ok(Some((lock, before))),
-            Approach::StartForOwner => {
-                cx.shell.note("another run owns the stack and takes it down when it ends");
-                return Ok(Some((lock, before)));
-            }
-            Approach::Follow => return Ok(None),
-            Approach::WaitForOwner => {
-                cx.shell.status("Blocking", &waiting_for_others(&stack.project));
-                lock.wait_for_the_owner()?;
-                lock = take_lock(cx, &stack.project);
-            }
-        }
-    }
-}
-
-/// What to do about a stack, by who owns it and whether it runs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Approach {
-    Start,
-    /// Apply the changes; another run is attached to the stack and takes it down at its end.
-    StartForOwner,
-    /// Only show the logs of a stack that another run owns.
-    Follow,
-    /// The stack was taken down by a third command, and the run that was attached to it is about to notice: what is started now, it would
-    /// take down again.
-    WaitForOwner,
-}
-
-fn approach(is_ours: bool, runs: bool, attach: Attach) -> Approach {
-    match (is_ours, runs, attach) {
-        (true, _, _) => Approach::Start,
-        (false, true, Attach::Detached) => Approach::StartForOwner,
-        (false, true, Attach::Foreground) => Approach::Follow,
-        (false, false, _) => Approach::WaitForOwner,
-    }
-}
-
-/// Whether another run is attached to the stack, which is up. Asked without waiting for anybody: it is asked again under the lock.
-fn is_run_by_another(cx: &Context<'_>, workspace: &Workspace, stack: &Stack) -> anyhow::Result<bool> {
-    if !ProjectLock::open(&engine::lock_name(&stack.project)).is_ok_and(|lock| lock.is_owned_by_another()) {
-        return Ok(false);
-    }
-    Ok(own_containers(cx, workspace, &stack.project)?.iter().any(Container::is_up))
 }
 
 fn follow(cx: &Context<'_>, runner: &Runner<'_>, compose: &Compose) -> anyhow::Result<Code> {
@@ -304,114 +305,4 @@ fn with_named_services(
 /// Whether a start of this stack is about the service, as far as that can be known.
 fn is_started(stack: &Stack, expected: &Expected, service: &str) -> bool {
     if expected.is_certain() { expected.has(service) } else { stack.has(service) }
-}
-
-/// What to leave out of a stack that has the service `traefik`, or has not.
-fn traefik_of(options: &DevOptions, settings: Settings, cx: &Context<'_>, has_traefik: bool) -> Traefik {
-    if has_traefik {
-        return settings.traefik();
-    }
-    if options.settings.traefik == Some(Traefik::Off) {
-        cx.shell.note("the stack has no active service `traefik` to leave out");
-    }
-    Traefik::On
-}
-
-/// How `up` leaves out the service `traefik` of this stack, and with which arguments.
-///
-/// By its scale, which also removes one that is there. But Compose refuses that where services are named without it, and pulls the
-/// image of a service that is to have no container (2.26 and 2.40): where the engine lacks the image, the others are named.
-fn without_traefik(
-    cx: &Context<'_>,
-    stack: &Stack,
-    args: &[OsString],
-    before: &[Container],
-) -> (Traefik, Vec<OsString>) {
-    let parsed = UpArgs::parse(args);
-    if let Some(started) = parsed.started(stack) {
-        let traefik = if started.contains(TRAEFIK) { Traefik::Off } else { Traefik::On };
-        return (traefik, args.to_vec());
-    }
-    let others: Vec<&str> = stack.services.keys().map(String::as_str).filter(|name| *name != TRAEFIK).collect();
-    let is_needed = stack.with_dependencies(others.iter().copied()).contains(TRAEFIK);
-    let is_there = before.iter().any(|container| container.service == TRAEFIK);
-    let image = stack.services.get(TRAEFIK).map(|service| service.image(&stack.project, TRAEFIK).0);
-    let names_any = !parsed.services.is_empty();
-    let lacks_image = || image.is_some_and(|image| engine::lacks_image(&cx.commander, &image));
-    if names_any || others.is_empty() || is_needed || is_there || !lacks_image() {
-        return (Traefik::Off, args.to_vec());
-    }
-    (Traefik::On, args.iter().cloned().chain(others.into_iter().map(OsString::from)).collect())
-}
-
-/// Says which files would be written, and prints the commands.
-fn dry_run(
-    options: &DevOptions,
-    settings: Settings,
-    cx: &Context<'_>,
-    workspace: &Workspace,
-    files: &DevFiles,
-) -> anyhow::Result<Code> {
-    files.tell(cx, false);
-    let stack = match &files.topology {
-        // What is not there yet.
-        Some(topology) if !files.compose_file_is_current() => {
-            resolve_text(cx, workspace, &options.selection, topology, files.compose_file())?
-        }
-        _ => with_named_services(options, cx, workspace, resolve(cx, workspace, &options.selection)?)?,
-    };
-    cx.shell.detail("Project", stack.project.as_str());
-    let mut traefik = traefik_of(options, settings, cx, stack.has(TRAEFIK));
-    let compose = cx.compose(workspace, stack.project.clone())?;
-    if cx.cwd != workspace.root() {
-        cx.shell.note(&format!("these commands are for {}", workspace.root().display()));
-    }
-    let expected = Expected::new(&stack, traefik, &options.args);
-    let targets = files.targets(&cx.commander)?;
-    let is_wanted = |service: &str| is_started(&stack, &expected, service);
-    let images = files.images_to_load(&stack, &is_wanted);
-    if !images.is_empty() {
-        cx.shell.note(&format!("it would load the images {}, unless the engine has them", images.join(", ")));
-    }
-    let mut commands = Vec::new();
-    if let Some(first) = BeforeBuild::of(workspace, files, &stack, &is_wanted) {
-        let services: Vec<OsString> = first.services.iter().map(OsString::from).collect();
-        if !services.is_empty() {
-            commands.push(compose.up(Attach::Detached, Traefik::On, &services));
-        }
-        commands.extend(first.commands());
-    }
-    let builds = files.builds(cx, workspace, targets.as_ref(), &is_wanted)?;
-    commands.extend(builds.into_iter().map(|build| build.command));
-    if UpArgs::parse(&options.args).started(&stack).is_some_and(|started| !started.contains(TRAEFIK)) {
-        traefik = Traefik::On;
-    }
-    commands.push(compose.up(options.attach, traefik, &options.args));
-    commands.push(compose.down(DownScope::File, settings.timeout, Volumes::Keep, Images::Keep));
-    for command in commands {
-        cx.shell.print_command(&command.line()).context("cannot write to stdout")?;
-    }
-    Ok(Code::Success)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_approach_follows_from_owner_state_and_attachment() {
-        use Attach::{Detached, Foreground};
-        for (is_ours, runs, attach, expected) in [
-            (true, true, Foreground, Approach::Start),
-            (true, false, Foreground, Approach::Start),
-            (true, true, Detached, Approach::Start),
-            (true, false, Detached, Approach::Start),
-            (false, true, Foreground, Approach::Follow),
-            (false, true, Detached, Approach::StartForOwner),
-            (false, false, Foreground, Approach::WaitForOwner),
-            (false, false, Detached, Approach::WaitForOwner),
-        ] {
-            assert_eq!(approach(is_ours, runs, attach), expected, "{is_ours} {runs} {attach:?}");
-        }
-    }
 }

@@ -5,11 +5,12 @@ use anyhow::Context as _;
 use super::ownership::{own_containers, take_lock};
 use super::target::{Target, settings_if_sound, target};
 use super::{Context, Selection};
-use crate::compose::{Images, Volumes};
-use crate::exit::Code;
+use crate::compose::{Images, Volumes, forget_overlay};
+use crate::engine;
+use crate::exit::{Code, Failure};
 use crate::reporter::Logger;
-use crate::session::{Runner, Teardown};
-use crate::workspace::{BrokenMember, Workspace};
+use crate::session::{Outcome, Runner, Teardown};
+use crate::workspace::{BrokenMember, COMPOSE_FILE, Workspace};
 
 /// What `dev down` is asked to do.
 #[derive(Clone, Debug)]
@@ -34,18 +35,36 @@ pub(crate) fn down(options: &DownOptions, cx: &Context<'_>) -> anyhow::Result<Co
     let workspace = Workspace::discover(&cx.commander, cx.cwd, &options.selection.manifest, BrokenMember::Tolerate)?;
     cx.shell.detail("Workspace", &workspace.root().display().to_string());
     let timeout = options.timeout.or(settings_if_sound(cx, &workspace).timeout);
-    let Target { project, reach, .. } = target(cx, &workspace, &options.selection)?;
+    let Target { project, reach, .. } = match target(cx, &workspace, &options.selection) {
+        Err(_) if is_not_generated(cx, &workspace)? => {
+            cx.shell.note(&format!("nothing has been started: {COMPOSE_FILE} has not been generated yet"));
+            return Ok(Code::Success);
+        }
+        target => target?,
+    };
     cx.shell.detail("Project", project.as_str());
     let compose = cx.compose(&workspace, project)?;
+    // Nothing of an isolated stack is for a later one.
+    let volumes = if compose.is_isolated() { Volumes::Remove } else { options.volumes };
     if options.dry_run {
-        let down = compose.down(reach, timeout, options.volumes, options.images);
+        let down = compose.down(reach, timeout, volumes, options.images);
         cx.shell.print_command(&down.line()).context("cannot write to stdout")?;
         return Ok(Code::Success);
     }
     let lock = take_lock(cx, compose.project());
     let before = own_containers(cx, &workspace, compose.project())?;
-    let (volumes, images) = (options.volumes, options.images);
-    let teardown = Teardown { timeout, interrupt_timeout: None, volumes, images, verbosity: cx.shell.verbosity() };
+    let (images, verbosity) = (options.images, cx.shell.verbosity());
+    let teardown = Teardown { timeout, interrupt_timeout: None, volumes, images, verbosity };
     let runner = Runner::new(cx.commander.clone(), cx.shell, cx.hook, cx.arm);
-    Ok(runner.take_down(&compose, reach, teardown, before, lock)?.code())
+    let outcome = runner.take_down(&compose, reach, teardown, before, lock)?;
+    if compose.is_isolated() && outcome == Outcome::Done {
+        forget_overlay(workspace.root(), compose.project());
+    }
+    Ok(outcome.code())
+}
+
+/// Whether the compose file that the manifests describe is still to be written, and nothing runs that was made from an earlier one.
+fn is_not_generated(cx: &Context<'_>, workspace: &Workspace) -> Result<bool, Failure> {
+    let is_missing = workspace.describes_a_stack() && !workspace.root().join(COMPOSE_FILE).exists();
+    Ok(is_missing && engine::projects_of(&cx.commander, &workspace.dev_dir())?.is_empty())
 }

@@ -2,7 +2,7 @@
 
 mod env_file;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
 use std::path::PathBuf;
 
@@ -93,7 +93,10 @@ impl Variables {
         let described = devfile::environment(workspace)?;
         let endpoint = Endpoint::current(&cx.commander);
         let mut all = variables(stack, &endpoint, containers)?;
-        let (own, without_value) = described_variables(&described, &all, &|name| std::env::var(name).ok());
+        // In the environment, a name that this stack could make is about another one.
+        let of_ports = names_of_ports(stack);
+        let inherited = |name: &str| std::env::var(name).ok().filter(|_| !of_ports.contains(name));
+        let (own, without_value) = described_variables(&described, &all, &inherited);
         all.extend(own);
         Ok(Variables { all, unreachable: unreachable(&endpoint, containers), without_value })
     }
@@ -112,6 +115,12 @@ impl Variables {
     pub(super) fn what_is_missing(&self) -> Option<String> {
         let (key, missing) = self.without_value.first()?;
         Some(format!("{key} was not set, because {missing} has no value; does the service publish its port?"))
+    }
+
+    /// The names that ports of this stack would make, and those of described variables, which have no value here.
+    pub(super) fn names_without_value(&self, stack: &Stack) -> Vec<String> {
+        let described = self.without_value.iter().map(|(key, _)| key.clone());
+        names_of_ports(stack).into_iter().chain(described).filter(|name| !self.all.contains_key(name)).collect()
     }
 
     /// Names and values.
@@ -138,6 +147,20 @@ fn described_variables(
     }
     (variables, without_value)
 }
+
+/// The names that the ports of the services would make, if each had one container.
+fn names_of_ports(stack: &Stack) -> BTreeSet<String> {
+    let ports = stack.services.iter().flat_map(|(name, service)| service.ports().iter().map(move |port| (name, port)));
+    let names = ports.flat_map(|(service, port)| {
+        let protocol = port.protocol().to_string();
+        let published = Published { target: port.target, protocol, host_ip: String::new(), host_port: 0 };
+        PARTS.map(|part| key(service, &published, part, 1))
+    });
+    names.collect()
+}
+
+/// What the name of a variable ends in, by which part of an address it is.
+const PARTS: [&str; 4] = ["ADDR", "HOST", "PORT", "URL"];
 
 /// Every published port of every container, with the service and the number of the container in it.
 fn ports(containers: &[Inspected]) -> impl Iterator<Item = (&str, u32, &Published)> {
@@ -171,13 +194,9 @@ fn variables(
         let address = format!("{host}:{}", port.host_port);
         let url = stack.scheme(service, port.target).filter(|_| port.protocol == "tcp");
         let bare = host.trim_start_matches('[').trim_end_matches(']').to_string();
-        let values = [
-            ("ADDR", Some(address.clone())),
-            ("HOST", Some(bare)),
-            ("PORT", Some(port.host_port.to_string())),
-            ("URL", url.map(|scheme| format!("{scheme}://{address}"))),
-        ];
-        for (what, value) in values.into_iter().filter_map(|(what, value)| Some((what, value?))) {
+        let url = url.map(|scheme| format!("{scheme}://{address}"));
+        let values = [Some(address), Some(bare), Some(port.host_port.to_string()), url];
+        for (what, value) in PARTS.into_iter().zip(values).filter_map(|(what, value)| Some((what, value?))) {
             let key = key(service, port, what, if first[service] == number { 1 } else { number });
             let variable = Variable { port: Some((service.to_string(), port.target)), value };
             match variables.get(&key).and_then(|other| other.port.as_ref()) {

@@ -316,7 +316,8 @@ fn image_of(topology: &Topology, stack: &Stack, targets: &Targets, service: &str
     let krate = topology.crates.get(service).filter(|krate| krate.base == Base::Scratch)?;
     let (name, _) = stack.services.get(service)?.image(&stack.project, service);
     let (writable, owner) = devfile::writable_directories(topology, service);
-    let labels = [("com.docker.compose.project", stack.project.as_str()), ("com.docker.compose.service", service)];
+    let labels =
+        [("com.docker.compose.project", stack.project_of_images().as_str()), ("com.docker.compose.service", service)];
     Some(Image {
         name,
         labels: labels.map(|(label, value)| (label.to_string(), value.to_string())).into(),

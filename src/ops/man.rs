@@ -36,6 +36,7 @@ pub const PAGES: &[(&str, &str)] = pages![
     "cargo-stagecraft-dev-files.1",
     "cargo-stagecraft-dev-list.1",
     "cargo-stagecraft-dev-logs.1",
+    "cargo-stagecraft-dev-run.1",
     "cargo-stagecraft-dev-status.1",
     "cargo-stagecraft-doctor.1",
     "cargo-stagecraft-init.1",

@@ -22,7 +22,7 @@ use std::path::Path;
 
 pub(crate) use complete::{Candidate, CompleteOptions, Names, Offer, complete};
 pub(crate) use completions::{Interpreter, completions};
-pub(crate) use dev::{DevOptions, dev};
+pub(crate) use dev::{DevOptions, ForCommand, RunOptions, dev, run};
 pub(crate) use doctor::{DoctorOptions, doctor};
 pub(crate) use down::{DownOptions, down};
 pub(crate) use env::{EnvOptions, env};

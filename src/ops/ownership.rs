@@ -7,7 +7,7 @@ use std::thread;
 use anyhow::anyhow;
 
 use super::Context;
-use crate::compose::ProjectName;
+use crate::compose::{ProjectName, has_overlay};
 use crate::engine::{self, Container};
 use crate::exit::{Code, Failure};
 use crate::reporter::{Logger, one_line};
@@ -49,7 +49,9 @@ pub(super) fn own_containers(
     // One question for both.
     let all = engine::compose_containers(&cx.commander)?;
     for other in engine::running_projects_of(&all, &workspace.dev_dir()) {
-        if other != project.as_str() {
+        // An isolated stack is meant to run beside it.
+        let is_isolated = ProjectName::new(&other).is_ok_and(|other| has_overlay(workspace.root(), &other));
+        if other != project.as_str() && !is_isolated {
             let command = format!("cargo stagecraft dev down --project-name {other}");
             cx.shell.warn(&format!("this checkout also runs {other}; stop it with `{command}`"));
         }

@@ -46,15 +46,7 @@ pub(crate) fn status(options: &StatusOptions, cx: &Context<'_>) -> anyhow::Resul
     if !containers.iter().any(|container| container.service == TRAEFIK) {
         stack.leave_out(settings.traefik());
     }
-    let executor = &cx.commander;
-    // Neither question waits for the other's answer.
-    let (endpoint, now) = thread::scope(|scope| {
-        let now = scope.spawn(|| engine::now(executor));
-        (Endpoint::current(executor), now.join().unwrap_or_else(|panic| resume_unwind(panic)))
-    });
-    let now = now?;
-    let deaf = |container: &Inspected| deaf_ports_seen(container).filter(|_| endpoint.is_local()).unwrap_or_default();
-    let findings = findings(&stack, containers, now, settings.ports(), &deaf);
+    let Standings { findings, endpoint, now } = standings(cx, &stack, containers, settings.ports())?;
     let project = stack.project.as_str();
     for finding in &findings {
         let service = report::service(&stack, &endpoint, finding);
@@ -63,6 +55,34 @@ pub(crate) fn status(options: &StatusOptions, cx: &Context<'_>) -> anyhow::Resul
     cx.shell.print_table(&report::status(&stack, &endpoint, &findings, now)).context("cannot write to stdout")?;
     let ready = findings.iter().all(|finding| finding.standing == Standing::Ready);
     Ok(if ready { Code::Success } else { Code::Failed })
+}
+
+/// How the services are at one moment.
+pub(super) struct Standings {
+    pub(super) findings: Vec<Finding>,
+    endpoint: Endpoint,
+    now: Timestamp,
+}
+
+/// How the services are that have these containers.
+///
+/// # Errors
+/// [`Code::EngineUnavailable`].
+pub(super) fn standings(
+    cx: &Context<'_>,
+    stack: &Stack,
+    containers: Vec<Inspected>,
+    ports: Ports,
+) -> anyhow::Result<Standings> {
+    let executor = &cx.commander;
+    // Neither question waits for the other's answer.
+    let (endpoint, now) = thread::scope(|scope| {
+        let now = scope.spawn(|| engine::now(executor));
+        (Endpoint::current(executor), now.join().unwrap_or_else(|panic| resume_unwind(panic)))
+    });
+    let now = now?;
+    let deaf = |container: &Inspected| deaf_ports_seen(container).filter(|_| endpoint.is_local()).unwrap_or_default();
+    Ok(Standings { findings: findings(stack, containers, now, ports, &deaf), endpoint, now })
 }
 
 /// Every container of the project, by service, also those of services that the file does not have.

@@ -9,8 +9,9 @@
 //! | `text` | bytes of this system's as a text of it |
 //! | `join` | puts a command that has not run yet into a [`Group`] |
 //! | `spawn` | starts a command that has been put into one, with the [`Tree`] that can be ended with it |
-//! | `Tree` | a command with all that it has started; `kill` ends it, `let_go` leaves what is still there to itself |
-//! | `end_of` | a function that blocks until a child has ended; the child's number stays its own meanwhile |
+//! | `Tree` | a command with all that it has started; `kill` ends it, `signal` sends it a signal, `let_go` leaves what is still there to itself |
+//! | `end_of` | a function that blocks until a child has ended; the child's number stays its own meanwhile. A child that has the terminal gives it back |
+//! | `exit_code` | the exit code of a status as shells count it: 128+n after signal n |
 //! | `has_failed` | blocks until a child has ended, and says how |
 //! | `exec` | lets a command take the place of this process |
 //! | `find` | a process by its command line, its folder and a variable |
@@ -55,6 +56,8 @@ mod macos;
 #[cfg(target_os = "linux")]
 mod supervise;
 #[cfg(unix)]
+mod terminal;
+#[cfg(unix)]
 mod unix;
 #[cfg(not(target_os = "linux"))]
 mod unsupervised;
@@ -67,6 +70,8 @@ pub(crate) use linux::*;
 pub(crate) use macos::*;
 #[cfg(target_os = "linux")]
 pub(crate) use supervise::*;
+#[cfg(unix)]
+pub(crate) use terminal::*;
 #[cfg(unix)]
 pub(crate) use unix::*;
 #[cfg(not(target_os = "linux"))]
@@ -108,6 +113,8 @@ pub(crate) enum Group {
     Ours,
     /// One of its own.
     Own,
+    /// One of its own, which has the terminal if this process has it.
+    Foreground,
     /// That of another command.
     Of(u32),
 }

@@ -7,9 +7,10 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::os::unix::net::UnixStream;
-use std::os::unix::process::CommandExt;
+use std::os::unix::process::{CommandExt, ExitStatusExt as _};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -19,6 +20,7 @@ use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, wa
 
 pub(crate) const SHELL: [&str; 2] = ["sh", "-c"];
 
+use super::terminal::Job;
 use super::{Group, lock_folder, own_binary, process_with};
 
 pub(crate) type Wire = UnixStream;
@@ -29,11 +31,6 @@ pub(crate) fn text(bytes: Vec<u8>) -> OsString {
 
 /// Here it understands them.
 pub(crate) fn prepare_terminal() {}
-
-pub(crate) fn window_size(stream: impl AsFd) -> Option<(u16, u16)> {
-    let size = rustix::termios::tcgetwinsize(stream).ok()?;
-    Some((size.ws_col, size.ws_row))
-}
 
 pub(crate) fn takes_writes(stream: impl AsFd) -> bool {
     let mut polled = [PollFd::new(&stream, PollFlags::OUT)];
@@ -78,7 +75,7 @@ fn timed_out(error: io::Error) -> io::Error {
 pub(crate) fn join(command: &mut Command, group: Group) {
     match group {
         Group::Ours => {}
-        Group::Own => {
+        Group::Own | Group::Foreground => {
             command.process_group(0);
         }
         Group::Of(leader) => {
@@ -90,16 +87,29 @@ pub(crate) fn join(command: &mut Command, group: Group) {
 
 pub(crate) fn spawn(command: &mut Command, group: Group) -> io::Result<(Child, Option<Tree>)> {
     let child = command.spawn()?;
-    let tree = (group == Group::Own).then(|| Tree(Pid::from_child(&child)));
+    let own = || Tree { group: Pid::from_child(&child), job: None };
+    let tree = match group {
+        Group::Own => Some(own()),
+        Group::Foreground => Some(Tree { job: Some(Arc::new(Job::start(&child))), ..own() }),
+        Group::Ours | Group::Of(_) => None,
+    };
     Ok((child, tree))
 }
 
 /// A process group of its own.
-pub(crate) struct Tree(Pid);
+pub(crate) struct Tree {
+    group: Pid,
+    job: Option<Arc<Job>>,
+}
 
 impl Tree {
     pub(crate) fn kill(&self) -> io::Result<()> {
-        Ok(kill_process_group(self.0, Signal::KILL)?)
+        Ok(kill_process_group(self.group, Signal::KILL)?)
+    }
+
+    pub(crate) fn signal(&self, number: u8) -> io::Result<()> {
+        let signal = Signal::from_named_raw(number.into()).ok_or(io::ErrorKind::InvalidInput)?;
+        Ok(kill_process_group(self.group, signal)?)
     }
 
     /// Nothing to do: a process group does not end with us.
@@ -109,9 +119,19 @@ impl Tree {
 /// Waited for, but not reaped: until that is done, the process id cannot be reused.
 const LOOK: WaitIdOptions = WaitIdOptions::EXITED.union(WaitIdOptions::NOWAIT);
 
-pub(crate) fn end_of(child: &Child) -> io::Result<impl FnOnce() + Send + 'static> {
+pub(crate) fn end_of(child: &Child, tree: Option<&Tree>) -> io::Result<impl FnOnce() + Send + 'static> {
     let pid = Pid::from_child(child);
-    Ok(move || while let Err(rustix::io::Errno::INTR) = waitid(WaitId::Pid(pid), LOOK) {})
+    let job = tree.and_then(|tree| tree.job.clone());
+    Ok(move || match job {
+        Some(job) => job.wait(),
+        None => while let Err(rustix::io::Errno::INTR) = waitid(WaitId::Pid(pid), LOOK) {},
+    })
+}
+
+pub(crate) fn exit_code(status: ExitStatus) -> u8 {
+    let code = status.code().or_else(|| Some(128 + status.signal()?)).unwrap_or(1);
+    // The system's exit codes are bytes.
+    u8::try_from(code).unwrap_or(u8::MAX)
 }
 
 pub(crate) fn has_failed(child: &mut Child) -> bool {
@@ -243,33 +263,4 @@ pub(crate) fn own_folder() -> io::Result<PathBuf> {
 /// Lets a socket be bound although connections of an earlier server there are still closing.
 pub(super) fn ignore_closing_connections(socket: &socket2::Socket) -> io::Result<()> {
     socket.set_reuse_address(true)
-}
-
-/// While it exists, keys arrive as they are pressed, and are not shown.
-pub(crate) struct Keys(rustix::termios::Termios);
-
-pub(crate) fn read_keys(on_key: impl Fn(char) + Send + 'static) -> Option<Keys> {
-    use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcgetpgrp, tcsetattr};
-    let stdin = io::stdin();
-    let before = tcgetattr(&stdin).ok()?;
-    // A job in the background would be stopped.
-    if tcgetpgrp(&stdin).ok()? != rustix::process::getpgrp() {
-        return None;
-    }
-    let mut modes = before.clone();
-    modes.local_modes -= LocalModes::ICANON | LocalModes::ECHO;
-    tcsetattr(&stdin, OptionalActions::Now, &modes).ok()?;
-    thread::spawn(move || {
-        let mut byte = [0];
-        while let Ok(1) = io::stdin().lock().read(&mut byte) {
-            on_key(char::from(byte[0]));
-        }
-    });
-    Some(Keys(before))
-}
-
-impl Drop for Keys {
-    fn drop(&mut self) {
-        let _ = rustix::termios::tcsetattr(io::stdin(), rustix::termios::OptionalActions::Now, &self.0);
-    }
 }

@@ -12,7 +12,7 @@ use std::os::windows::ffi::OsStringExt;
 use std::os::windows::io::{AsHandle, AsRawHandle, FromRawHandle, IntoRawHandle, OwnedHandle};
 use std::os::windows::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command};
+use std::process::{Child, Command, ExitStatus};
 use std::ptr;
 use std::time::Duration;
 
@@ -93,7 +93,7 @@ pub(crate) fn request(_: &Path, _: &mut dyn io::Read, _: Option<Duration>) -> io
 
 fn flags(group: Group) -> u32 {
     match group {
-        Group::Ours => 0,
+        Group::Ours | Group::Foreground => 0,
         // A process in a group of its own does not receive the console's Ctrl+C.
         Group::Own | Group::Of(_) => CREATE_NEW_PROCESS_GROUP,
     }
@@ -107,7 +107,9 @@ pub(crate) fn spawn(command: &mut Command, group: Group) -> io::Result<(Child, O
     match group {
         Group::Ours => Ok((command.spawn()?, None)),
         // Nothing but our end ends two of them at once, and the job sees to that.
-        Group::Own | Group::Of(_) => spawn_tree(command, group).map(|(child, tree)| (child, Some(tree))),
+        Group::Own | Group::Foreground | Group::Of(_) => {
+            spawn_tree(command, group).map(|(child, tree)| (child, Some(tree)))
+        }
     }
 }
 
@@ -158,6 +160,12 @@ impl Tree {
         done(unsafe { TerminateJobObject(self.0.as_raw_handle(), 1) })
     }
 
+    /// There are none; Ctrl+C in the console reaches it as it does us.
+    #[allow(clippy::unnecessary_wraps, clippy::unused_self)]
+    pub(crate) fn signal(&self, _: u8) -> io::Result<()> {
+        Ok(())
+    }
+
     pub(crate) fn let_go(&self) {
         // If it cannot be, what is left ends with us.
         let _ = self.limit(0);
@@ -201,12 +209,17 @@ fn done(result: BOOL) -> io::Result<()> {
 }
 
 /// As long as a handle is open the number stays its own.
-pub(crate) fn end_of(child: &Child) -> io::Result<impl FnOnce() + Send + 'static> {
+pub(crate) fn end_of(child: &Child, _: Option<&Tree>) -> io::Result<impl FnOnce() + Send + 'static> {
     let process = child.as_handle().try_clone_to_owned()?;
     Ok(move || {
         // SAFETY: the handle is open.
         unsafe { WaitForSingleObject(process.as_raw_handle(), INFINITE) };
     })
+}
+
+pub(crate) fn exit_code(status: ExitStatus) -> u8 {
+    let code = status.code().unwrap_or(1);
+    u8::try_from(code).unwrap_or(u8::MAX)
 }
 
 pub(crate) fn has_failed(child: &mut Child) -> bool {

@@ -34,6 +34,8 @@ pub(super) const SUBCOMMAND: &str = "__guard";
 pub struct GuardTask {
     pub(super) root: PathBuf,
     pub(super) project: ProjectName,
+    /// Whether its compose file has an overlay, without which volumes would have other names.
+    pub(super) is_isolated: bool,
     pub(super) expected: Expected,
     /// The command line of the `up` that is about to be started, if there is one.
     pub(super) start: Option<Vec<Vec<u8>>>,
@@ -154,6 +156,14 @@ pub(crate) struct Orphaned {
     pub(super) force: Force,
 }
 
+impl Orphaned {
+    /// The workspace and the project of an isolated stack that is to be removed.
+    pub(crate) fn isolated(&self) -> Option<(PathBuf, ProjectName)> {
+        let task = &self.task;
+        (task.is_isolated && task.undo == Undo::Remove).then(|| (task.root.clone(), task.project.clone()))
+    }
+}
+
 /// The life of a guard: leaves the session, then listens to its end of the socket until that ends. None if there is
 /// nothing to do; otherwise what there is to do, and the project's lock, held if it was.
 ///
@@ -207,6 +217,7 @@ mod tests {
         let task = GuardTask {
             root: PathBuf::from("/a b"),
             project: ProjectName::new("x").unwrap(),
+            is_isolated: false,
             expected: Expected::default(),
             start: Some(vec![b"docker".to_vec()]),
             undo: Undo::Remove,

@@ -34,6 +34,15 @@ impl State {
         again: false,
     };
 
+    /// A run that begins when everything has been started, and waits until it is ready.
+    pub(super) const WAITING: State = State { phase: Phase::Waiting, up: Up::Over, ..State::STARTING };
+
+    /// The teardown after a command for which the stack was started. Others may have had the lock meanwhile.
+    pub(super) fn after_the_command() -> (State, Action) {
+        let state = State { cause: Some(EndCause::Requested), up: Up::Over, ..State::STARTING };
+        state.to(Phase::Locking, Action::Lock)
+    }
+
     /// A run that is nothing but a teardown; it begins with [`Action::Undo`].
     pub(super) fn taking_down(reach: DownScope) -> State {
         State { phase: Phase::Undoing(reach), cause: Some(EndCause::Requested), up: Up::Over, ..State::STARTING }

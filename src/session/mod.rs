@@ -28,6 +28,8 @@
 //! 15. An interrupt during a build, before there is anything to tear down, ends the build with all its processes.
 //! 16. Another thread, the reloader, applies changes. Only the run starts and ends an attached `up`. Before a teardown, the run notifies the
 //!     reloader, which ends its command; the guard has the process id of that command.
+//! 17. A command that a stack is started for runs between a start that is over and a teardown. Interrupts go to the command; the guard ends
+//!     it, with its process group, before the teardown. Meanwhile the run owns the stack, and others may change it.
 //!
 //! `lifecycle` is this law as a table, [`Runner`] carries it out, and `spec/dev/process-mgmt.md` gives the reasons.
 

@@ -2,7 +2,9 @@
 
 use super::guard::Guard;
 use super::lock::ProjectLock;
-use crate::command::{CommandEnd, Commander, Hook, Invocation, Pending, Stdout, until_interrupt};
+use crate::command::{
+    CommandEnd, Commander, ForegroundEnd, Hook, Invocation, Pending, Stdout, in_foreground, until_interrupt,
+};
 
 /// A start before its `up` of the whole stack: it holds the project's lock. If some services have been started already, a guard takes them
 /// down if this process dies, and interrupts are remembered while no command runs that they could end.
@@ -39,5 +41,29 @@ impl Preparation {
         let end = until_interrupt(commander, hook, command, stdout, pending, &mut |pid| guard.helper(pid));
         guard.forget_helper();
         end
+    }
+
+    /// Runs a command that has the terminal until it ends. Meanwhile this run owns the stack, and other commands may change it.
+    ///
+    /// # Errors
+    /// If interrupts cannot be hooked.
+    pub(crate) fn run_in_foreground(
+        &mut self,
+        commander: &Commander,
+        hook: &Hook,
+        command: &Invocation,
+    ) -> anyhow::Result<ForegroundEnd> {
+        let _ = self.lock.own();
+        self.lock.give_back();
+        let pending = self.interrupts.get_or_insert_default();
+        let guard = &mut self.guard;
+        let end = in_foreground(commander, hook, command, pending, &mut |pid| guard.helper(pid));
+        guard.forget_helper();
+        end
+    }
+
+    /// Ends it where nothing has to be taken down.
+    pub(crate) fn end(mut self) {
+        self.guard.disarm();
     }
 }

@@ -240,6 +240,13 @@ fn is_busy(wanted: &Wanted) -> bool {
     wanted.ports.clone().all(|port| ips.iter().any(|ip| is_taken(SocketAddr::new(*ip, port), &wanted.protocol)))
 }
 
+/// Whether a program on this machine has the port, at any address, for `tcp` or `udp`.
+pub(crate) fn is_in_use(port: u16) -> bool {
+    ["tcp", "udp"].iter().any(|protocol| {
+        is_busy(&Wanted { service: String::new(), ip: None, ports: port..=port, protocol: (*protocol).to_string() })
+    })
+}
+
 /// Whether the system says that this address is in use. Any other refusal (no right, no such address) is not known to be an
 /// obstacle to the engine.
 fn is_taken(address: SocketAddr, protocol: &str) -> bool {

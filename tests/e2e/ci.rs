@@ -31,19 +31,19 @@ struct Step {
     run: Option<String>,
 }
 
-/// The only job of the only workflow.
-fn job() -> Job {
+/// The steps of the workflow, and those of the longer form.
+fn steps() -> [Vec<Step>; 2] {
     let readme = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md")).expect("the README");
-    let (_, below) = readme.split_once("```yaml\n").expect("a workflow");
-    let (yaml, _) = below.split_once("```").expect("its end");
-    let workflow: Workflow = serde_yaml_ng::from_str(yaml).expect("a workflow");
-    workflow.jobs.into_values().next().expect("a job")
+    let mut blocks = readme.split("```yaml\n").skip(1).map(|block| block.split_once("```").expect("its end").0);
+    let workflow: Workflow = serde_yaml_ng::from_str(blocks.next().expect("a workflow")).expect("a workflow");
+    let job = workflow.jobs.into_values().next().expect("a job");
+    assert!(job.runs_on.starts_with("ubuntu"));
+    let longer = serde_yaml_ng::from_str(blocks.next().expect("its longer form")).expect("steps");
+    [job.steps, longer]
 }
 
 /// Runs the steps as a runner does, but for those that fetch something.
-fn play(stage: &Stage) -> (Vec<(String, Ended)>, String) {
-    let job = job();
-    assert!(job.runs_on.starts_with("ubuntu"));
+fn play(stage: &Stage, steps: Vec<Step>) -> (Vec<(String, Ended)>, String) {
     let file = |name: &str| -> PathBuf {
         let path = stage.temp().join(name);
         write(&path, "");
@@ -54,7 +54,7 @@ fn play(stage: &Stage) -> (Vec<(String, Ended)>, String) {
     let path = format!("{}:{}", tool.parent().expect("a folder").display(), std::env::var("PATH").expect("PATH"));
     let mut ended: Vec<(String, Ended)> = Vec::new();
     let mut failed_steps: Vec<String> = Vec::new();
-    for Step { id, condition, run } in job.steps {
+    for Step { id, condition, run } in steps {
         let Some(run) = run.filter(|run| !run.starts_with("cargo install")) else { continue };
         let failed = ended.iter().any(|(_, ended)| ended.code != 0);
         let runs = match condition.as_deref() {
@@ -98,29 +98,40 @@ fn workflow_of_the_readme(stage: &Stage) {
         }
     "#;
     write(&stage.root().join("app/src/lib.rs"), test);
-    let (steps, summary) = play(stage);
-    for (run, ended) in &steps {
-        assert_eq!(ended.code, 0, "{run}");
+    stage.expect_project(&format!("{}-1", stage.project));
+    let [short, long] = steps();
+    for (steps, teardown) in [(short, "dev run"), (long, "dev down")] {
+        let (steps, summary) = play(stage, steps);
+        for (run, ended) in &steps {
+            assert_eq!(ended.code, 0, "{run}");
+        }
+        let tests = steps.iter().find(|(run, _)| run.contains("cargo test")).expect("a step that tests");
+        assert!(tests.1.stdout.contains("test the_api_answers ... ok"));
+        assert!(steps.iter().any(|(run, _)| run.contains(teardown)), "it is taken down");
+        assert!(summary.contains("| api | running |"), "{summary}");
+        stage.assert_gone();
     }
-    let tests = steps.iter().find(|(run, _)| run.contains("cargo test")).expect("a step that tests");
-    assert!(tests.1.stdout.contains("test the_api_answers ... ok"));
-    assert!(steps.iter().any(|(run, _)| run.contains("dev down")), "it is taken down");
-    assert!(summary.contains("| api | running |"), "{summary}");
-    stage.assert_gone();
 }
 
 fn workflow_with_a_broken_service(stage: &Stage) {
     stage.compose(&stack(&[service("api", "echo DATABASE_URL is not set >&2; exit 101", &[])]));
-    let (steps, summary) = play(stage);
-    let codes: Vec<(&str, i32)> = steps.iter().map(|(run, ended)| (run.as_str(), ended.code)).collect();
-    assert_eq!(codes[0].1, 1, "{codes:?}");
-    assert!(codes.iter().all(|(run, _)| !run.contains("cargo test")), "nothing is tested: {codes:?}");
-    let start = &steps[0].1.stderr;
-    assert!(start.contains("::error title=api::api exited with 101: a panic in Rust"));
-    assert!(start.contains("DATABASE_URL is not set"));
-    assert!(summary.contains("| api | exited (101) | a panic in Rust |"), "{summary}");
-    assert_eq!(codes.len(), 2, "only the start and the teardown run: {codes:?}");
-    let down = steps.last().expect("a last step");
-    assert!(down.0.contains("dev down") && down.1.code == 0, "{codes:?}");
-    stage.assert_gone();
+    stage.expect_project(&format!("{}-1", stage.project));
+    let [short, long] = steps();
+    for (steps, code, teardown) in [(short, 125, None), (long, 1, Some("dev down"))] {
+        let (steps, summary) = play(stage, steps);
+        let codes: Vec<(&str, i32)> = steps.iter().map(|(run, ended)| (run.as_str(), ended.code)).collect();
+        assert_eq!(codes[0].1, code, "{codes:?}");
+        let start = &steps[0].1;
+        assert!(!start.all.contains("test result"), "nothing is tested: {}", start.all);
+        assert!(start.stderr.contains("::error title=api::api exited with 101: a panic in Rust"));
+        assert!(start.stderr.contains("DATABASE_URL is not set"));
+        assert!(summary.contains("| api | exited (101) | a panic in Rust |"), "{summary}");
+        // Only the start, and where it is a step, the teardown.
+        assert_eq!(
+            codes[1..].iter().map(|(_, code)| *code).collect::<Vec<_>>(),
+            vec![0; usize::from(teardown.is_some())]
+        );
+        assert!(teardown.is_none_or(|teardown| codes[1].0.contains(teardown)), "{codes:?}");
+        stage.assert_gone();
+    }
 }

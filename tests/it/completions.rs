@@ -34,7 +34,7 @@ fn verbs_options_and_values_are_completed_where_they_can_stand() {
         ("", &["dev", "init", "doctor", "completions", "man", "help"][..]),
         ("de", &["dev"]),
         ("stagecraft de", &["dev"]),
-        ("dev ", &["down", "status", "logs", "list", "env", "files", "help"]),
+        ("dev ", &["run", "down", "status", "logs", "list", "env", "files", "help"]),
         ("dev --detach l", &["logs", "list"]),
         ("dev --wait", &["--wait", "--wait-timeout"]),
         ("dev logs --ta", &["--tail"]),

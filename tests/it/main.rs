@@ -21,6 +21,7 @@ mod man;
 mod messages;
 mod package;
 mod pages;
+mod run;
 mod settings;
 mod spec;
 mod support;

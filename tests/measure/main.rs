@@ -5,13 +5,14 @@
 //! cargo test --release --features e2e --test measure -- figures [--pair NAME] [--rounds N]
 //! cargo test --release --features e2e --test measure -- verdicts [--pair NAME]
 //! cargo test --release --features e2e --test measure -- edit [--pair NAME] [--rounds N]
+//! cargo test --release --features e2e --test measure -- run [--pair NAME] [--rounds N]
 //! cargo test --release --features e2e --test measure -- speed [--pair NAME] [--rounds N]
 //! cargo test --release --features e2e --test measure -- watch [--pair NAME] [--rounds N]
 //! ```
 //!
 //! `designs` measures ways to end a running `docker compose up`, `figures` what the spec promises of the program itself,
 //! `verdicts` compares what it and raw Compose make of stacks with something wrong, `edit` how long it takes from an
-//! edit of a service to its new answer, `speed` what it costs beyond Compose (by `scripts/bench.sh`), `watch` the same edit with `dev --watch`. All print Markdown on stdout, and on stderr how far they are.
+//! edit of a service to its new answer, `run` what `dev run` takes, `speed` what it costs beyond Compose (by `scripts/bench.sh`), `watch` the same edit with `dev --watch`. All print Markdown on stdout, and on stderr how far they are.
 //! `scripts/setup-engine.sh` makes the engines.
 //!
 //! It is built with the tests and asked by them for its list, which is empty: run as part of the checks it would only
@@ -31,6 +32,7 @@ mod designs;
 mod edit;
 mod figures;
 mod ground;
+mod run;
 mod speed;
 mod toolchain;
 mod verdicts;
@@ -38,7 +40,7 @@ mod watch;
 
 use crate::support::engine::{self, Engine};
 
-const USAGE: &str = "usage: measure designs|figures|verdicts|edit|speed|watch [--pair NAME] [--rounds N]";
+const USAGE: &str = "usage: measure designs|figures|verdicts|edit|run|speed|watch [--pair NAME] [--rounds N]";
 
 /// Set by Ctrl+C. What is under way comes to its end, nothing new begins, and nothing is left.
 static BROKEN_OFF: AtomicBool = AtomicBool::new(false);
@@ -62,6 +64,7 @@ fn main() -> ExitCode {
         Some("figures") => figures::measure,
         Some("verdicts") => verdicts::measure,
         Some("edit") => edit::measure,
+        Some("run") => run::measure,
         Some("speed") => speed::measure,
         Some("watch") => watch::measure,
         // `cargo test`, or a runner that asks for the list of tests.

@@ -17,6 +17,7 @@ use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
 use self::inbox::{Inbox, News};
+use super::isolate::Slot;
 use super::{Described, DevOptions};
 use crate::command::Running;
 use crate::engine::{Clock, Container};
@@ -46,6 +47,8 @@ pub(super) struct Reloads<'a> {
     pub(super) options: &'a DevOptions,
     /// The stack that runs.
     pub(super) described: Described,
+    /// That of an isolated stack.
+    pub(super) slot: Option<Slot>,
     /// How it was started.
     pub(super) how: Options,
     /// Where the binary of each crate is.
@@ -101,6 +104,8 @@ struct Reloader<'a> {
     handle: RunHandle,
     news: Receiver<News>,
     described: Described,
+    /// That of an isolated stack.
+    slot: Option<Slot>,
     how: Options,
     binaries: BTreeMap<String, PathBuf>,
     variables: Vec<(String, String)>,
@@ -149,7 +154,7 @@ struct Listener {
 
 impl<'a> Reloader<'a> {
     fn new(reloads: Reloads<'a>, inbox: &'a Arc<Inbox>, handle: RunHandle, news: Receiver<News>) -> Reloader<'a> {
-        let Reloads { cx, options, described, how, binaries, variables, replaced } = reloads;
+        let Reloads { cx, options, described, slot, how, binaries, variables, replaced } = reloads;
         let waker = Arc::clone(inbox);
         Reloader {
             cx,
@@ -158,6 +163,7 @@ impl<'a> Reloader<'a> {
             handle,
             news,
             described,
+            slot,
             how,
             binaries,
             variables,

@@ -15,7 +15,7 @@ use super::guard::{Guard, GuardTask, Orphaned};
 use super::lifecycle::{Action, End, EndCause, Phase, Policy, State, Undo, Up};
 use super::lock::ProjectLock;
 use super::preparation::Preparation;
-use crate::command::{self, Commander, Hook, Interrupt, OnExit};
+use crate::command::{Commander, Echo, Hook, Interrupt, OnExit, adopt};
 use crate::compose::{Attach, Compose, DownScope, Images, Logs, PROJECT_NAME, ProjectName, Stack, Traefik, Volumes};
 use crate::engine::{self, Clock, Container, Endpoint, Kept, Leftovers, SortedOut};
 use crate::exit::{Code, Failure};
@@ -28,6 +28,7 @@ use crate::stack::readiness::Ports;
 use crate::stack::verdict::Verdict;
 use crate::workspace::Workspace;
 
+mod for_command;
 mod judging;
 mod latecomers;
 mod mode;
@@ -330,7 +331,7 @@ impl<'a> Runner<'a> {
     pub(crate) fn take_over(&self, orphaned: Orphaned, mut lock: ProjectLock) -> anyhow::Result<Outcome> {
         let Orphaned { task, up, helper, builder, anonymous, force } = orphaned;
         let others = [helper, builder].into_iter().flatten();
-        let others: Vec<_> = others.filter_map(|pid| command::adopt(pid, Box::new(|| {}))).collect();
+        let others: Vec<_> = others.filter_map(|pid| adopt(pid, Box::new(|| {}))).collect();
         let was_applying = builder.is_some() && !others.is_empty();
         others.into_iter().for_each(|mut other| other.cut_off());
         if task.undo == Undo::Nothing {
@@ -338,6 +339,7 @@ impl<'a> Runner<'a> {
         }
         let project = task.project.clone();
         let compose = Compose::new(&Workspace::at(task.root), task.project, ColorChoice::Auto)?;
+        let compose = if task.is_isolated { compose.isolated() } else { compose };
         let teardown = Teardown {
             timeout: task.timeout,
             interrupt_timeout: None,
@@ -359,7 +361,7 @@ impl<'a> Runner<'a> {
         });
         // The run may have died after it started `up` and before it sent the process id.
         let up = up.or_else(|| os::find(task.start.as_ref()?, &compose.root(), PROJECT_NAME, project.as_str()));
-        match up.and_then(|pid| command::adopt(pid, on_exit)) {
+        match up.and_then(|pid| adopt(pid, on_exit)) {
             Some(mut up) => {
                 if was_applying {
                     // The engine may still be busy for the command that was killed, as for an `up` that is cut off.
@@ -438,7 +440,7 @@ struct Run<'a> {
     /// When the lifecycle table wants to be told that the time is up.
     deadline: Option<Instant>,
     began: Instant,
-    last_interrupt: Option<(Interrupt, Instant)>,
+    echo: Echo,
     up: UpClient,
     readiness: Readiness,
     undoing: Undoing,

@@ -15,6 +15,10 @@ pub(super) enum Mode<'a> {
     Start(&'a Stack, &'a Options),
     /// Start what crates depend on, before they are built; what to undo if the start goes no further.
     First(&'a Stack, &'a Options, Undo),
+    /// Start a stack for a command that follows.
+    ForCommand(&'a Stack, &'a Options),
+    /// Wait for a stack that runs, for a command that follows.
+    Join(&'a Stack, &'a Options),
     /// Show the logs of a stack that another run owns.
     Follow,
     /// Tear down a stack, whichever command started it.
@@ -49,6 +53,14 @@ impl<'a> Mode<'a> {
                 precedes_build: true,
                 ..nothing
             },
+            Mode::ForCommand(_, options) => Policy {
+                leaves_running: true,
+                waits: true,
+                undo: options.undo(),
+                found_running: options.found_running,
+                ..nothing
+            },
+            Mode::Join(..) => Policy { leaves_running: true, waits: true, found_running: true, ..nothing },
             Mode::Follow => Policy { leaves_running: true, found_running: true, ..nothing },
             Mode::TakeDown => Policy { undo: Undo::Remove, ..nothing },
             Mode::TakeOver(undo) => Policy { undo, ..nothing },
@@ -58,9 +70,10 @@ impl<'a> Mode<'a> {
     /// The stack that is started, and how.
     pub(super) fn plan(self) -> Option<Plan> {
         match self {
-            Mode::Start(stack, options) | Mode::First(stack, options, _) => {
-                Some(Plan::new(stack.clone(), options.clone()))
-            }
+            Mode::Start(stack, options)
+            | Mode::First(stack, options, _)
+            | Mode::ForCommand(stack, options)
+            | Mode::Join(stack, options) => Some(Plan::new(stack.clone(), options.clone())),
             Mode::Follow | Mode::TakeDown | Mode::TakeOver(_) => None,
         }
     }

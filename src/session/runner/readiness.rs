@@ -71,6 +71,13 @@ impl Run<'_> {
         }
     }
 
+    /// Where no `up` is to come, what is missing is missing.
+    pub(super) fn begins_after_the_start(&self) {
+        if let Some(observer) = &self.readiness.observer {
+            observer.up_is_over();
+        }
+    }
+
     /// Where `up` has ended and containers run on.
     pub(super) fn watch_what_runs_on(&mut self) {
         let tell = self.teller();

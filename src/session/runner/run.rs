@@ -2,7 +2,7 @@
 
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use anyhow::Context as _;
 use jiff::Timestamp;
@@ -11,7 +11,7 @@ use super::readiness::Readiness;
 use super::undoing::{Answers, Undoing};
 use super::up::UpClient;
 use super::{Arrival, Mode, Options, Outcome, Plan, Run, Runner, Teardown, waiting_for_others};
-use crate::command::{Executor, Invocation, OnExit, Pending, Running, Show};
+use crate::command::{Echo, Executor, Invocation, OnExit, Pending, Running, Show};
 use crate::compose::{Attach, Compose};
 use crate::engine;
 use crate::reporter::{Logger, Verbosity};
@@ -21,10 +21,6 @@ use crate::session::lock::{HeldFor, ProjectLock};
 use crate::session::preparation::Preparation;
 use crate::stack::diagnosis::Finding;
 use crate::stack::observer::Observation;
-
-/// How soon after an interrupt the same one counts as its echo: timeout(1) signals the process and then its whole group,
-/// and no finger presses twice so quickly.
-const ECHO: Duration = Duration::from_millis(100);
 
 impl<'a> Run<'a> {
     /// Hooks the interrupts, so that none can fall between this and the first spawn.
@@ -59,7 +55,7 @@ impl<'a> Run<'a> {
             receiver,
             deadline: None,
             began: Instant::now(),
-            last_interrupt: None,
+            echo: Echo::default(),
             up: UpClient::default(),
             readiness: Readiness::default(),
             undoing: Undoing::new(teardown),
@@ -75,6 +71,7 @@ impl<'a> Run<'a> {
         let task = GuardTask {
             root: self.compose.root().to_owned(),
             project: self.compose.project().clone(),
+            is_isolated: self.compose.is_isolated(),
             expected: self.expected.clone(),
             start: self.plan.as_ref().map(|plan| plan.up(self.compose).argv()),
             undo: self.policy.undo,
@@ -207,9 +204,7 @@ impl<'a> Run<'a> {
         };
         match message {
             Arrival::Interrupt(interrupt, now) => {
-                let before = self.last_interrupt.replace((interrupt, now));
-                let is_echo = before.is_some_and(|(kind, time)| kind == interrupt && now - time < ECHO);
-                (!is_echo).then_some(RunEvent::Interrupt(interrupt))
+                (!self.echo.is_heard(interrupt, now)).then_some(RunEvent::Interrupt(interrupt))
             }
             Arrival::Observation(number, _) if number != self.up.number => None,
             Arrival::Observation(_, Observation::Started(containers)) => {

@@ -1,7 +1,7 @@
 //! Reports what happens in a run.
 
 use super::readiness::newly_ready;
-use super::{OnEnd, Options, Plan, Run, Summary};
+use super::{Mode, OnEnd, Options, Plan, Run, Summary};
 use crate::command::Interrupt;
 use crate::compose::{Attach, DownScope, ProjectName, Stack};
 use crate::engine::{self, Endpoint, Kept};
@@ -120,16 +120,17 @@ impl Run<'_> {
             (Attach::Foreground, _) => "failed".to_string(),
         };
         let mut helps = helps(&blamed);
+        let option = self.option();
         let has_a_log = blamed.iter().find(|finding| !finding.last_words.is_empty());
         match (options.attach, has_a_log) {
             (Attach::Detached, Some(finding)) if self.policy.undo == Undo::Nothing => {
-                helps.push(format!("see all of its log with `cargo stagecraft dev logs {}`", finding.service));
+                helps.push(format!("see all of its log with `cargo stagecraft dev logs{option} {}`", finding.service));
             }
             // All that there is of a shorter one has been shown.
             (Attach::Detached, Some(finding)) if lines(&finding.last_words).len() >= LAST_WORDS as usize => {
                 let service = &finding.service;
                 helps.push(format!(
-                    "for all of its log rerun with `--keep`, then `cargo stagecraft dev logs {service}`"
+                    "for all of its log rerun with `--keep`, then `cargo stagecraft dev logs{option} {service}`"
                 ));
             }
             _ => {}
@@ -159,19 +160,40 @@ impl Run<'_> {
             } else {
                 "the stack was running before and is left alone"
             };
-            format!("{why}; `cargo stagecraft dev down` removes it")
+            format!("{why}; `cargo stagecraft dev down{}` removes it", self.option())
         })
     }
 
     pub(super) fn tell_started(&self, stack: &Stack, endpoint: &Endpoint, verdict: &Verdict) {
+        let project = self.compose.project().as_str();
+        let services = report::services(stack, endpoint, &verdict.findings);
+        let rows = report::started(stack, endpoint, &verdict.findings);
+        let logs_and_down = || {
+            let option = self.option();
+            let logs = format!("see its logs with `cargo stagecraft dev logs -f{option}`");
+            vec![logs, format!("stop it with `cargo stagecraft dev down{option}`")]
+        };
+        let notes = match self.mode {
+            Mode::Join(..) => {
+                return self.logger().event(&Event::StackReady { project, seconds: self.seconds(), services, rows });
+            }
+            Mode::ForCommand(..) => Vec::new(),
+            _ => logs_and_down(),
+        };
         self.logger().event(&Event::StackStarted {
-            project: self.compose.project().as_str(),
+            project,
             seconds: self.seconds(),
             ready: self.policy.waits,
-            services: report::services(stack, endpoint, &verdict.findings),
-            rows: report::started(stack, endpoint, &verdict.findings),
+            services,
+            rows,
+            notes,
             summary: report::table(stack, endpoint, &verdict.findings),
         });
+    }
+
+    /// What the commands on the stack need besides their name.
+    fn option(&self) -> String {
+        if self.compose.is_isolated() { format!(" --project-name {}", self.compose.project()) } else { String::new() }
     }
 
     pub(super) fn what_an_interrupt_does(&self) -> &'static str {
@@ -330,7 +352,7 @@ impl Run<'_> {
 }
 
 /// The last output of each failed container.
-fn failures(stack: &Stack, endpoint: &Endpoint, blamed: &[&Finding]) -> Vec<ServiceFailure> {
+pub(super) fn failures(stack: &Stack, endpoint: &Endpoint, blamed: &[&Finding]) -> Vec<ServiceFailure> {
     let failure = |finding: &&Finding| {
         let name = finding.container.as_ref().map_or(finding.service.as_str(), |it| it.name.as_str());
         let probe = finding.failed_probe().filter(|_| finding.missing_probe().is_none());

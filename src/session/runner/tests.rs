@@ -45,6 +45,8 @@ impl Running for FakeRunning {
         Ok(Ended { status: os::exited(self.0), kept: b"held back\n".to_vec(), held_back: Vec::new() })
     }
 
+    fn pass_on(&mut self, _: u8) {}
+
     fn cut_off(&mut self) {}
 
     fn id(&self) -> u32 {

@@ -99,7 +99,7 @@ fn a_wrong_command_line_is_exit_2_before_anything_is_looked_at() {
 #[test]
 fn dev_down_with_an_option_that_starts_something_says_why_not() {
     Sandbox::new().run(["dev", "--detach", "down"]).exits(2).tells(str![[r#"
-error: `dev down` starts nothing: it takes no --detach, --keep, --traefik, --no-traefik, --wait, --no-wait, --watch or --no-watch
+error: `dev down` starts nothing: it takes no --detach, --isolated, --keep, --traefik, --no-traefik, --wait, --no-wait, --watch or --no-watch
 
 Usage: cargo stagecraft dev down [OPTIONS]
 
@@ -111,7 +111,7 @@ For more information, try '--help'.
 #[test]
 fn the_brief_help_of_each_command_fits_on_a_screen_of_24_lines() {
     let sandbox = Sandbox::new();
-    let verbs = ["", "dev", "dev down", "dev status", "dev logs", "dev list", "dev env", "dev files"];
+    let verbs = ["", "dev", "dev run", "dev down", "dev status", "dev logs", "dev list", "dev env", "dev files"];
     for verb in verbs.iter().chain(&["init", "doctor", "completions", "man"]) {
         let args = args_of(verb).chain(["-h".to_string()]);
         let finished = sandbox.stagecraft(args).env("COLUMNS", "80").run().exits(0);

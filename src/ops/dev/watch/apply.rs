@@ -163,10 +163,13 @@ impl Reloader<'_> {
         let is_in_dev_dir = changed.iter().any(|file| file.starts_with(&dev_dir));
         let before = &self.described;
         let is_same = files.changes.is_empty() && !is_in_dev_dir && settings == before.settings;
-        let described = Described::new(self.options, self.cx, workspace, settings, files)?;
-        if described.stack.project != before.stack.project {
+        let mut described = Described::new(self.options, self.cx, workspace, settings, files)?;
+        if described.stack.project != *before.stack.project_of_images() {
             let error = anyhow!("the name of the project has changed to {}", described.stack.project);
             return Err(Code::NothingToRun.because(error).help("start the stack again for that").into());
+        }
+        if let Some(slot) = &mut self.slot {
+            described = described.isolate(self.options, self.cx, slot)?;
         }
         let names = |described: &Described| described.stack.services.keys().cloned().collect::<BTreeSet<_>>();
         let (old, new) = (names(before), names(&described));

@@ -146,7 +146,7 @@ impl Reloader<'_> {
         match files.make_images(cx, &making, &binaries, &mut run)? {
             Ok(replaced) => {
                 // Those that no container runs go at once.
-                engine::remove_replaced_images(&cx.commander, &stack.project, &replaced);
+                engine::remove_replaced_images(&cx.commander, stack.project_of_images(), &replaced);
                 self.replaced.extend(replaced);
                 Ok(true)
             }

@@ -1,0 +1,122 @@
+//! Gives a start an isolated stack of its own, beside the workspace's.
+
+use std::thread;
+
+use anyhow::{Context as _, anyhow};
+
+use super::pinned::PinnedPorts;
+use super::{Described, DevOptions, with_named_services};
+use crate::compose::{Overlay, ProjectName, ResourceKind, Stack, Volumes};
+use crate::engine::{self, Endpoint};
+use crate::exit::Code;
+use crate::ops::model::resolve;
+use crate::ops::{Context, Selection};
+use crate::reporter::Logger as _;
+use crate::session::{ProjectLock, SETTLE};
+use crate::stack::expected::Expected;
+
+/// More than anybody starts at once.
+const MOST: u32 = 1000;
+
+/// The name and the ports of an isolated stack, which no other start has.
+pub(super) struct Slot {
+    pub(super) project: ProjectName,
+    /// The project's lock, held, until the start takes it.
+    pub(super) lock: Option<ProjectLock>,
+    ports: PinnedPorts,
+}
+
+impl Slot {
+    /// The lowest one beside this project that is free.
+    ///
+    /// # Errors
+    /// [`Code::NothingToRun`] if there is none; [`Code::EngineUnavailable`].
+    pub(super) fn take(cx: &Context<'_>, project: &ProjectName) -> anyhow::Result<Slot> {
+        let is_local = Endpoint::current(&cx.commander).is_local();
+        for number in 1..MOST {
+            let project = slot_name(project, number)?;
+            let Some(lock) = lock_of(cx, &project) else { continue };
+            // Containers of a start that has just ended, volumes with data of another workspace.
+            let there = engine::remains(&cx.commander, &project, Volumes::Keep)?;
+            if there.is_empty() && engine::volume_configs(&cx.commander, &project)?.is_empty() {
+                let ports = PinnedPorts::new(project.clone(), is_local);
+                return Ok(Slot { project, lock: Some(lock), ports });
+            }
+        }
+        let error = anyhow!("every name from {project}-1 to {project}-{} is in use", MOST - 1);
+        Err(Code::NothingToRun.because(error).help("`cargo stagecraft dev list` shows what runs").into())
+    }
+}
+
+pub(super) fn slot_name(project: &ProjectName, number: u32) -> anyhow::Result<ProjectName> {
+    ProjectName::new(&format!("{project}-{number}")).map_err(|rule| anyhow!("`{project}-{number}`: {rule}"))
+}
+
+/// The lock of a project, if no other command has it and no run owns the project. No lock where files cannot be locked.
+fn lock_of(cx: &Context<'_>, project: &ProjectName) -> Option<ProjectLock> {
+    let take = || {
+        let mut lock = ProjectLock::open(&engine::lock_name(project))?;
+        let is_free = lock.try_take()? && !lock.is_owned_by_another();
+        std::io::Result::Ok(is_free.then_some(lock))
+    };
+    match take() {
+        Ok(lock) => {
+            if lock.as_ref().is_some_and(|lock| lock.end_orphans(|| {})) {
+                // The engine may still be at work on what it was asked for last.
+                thread::sleep(SETTLE);
+            }
+            lock
+        }
+        Err(error) => {
+            cx.shell.warn(&format!("cannot lock {project}, another start may choose it at the same time: {error}"));
+            Some(ProjectLock::none())
+        }
+    }
+}
+
+impl Described {
+    /// The isolated stack of this name, beside this one.
+    ///
+    /// # Errors
+    /// [`Code::NothingToRun`] if its file cannot be written or is not valid; [`Code::EngineUnavailable`].
+    pub(super) fn isolate(self, options: &DevOptions, cx: &Context<'_>, slot: &mut Slot) -> anyhow::Result<Described> {
+        let Described { workspace, whole_stack, traefik, .. } = &self;
+        let overlay = Overlay::new(whole_stack, &slot.project, &mut |service, port, replicas| {
+            slot.ports.choose(service, port, replicas)
+        });
+        let failure = |error| Code::NothingToRun.because(error);
+        overlay.write(workspace.root()).context("cannot write the file of the isolated stack").map_err(failure)?;
+        let selection = Selection { project_name: Some(slot.project.clone()), ..options.selection.clone() };
+        let options = DevOptions { selection, ..options.clone() };
+        let resolved = resolve(cx, workspace, &options.selection)?;
+        let mut isolated = with_named_services(&options, cx, workspace, resolved)?;
+        isolated.isolated_from = Some(whole_stack.project.clone());
+        let mut stack = isolated.clone();
+        stack.leave_out(*traefik);
+        Ok(Described { whole_stack: isolated, stack, ..self })
+    }
+}
+
+/// Warns of what the isolated stack has in common with others all the same.
+pub(super) fn warn_of_what_is_shared(cx: &Context<'_>, stack: &Stack, expected: &Expected) {
+    let is_started = |name: &str| !expected.is_certain() || expected.has(name);
+    let mut shared = Vec::new();
+    for resource in stack.resources.iter().filter(|it| it.is_external) {
+        let kind = match resource.kind {
+            ResourceKind::Volume => "volume",
+            ResourceKind::Network => "network",
+        };
+        shared.push(format!("the external {kind} {}", resource.name));
+    }
+    for (name, service) in stack.services.iter().filter(|(name, _)| is_started(name)) {
+        if service.has_host_network() {
+            shared.push(format!("the network of the host ({name})"));
+        }
+        for source in service.writable_bind_sources() {
+            shared.push(format!("{} (written by {name})", source.display()));
+        }
+    }
+    if !shared.is_empty() {
+        cx.shell.warn(&format!("{} is not isolated in everything; it shares {}", stack.project, shared.join(", ")));
+    }
+}
