@@ -3,7 +3,8 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-step() { printf '\n==> %s\n' "$*"; }
+# With the seconds since the start, to see what takes long.
+step() { printf '\n==> %s (%d s)\n' "$*" "$SECONDS"; }
 
 # run_tests PROFILE ARGUMENT...: nextest where it is installed, since it gives each test a process and the output is
 # clearer. Its profile e2e plays more scenarios at once than there are cores: they mostly wait for engines.

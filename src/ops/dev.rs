@@ -19,10 +19,10 @@ use self::approach::{approach_stack, is_run_by_another};
 use self::before_build::BeforeBuild;
 use self::checks::{require_ports, warn_of_changed_volumes, warn_of_moved_mounts};
 use self::dry_run::dry_run;
-use self::isolate::{Slot, warn_of_what_is_shared};
+use self::isolate::{Slot, give_back, warn_of_what_is_shared};
 use self::programs::{Prepared, Programs};
 pub(crate) use self::run::{ForCommand, RunOptions, run};
-use self::run::{join, require_services, with_stack};
+use self::run::{Together, require_services};
 use self::traefik::{traefik_of, without_traefik};
 use self::watch::Reloads;
 use super::files::{DevFiles, Occasion};
@@ -30,7 +30,7 @@ use super::model::{resolve, resolve_services};
 use super::{Context, Selection};
 use crate::cargo::Targets;
 use crate::command::{Interrupt, output_until_interrupt};
-use crate::compose::{Attach, Compose, Images, Stack, TRAEFIK, Traefik, Volumes, forget_overlay};
+use crate::compose::{Attach, Compose, Images, Stack, TRAEFIK, Traefik, Volumes};
 use crate::engine::{self, Container};
 use crate::exit::{self, Code, Failure};
 use crate::reporter::Logger;
@@ -87,15 +87,12 @@ fn dev_for(options: &DevOptions, run: Option<&RunOptions>, cx: &Context<'_>) -> 
     if !options.isolated {
         return start(options, run, cx, &described, None);
     }
-    let mut slot = Slot::take(cx, &described.stack.project)?;
+    let mut slot = Slot::take(cx, &described.workspace, &described.stack.project)?;
     let project = slot.project.clone();
     let root = described.workspace.root().to_owned();
     let code = described.isolate(options, cx, &mut slot).and_then(|it| start(options, run, cx, &it, Some(slot)));
-    let runs_on = run.is_none() && options.attach == Attach::Detached && matches!(code, Ok(Code::Success));
-    let is_kept = runs_on || options.on_end == OnEnd::Keep || matches!(code, Ok(Code::TeardownIncomplete));
-    if !is_kept {
-        forget_overlay(&root, &project);
-    }
+    // The end of a run has removed the file; not everything gets that far.
+    give_back(cx, &root, &project);
     code
 }
 
@@ -120,8 +117,9 @@ fn start(
     if run.is_some() {
         require_services(described, &options.args)?;
     }
-    if let Some(run) = run.filter(|run| run.reuse)
-        && let Some(code) = join(run, cx, described, &runner, &compose)?
+    let together = run.map(|run| Together { run, cx, described, runner: &runner, compose: &compose });
+    if let Some(together) = together.as_ref().filter(|together| together.run.reuse)
+        && let Some(code) = together.join()?
     {
         return Ok(code);
     }
@@ -188,8 +186,8 @@ fn start(
         how.before = engine::containers(executor, &stack.project).unwrap_or(how.before);
     }
     let Prepared { binaries, variables, replaced } = prepared;
-    let (code, replaced) = match run {
-        Some(run) => (with_stack(run, cx, described, &runner, &compose, &how, preparation), replaced),
+    let (code, replaced) = match &together {
+        Some(together) => (together.start(&how, preparation), replaced),
         None if is_watched => {
             let described = described.clone();
             let reloads = Reloads { cx, options, described, slot, how: how.clone(), binaries, variables, replaced };

@@ -5,11 +5,11 @@ use anyhow::Context as _;
 use super::ownership::{own_containers, take_lock};
 use super::target::{Target, settings_if_sound, target};
 use super::{Context, Selection};
-use crate::compose::{Images, Volumes, forget_overlay};
+use crate::compose::{Images, Volumes};
 use crate::engine;
 use crate::exit::{Code, Failure};
 use crate::reporter::Logger;
-use crate::session::{Outcome, Runner, Teardown};
+use crate::session::{Runner, Teardown};
 use crate::workspace::{BrokenMember, COMPOSE_FILE, Workspace};
 
 /// What `dev down` is asked to do.
@@ -56,11 +56,7 @@ pub(crate) fn down(options: &DownOptions, cx: &Context<'_>) -> anyhow::Result<Co
     let (images, verbosity) = (options.images, cx.shell.verbosity());
     let teardown = Teardown { timeout, interrupt_timeout: None, volumes, images, verbosity };
     let runner = Runner::new(cx.commander.clone(), cx.shell, cx.hook, cx.arm);
-    let outcome = runner.take_down(&compose, reach, teardown, before, lock)?;
-    if compose.is_isolated() && outcome == Outcome::Done {
-        forget_overlay(workspace.root(), compose.project());
-    }
-    Ok(outcome.code())
+    Ok(runner.take_down(&compose, reach, teardown, before, lock)?.code())
 }
 
 /// Whether the compose file that the manifests describe is still to be written, and nothing runs that was made from an earlier one.

@@ -1,10 +1,9 @@
 //! The hidden command that the guard process runs.
 
 use crate::command::{Commander, SendInterrupt};
-use crate::compose::forget_overlay;
 use crate::exit::Code;
 use crate::reporter::Logger;
-use crate::session::{Guard, GuardTask, Outcome, ProjectLock, Runner, listen};
+use crate::session::{Guard, GuardTask, ProjectLock, Runner, listen};
 
 /// Waits for the end of the run that it guards and does what that left undone.
 ///
@@ -15,10 +14,5 @@ pub(crate) fn guard(commander: Commander, logger: &dyn Logger) -> anyhow::Result
     // No terminal can interrupt it, and there is no second guard.
     let hook = |_: SendInterrupt| Ok(());
     let arm = |_: &GuardTask, _: &ProjectLock| Ok(Guard::none());
-    let isolated = orphaned.isolated();
-    let outcome = Runner::new(commander, logger, &hook, &arm).take_over(orphaned, lock)?;
-    if let (Some((root, project)), Outcome::Done) = (isolated, outcome) {
-        forget_overlay(&root, &project);
-    }
-    Ok(outcome.code())
+    Ok(Runner::new(commander, logger, &hook, &arm).take_over(orphaned, lock)?.code())
 }

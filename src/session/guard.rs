@@ -156,14 +156,6 @@ pub(crate) struct Orphaned {
     pub(super) force: Force,
 }
 
-impl Orphaned {
-    /// The workspace and the project of an isolated stack that is to be removed.
-    pub(crate) fn isolated(&self) -> Option<(PathBuf, ProjectName)> {
-        let task = &self.task;
-        (task.is_isolated && task.undo == Undo::Remove).then(|| (task.root.clone(), task.project.clone()))
-    }
-}
-
 /// The life of a guard: leaves the session, then listens to its end of the socket until that ends. None if there is
 /// nothing to do; otherwise what there is to do, and the project's lock, held if it was.
 ///

@@ -42,6 +42,8 @@ pub struct Plan {
     pub builds_a_crate: bool,
     /// Whether changes of the files are applied while it runs; what is changed, and how long after the change before.
     pub edits: Vec<(Duration, Edit)>,
+    /// Whether the stack is started for a command, which runs until it is ended.
+    pub runs_a_command: bool,
 }
 
 /// A change of a file.
@@ -189,6 +191,7 @@ impl Plan {
             strict: false,
             builds_a_crate: false,
             edits: Vec::new(),
+            runs_a_command: false,
             fault,
         };
         let draws = (rng.f32(), rng.f32(), millis(&mut rng, 0..1500));
@@ -212,6 +215,10 @@ impl Plan {
             plan.edits =
                 (0..rng.usize(1..=20)).map(|_| (millis(&mut rng, 0..2000), weighted(&mut rng, &edit))).collect();
         }
+        // While the command runs there is no `docker` to strike.
+        let can_run =
+            scene == Scene::Foreground && is_plain && can_be_ready && !plan.finishes() && plan.edits.is_empty();
+        plan.runs_a_command = rng.f32() < 0.15 && can_run && (strikes_run || fault.target == Target::Guard);
         plan
     }
 
@@ -229,6 +236,7 @@ impl Plan {
     pub fn args(&self) -> &'static [&'static str] {
         match self.scene {
             Scene::Foreground if !self.edits.is_empty() => &["dev", "--watch", "-v"],
+            Scene::Foreground if self.runs_a_command => &["dev", "run", "--reuse", "-v", "--", "sleep", "1000"],
             Scene::Foreground => &["dev", "-v"],
             Scene::Detach => &["dev", "--detach", "-v"],
             Scene::Wait => &["dev", "--detach", "--wait", "-v"],

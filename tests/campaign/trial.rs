@@ -88,8 +88,9 @@ pub fn play(engine: &Engine, plan: &Plan, project: &str) -> Report {
     Report {
         project: project.to_string(),
         fault: format!(
-            "{scene}{}{}{}{}{}{}",
+            "{scene}{}{}{}{}{}{}{}",
             plan.fault,
+            if plan.runs_a_command { ", for a command" } else { "" },
             match (plan.builds_a_crate, plan.edits.is_empty()) {
                 (false, _) => "",
                 (true, true) => ", with a crate",

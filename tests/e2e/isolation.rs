@@ -13,7 +13,8 @@ on_both_pairs![
     a_name_with_data_is_passed_over,
     kinds_of_ports,
     killed_in_the_foreground,
-    failed_start
+    failed_start,
+    what_an_earlier_run_has_left
 ];
 
 mod in_the_foreground {
@@ -175,4 +176,16 @@ fn what_is_shared(stage: &Stage) {
     ));
     assert!(stage.engine.has_volume(&volume));
     stage.program("docker", &["volume", "rm", &volume]).run().with(0);
+}
+
+/// As after a failure of the machine.
+fn what_an_earlier_run_has_left(stage: &Stage) {
+    small(stage);
+    let (left, next) = (isolated(stage, 1), isolated(stage, 2));
+    stage.tool(&["dev", "--detach", "--isolated"]).run().with(0);
+    stage.program("docker", &["kill", &format!("{left}-web-1")]).run().with(0);
+    let ended = stage.tool(&["dev", "run", "--", "sh", "-c", "echo $COMPOSE_PROJECT_NAME"]).run().with(0);
+    let ended = ended.says(&format!("remove it with `cargo stagecraft dev down --project-name {left}`"));
+    assert_eq!(ended.stdout.trim(), next);
+    stage.tool(&["dev", "down", "--project-name", &left]).run().with(0);
 }

@@ -1,19 +1,21 @@
 //! Gives a start an isolated stack of its own, beside the workspace's.
 
+use std::path::Path;
 use std::thread;
 
 use anyhow::{Context as _, anyhow};
 
 use super::pinned::PinnedPorts;
 use super::{Described, DevOptions, with_named_services};
-use crate::compose::{Overlay, ProjectName, ResourceKind, Stack, Volumes};
-use crate::engine::{self, Endpoint};
+use crate::compose::{Overlay, ProjectName, ResourceKind, Stack, Volumes, forget_overlay, has_overlay};
+use crate::engine::{self, Container, Endpoint};
 use crate::exit::Code;
 use crate::ops::model::resolve;
 use crate::ops::{Context, Selection};
 use crate::reporter::Logger as _;
 use crate::session::{ProjectLock, SETTLE};
 use crate::stack::expected::Expected;
+use crate::workspace::Workspace;
 
 /// More than anybody starts at once.
 const MOST: u32 = 1000;
@@ -31,20 +33,33 @@ impl Slot {
     ///
     /// # Errors
     /// [`Code::NothingToRun`] if there is none; [`Code::EngineUnavailable`].
-    pub(super) fn take(cx: &Context<'_>, project: &ProjectName) -> anyhow::Result<Slot> {
+    pub(super) fn take(cx: &Context<'_>, workspace: &Workspace, project: &ProjectName) -> anyhow::Result<Slot> {
         let is_local = Endpoint::current(&cx.commander).is_local();
         for number in 1..MOST {
             let project = slot_name(project, number)?;
             let Some(lock) = lock_of(cx, &project) else { continue };
-            // Containers of a start that has just ended, volumes with data of another workspace.
             let there = engine::remains(&cx.commander, &project, Volumes::Keep)?;
+            // Volumes may have data of another workspace.
             if there.is_empty() && engine::volume_configs(&cx.commander, &project)?.is_empty() {
                 let ports = PinnedPorts::new(project.clone(), is_local);
                 return Ok(Slot { project, lock: Some(lock), ports });
             }
+            let is_abandoned = !there.containers.iter().any(Container::is_up);
+            if is_abandoned && has_overlay(workspace.root(), &project) {
+                let command = format!("cargo stagecraft dev down --project-name {project}");
+                cx.shell.warn(&format!("{project} is left of an earlier run; remove it with `{command}`"));
+            }
         }
         let error = anyhow!("every name from {project}-1 to {project}-{} is in use", MOST - 1);
         Err(Code::NothingToRun.because(error).help("`cargo stagecraft dev list` shows what runs").into())
+    }
+}
+
+/// Removes the file of an isolated stack that has not been started, unless another start has the name by now.
+pub(super) fn give_back(cx: &Context<'_>, root: &Path, project: &ProjectName) {
+    let Some(_lock) = lock_of(cx, project).filter(|_| has_overlay(root, project)) else { return };
+    if engine::remains(&cx.commander, project, Volumes::Keep).is_ok_and(|there| there.is_empty()) {
+        forget_overlay(root, project);
     }
 }
 

@@ -121,115 +121,108 @@ fn not_executable(command: &ForCommand, error: anyhow::Error) -> Failure {
     Code::NotExecutable.because(error.context(format!("cannot execute `{}`", command.program())))
 }
 
-/// Runs the command of `run` with the stack that runs, and leaves that as it is. None if nothing of it runs.
-///
-/// # Errors
-/// [`Code::Failed`] if a service does not run that the command needs; those of the command.
-pub(super) fn join(
-    run: &RunOptions,
-    cx: &Context<'_>,
-    described: &Described,
-    runner: &Runner<'_>,
-    compose: &Compose,
-) -> anyhow::Result<Option<Code>> {
-    let Described { workspace, settings, stack, traefik, .. } = described;
-    let there = own_containers(cx, workspace, &stack.project)?;
-    if !there.iter().any(Container::is_up) {
-        return Ok(None);
-    }
-    let expected = Expected::new(stack, *traefik, &run.start.args);
-    let needs = |service: &str| !expected.is_certain() || expected.has(service);
-    let ids = there.iter().map(|container| container.id.clone()).collect();
-    let mut containers = engine::inspect(&cx.commander, &stack.project, &ids)?;
-    let is_there =
-        |service: &str| containers.iter().any(|it| it.service == service && (it.is_up() || stack.is_one_shot(service)));
-    let missing: Vec<&str> = expected.services().map(|(service, _)| service).filter(|it| !is_there(it)).collect();
-    if !missing.is_empty() {
-        let error = anyhow!("{} runs without {}", stack.project, missing.join(", "));
-        return Err(Code::Failed.because(error).help("start the rest with `cargo stagecraft dev --detach`").into());
-    }
-    containers.retain(|it| needs(&it.service));
-    let findings = standings(cx, stack, containers, settings.ports())?.findings;
-    let is_ready = findings.iter().all(|finding| finding.standing == Standing::Ready);
-    let how = Options { found_running: true, ..described.how(&run.start, true, cx, Vec::new()) };
-    let mut preparation = match runner.join_for_command(compose, stack, &how, is_ready)? {
-        Ok(preparation) => preparation,
-        Err(outcome) => return Ok(Some(outcome.code())),
-    };
-    let ended = run_command(run, cx, described, runner, compose, &how, &mut preparation);
-    preparation.end();
-    ended.map(Some)
+/// A command with the stack that it is run with.
+pub(super) struct Together<'a> {
+    pub(super) run: &'a RunOptions,
+    pub(super) cx: &'a Context<'a>,
+    pub(super) described: &'a Described,
+    pub(super) runner: &'a Runner<'a>,
+    pub(super) compose: &'a Compose,
 }
 
-/// Runs the command of `run` with the stack that has been prepared, as soon as it is ready, and takes it down.
-///
-/// # Errors
-/// Those of the command, once the stack is down.
-pub(super) fn with_stack(
-    run: &RunOptions,
-    cx: &Context<'_>,
-    described: &Described,
-    runner: &Runner<'_>,
-    compose: &Compose,
-    how: &Options,
-    preparation: Preparation,
-) -> anyhow::Result<Code> {
-    let mut preparation = match runner.start_for_command(compose, &described.stack, how, preparation)? {
-        Ok(preparation) => preparation,
-        Err(outcome) => return Ok(outcome.code()),
-    };
-    let ended = run_command(run, cx, described, runner, compose, how, &mut preparation);
-    let outcome = runner.end_for_command(compose, how, preparation)?;
-    match (ended, outcome) {
-        // It was run, and nothing else says that something is left.
-        (Ok(Code::OfCommand(0)), Outcome::Incomplete) => Ok(Code::WithoutCommand(Code::TeardownIncomplete.number())),
-        (ended, _) => ended,
-    }
-}
-
-/// Runs the command until it ends.
-///
-/// # Errors
-/// [`Code::NotFound`] and [`Code::NotExecutable`] if it cannot be started; [`Code::NothingToRun`] if its variables cannot be made.
-fn run_command(
-    run: &RunOptions,
-    cx: &Context<'_>,
-    described: &Described,
-    runner: &Runner<'_>,
-    compose: &Compose,
-    how: &Options,
-    preparation: &mut Preparation,
-) -> anyhow::Result<Code> {
-    let Described { workspace, whole_stack, stack, .. } = described;
-    let project = stack.project.as_str();
-    let containers = engine::inspect(&cx.commander, &stack.project, &BTreeSet::new())?;
-    let variables = Variables::of(cx, workspace, stack, &containers)?;
-    variables.warn_of_missing(cx.shell);
-    let command = run.command.invocation(cx.cwd);
-    let line = command.to_string();
-    let mut values = variables.values();
-    values.push((PROJECT_NAME.to_string(), project.to_string()));
-    let command = command.with_hidden_env(&values).without_env(variables.names_without_value(whole_stack));
-    let mut logs = if run.command.logs { follow_logs(cx, compose) } else { None };
-    cx.shell.event(&Event::CommandStarted { project, command: &line });
-    let end = preparation.run_in_foreground(&cx.commander, cx.hook, &command)?;
-    if let Some(logs) = &mut logs {
-        logs.cut_off();
-        let _ = logs.wait();
-    }
-    let exit_code = match end {
-        ForegroundEnd::Ended(status) => os::exit_code(status),
-        ForegroundEnd::Interrupted(interrupt) => return Ok(Code::Interrupted(interrupt.number())),
-        ForegroundEnd::NotStarted(error) if error.kind() == io::ErrorKind::NotFound => {
-            return Err(not_found(&run.command).into());
+impl Together<'_> {
+    /// Runs the command with the stack that runs, and leaves that as it is. None if nothing of it runs.
+    ///
+    /// # Errors
+    /// [`Code::Failed`] if a service does not run that the command needs; those of the command.
+    pub(super) fn join(&self) -> anyhow::Result<Option<Code>> {
+        let Described { workspace, settings, stack, traefik, .. } = self.described;
+        let there = own_containers(self.cx, workspace, &stack.project)?;
+        if !there.iter().any(Container::is_up) {
+            return Ok(None);
         }
-        ForegroundEnd::NotStarted(error) => return Err(not_executable(&run.command, error.into()).into()),
-    };
-    cx.shell.event(&Event::CommandEnded { project, exit_code });
-    if exit_code != 0 {
-        runner.tell_what_has_failed(stack, how);
+        let expected = Expected::new(stack, *traefik, &self.run.start.args);
+        let needs = |service: &str| !expected.is_certain() || expected.has(service);
+        let ids = there.iter().map(|container| container.id.clone()).collect();
+        let mut containers = engine::inspect(&self.cx.commander, &stack.project, &ids)?;
+        let is_there = |service: &str| {
+            containers.iter().any(|it| it.service == service && (it.is_up() || stack.is_one_shot(service)))
+        };
+        let missing: Vec<&str> = expected.services().map(|(service, _)| service).filter(|it| !is_there(it)).collect();
+        if !missing.is_empty() {
+            let error = anyhow!("{} runs without {}", stack.project, missing.join(", "));
+            return Err(Code::Failed.because(error).help("start the rest with `cargo stagecraft dev --detach`").into());
+        }
+        containers.retain(|it| needs(&it.service));
+        let findings = standings(self.cx, stack, containers, settings.ports())?.findings;
+        let is_ready = findings.iter().all(|finding| finding.standing == Standing::Ready);
+        let how = Options { found_running: true, ..self.described.how(&self.run.start, true, self.cx, Vec::new()) };
+        let mut preparation = match self.runner.join_for_command(self.compose, stack, &how, is_ready)? {
+            Ok(preparation) => preparation,
+            Err(outcome) => return Ok(Some(outcome.code())),
+        };
+        let ended = self.run_command(&how, &mut preparation);
+        preparation.end();
+        ended.map(Some)
     }
-    Ok(Code::OfCommand(exit_code))
+
+    /// Runs the command with the stack that has been prepared, as soon as it is ready, and takes it down.
+    ///
+    /// # Errors
+    /// Those of the command, once the stack is down.
+    pub(super) fn start(&self, how: &Options, preparation: Preparation) -> anyhow::Result<Code> {
+        let started = self.runner.start_for_command(self.compose, &self.described.stack, how, preparation)?;
+        let mut preparation = match started {
+            Ok(preparation) => preparation,
+            Err(outcome) => return Ok(outcome.code()),
+        };
+        let ended = self.run_command(how, &mut preparation);
+        let outcome = self.runner.end_for_command(self.compose, how, preparation)?;
+        match (ended, outcome) {
+            // It was run, and nothing else says that something is left.
+            (Ok(Code::OfCommand(0)), Outcome::Incomplete) => {
+                Ok(Code::WithoutCommand(Code::TeardownIncomplete.number()))
+            }
+            (ended, _) => ended,
+        }
+    }
+
+    /// Runs the command until it ends.
+    ///
+    /// # Errors
+    /// [`Code::NotFound`] and [`Code::NotExecutable`] if it cannot be started; [`Code::NothingToRun`] if its variables cannot be made.
+    fn run_command(&self, how: &Options, preparation: &mut Preparation) -> anyhow::Result<Code> {
+        let Described { workspace, whole_stack, stack, .. } = self.described;
+        let (cx, command, project) = (self.cx, &self.run.command, stack.project.as_str());
+        let containers = engine::inspect(&cx.commander, &stack.project, &BTreeSet::new())?;
+        let variables = Variables::of(cx, workspace, stack, &containers)?;
+        variables.warn_of_missing(cx.shell);
+        let invocation = command.invocation(cx.cwd);
+        let line = invocation.to_string();
+        let mut values = variables.values();
+        values.push((PROJECT_NAME.to_string(), project.to_string()));
+        let invocation = invocation.with_hidden_env(&values).without_env(variables.names_without_value(whole_stack));
+        let mut logs = if command.logs { follow_logs(cx, self.compose) } else { None };
+        cx.shell.event(&Event::CommandStarted { project, command: &line });
+        let end = preparation.run_in_foreground(&cx.commander, cx.hook, &invocation)?;
+        if let Some(logs) = &mut logs {
+            logs.cut_off();
+            let _ = logs.wait();
+        }
+        let exit_code = match end {
+            ForegroundEnd::Ended(status) => os::exit_code(status),
+            ForegroundEnd::Interrupted(interrupt) => return Ok(Code::Interrupted(interrupt.number())),
+            ForegroundEnd::NotStarted(error) if error.kind() == io::ErrorKind::NotFound => {
+                return Err(not_found(command).into());
+            }
+            ForegroundEnd::NotStarted(error) => return Err(not_executable(command, error.into()).into()),
+        };
+        cx.shell.event(&Event::CommandEnded { project, exit_code });
+        if exit_code != 0 {
+            self.runner.tell_what_has_failed(stack, how);
+        }
+        Ok(Code::OfCommand(exit_code))
+    }
 }
 
 /// Shows what the services print from now on, and what they have printed.

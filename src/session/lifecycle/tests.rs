@@ -1,6 +1,7 @@
 use std::collections::HashSet;
 
 mod before_build;
+mod for_command;
 mod watched;
 
 use super::*;

@@ -8,7 +8,7 @@ use super::{Mode, Options, Outcome, Run, Runner};
 use crate::compose::{Attach, Compose, Stack};
 use crate::engine::Endpoint;
 use crate::reporter::event::Event;
-use crate::session::lifecycle::{End, EndCause, Phase, State};
+use crate::session::lifecycle::State;
 use crate::session::lock::ProjectLock;
 use crate::session::preparation::Preparation;
 use crate::stack::diagnosis::Finding;
@@ -37,11 +37,7 @@ impl<'a> Runner<'a> {
         guard_before.disarm();
         self.logger.status("Starting", &format!("{} (Ctrl+C {})", compose.project(), run.what_an_interrupt_does()));
         run.start_up(options, None)?;
-        run.drive_to_the_end();
-        match (run.state.phase, run.state.cause) {
-            (Phase::Ended(End::Clean), Some(EndCause::Finished)) => Ok(Ok(run.into_preparation()?)),
-            _ => Ok(Err(run.end())),
-        }
+        run.drive_to_the_next_part()
     }
 
     /// Waits until what runs of `stack` is ready, and leaves it alone. What it returns holds a guard that ends the command if this process dies; or how the
@@ -66,11 +62,7 @@ impl<'a> Runner<'a> {
         run.up.number += 1;
         run.watch_what_becomes_ready();
         run.begins_after_the_start();
-        run.drive_to_the_end();
-        match (run.state.phase, run.state.cause) {
-            (Phase::Ended(End::Clean), Some(EndCause::Finished)) => Ok(Ok(run.into_preparation()?)),
-            _ => Ok(Err(run.end())),
-        }
+        run.drive_to_the_next_part()
     }
 
     /// Takes down what [`Runner::start_for_command`] has started, and looks whether it is gone.

@@ -12,7 +12,7 @@ use self::undoing::{Answers, Undoing};
 use self::up::UpClient;
 pub(crate) use self::watching::{Helper, RunHandle, RunNews, Watching};
 use super::guard::{Guard, GuardTask, Orphaned};
-use super::lifecycle::{Action, End, EndCause, Phase, Policy, State, Undo, Up};
+use super::lifecycle::{Action, EndCause, Policy, State, Undo, Up};
 use super::lock::ProjectLock;
 use super::preparation::Preparation;
 use crate::command::{Commander, Echo, Hook, Interrupt, OnExit, adopt};
@@ -241,11 +241,7 @@ impl<'a> Runner<'a> {
         let services = services.join(", ");
         self.logger.status("Starting", &format!("{}: {services} before the build{what}", compose.project()));
         run.start_up(&first, None)?;
-        run.drive_to_the_end();
-        match (run.state.phase, run.state.cause) {
-            (Phase::Ended(End::Clean), Some(EndCause::Finished)) => Ok(Ok(run.into_preparation()?)),
-            _ => Ok(Err(run.end())),
-        }
+        run.drive_to_the_next_part()
     }
 
     /// Ends a start after [`Runner::start_first`]: takes down what has to be taken down, and reports why.

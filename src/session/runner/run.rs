@@ -12,11 +12,11 @@ use super::undoing::{Answers, Undoing};
 use super::up::UpClient;
 use super::{Arrival, Mode, Options, Outcome, Plan, Run, Runner, Teardown, waiting_for_others};
 use crate::command::{Echo, Executor, Invocation, OnExit, Pending, Running, Show};
-use crate::compose::{Attach, Compose};
+use crate::compose::{Attach, Compose, forget_overlay};
 use crate::engine;
 use crate::reporter::{Logger, Verbosity};
 use crate::session::guard::{Guard, GuardTask};
-use crate::session::lifecycle::{self, Action, End, EndCause, Phase, RunEvent, SETTLE, State};
+use crate::session::lifecycle::{self, Action, End, EndCause, Phase, RunEvent, SETTLE, State, Undo};
 use crate::session::lock::{HeldFor, ProjectLock};
 use crate::session::preparation::Preparation;
 use crate::stack::diagnosis::Finding;
@@ -162,6 +162,18 @@ impl<'a> Run<'a> {
             }
             self.tell_watching(before);
             self.act(action);
+        }
+    }
+
+    /// Drives on, and passes on what the next part needs if this one has ended well; otherwise, how it has ended.
+    ///
+    /// # Errors
+    /// If interrupts cannot be hooked; then the guard takes down what was started.
+    pub(super) fn drive_to_the_next_part(mut self) -> anyhow::Result<Result<Preparation, Outcome>> {
+        self.drive_to_the_end();
+        match (self.state.phase, self.state.cause) {
+            (Phase::Ended(End::Clean), Some(EndCause::Finished)) => Ok(Ok(self.into_preparation()?)),
+            _ => Ok(Err(self.end())),
         }
     }
 
@@ -387,6 +399,12 @@ impl<'a> Run<'a> {
         });
     }
 
+    /// Whether a run that has ended well has removed the stack.
+    fn has_taken_down(&self) -> bool {
+        let runs_on = self.state.cause == Some(EndCause::Finished) && self.policy.leaves_running;
+        self.policy.undo == Undo::Remove && !runs_on && !self.state.leaves_what_it_found(self.policy)
+    }
+
     /// Lets everything go that the run has held, in the order in which others may have it.
     pub(super) fn end(mut self) -> Outcome {
         let end = match self.state.phase {
@@ -402,6 +420,10 @@ impl<'a> Run<'a> {
         }
         self.stop_observing();
         self.tell_end(end);
+        if end == End::Clean && self.compose.is_isolated() && self.has_taken_down() {
+            // As long as the lock is held: another stack may get this name then.
+            forget_overlay(&self.compose.root(), self.compose.project());
+        }
         match self.lock.take() {
             Some(lock) if goes_on => lock.leave_to_the_guard(),
             _ if end == End::Abandoned => {}
