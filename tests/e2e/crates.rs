@@ -112,7 +112,9 @@ const BROKEN: &str = "fn main() { let broken: u32 = \"no number\"; }\n";
 fn workspace(stage: &Stage, tables: &str, packages: &[Package<'_>]) {
     let members: Vec<&str> = packages.iter().map(|package| package.name).collect();
     let head = format!("[workspace]\nmembers = {members:?}\nresolver = \"2\"\n\n");
-    write(&stage.root().join("Cargo.toml"), &(head + tables));
+    // Small programs, so that what takes time is not what they are made of.
+    let profile = "\n[profile.dev]\ndebug = false\nincremental = false\nstrip = true\n";
+    write(&stage.root().join("Cargo.toml"), &(head + tables + profile));
     for Package { name, keys, main } in packages {
         fs::create_dir_all(stage.root().join(name).join("src")).expect("folders");
         let head = format!("[package]\nname = \"{name}\"\nversion = \"0.1.0\"\nedition = \"2021\"\n");

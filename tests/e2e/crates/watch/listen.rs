@@ -45,6 +45,8 @@ fn main() {
         if fds[1].revents != 0 {
             let (mut connection, _) = listener.accept().expect("a connection");
             let _ = connection.read(&mut [0; 1024]);
+            // An answer takes a moment, so that the requests are spread over all reloads.
+            std::thread::sleep(std::time::Duration::from_millis(10));
             let _ = write!(connection, "HTTP/1.0 200 OK\r\n\r\n{ANSWER}");
         }
     }
