@@ -343,6 +343,24 @@ mod tests {
     }
 
     #[test]
+    fn an_isolated_project_whose_overlay_is_gone_is_taken_down_by_name() {
+        let temp = tempfile::tempdir().unwrap();
+        let project = ProjectName::new("hello-1").unwrap();
+        let compose = || Compose::new(&Workspace::at(temp.path()), project.clone(), ColorChoice::Auto).unwrap();
+        let down = |compose: &Compose| compose.down(DownScope::File, None, Volumes::Remove, Images::Keep).to_string();
+        let by_name = "docker compose -p hello-1 down --remove-orphans --volumes";
+        assert_eq!(down(&compose().isolated()), by_name);
+        let file = temp.path().join(overlay_file(&project));
+        std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+        std::fs::write(&file, "").unwrap();
+        let compose = compose();
+        let files = "-f .stagecraft/dev/compose.yaml -f .stagecraft/dev/stacks/hello-1.yaml";
+        assert_eq!(down(&compose), format!("COMPOSE_PROJECT_NAME=hello-1 docker compose {files} down --volumes"));
+        std::fs::remove_file(&file).unwrap();
+        assert_eq!(down(&compose), by_name);
+    }
+
+    #[test]
     fn up_is_built_from_every_combination_of_choices() {
         for (attach, detach) in [(Attach::Foreground, ""), (Attach::Detached, " -d")] {
             for (traefik, scale) in [(Traefik::On, ""), (Traefik::Off, " --scale traefik=0")] {

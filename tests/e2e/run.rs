@@ -144,7 +144,7 @@ fn not_ready(stage: &Stage) {
     let ended = ended.says("no luck").says("the command was not run").does_not_say("it runs");
     assert!(ended.complaints().contains("web exited with 3"), "{}", ended.complaints());
     assert_removed(stage, &project);
-    stage.compose(&stack(&[service("web", "sleep 1000", &["healthcheck: {test: [CMD, 'false'], interval: 100s}"])]));
+    stage.compose(&stack(&[polite("web", &["healthcheck: {test: [CMD, 'false'], interval: 100s}"])]));
     let args = ["dev", "run", "--wait-timeout", "1", "--message-format", "json", "--", "true"];
     let ended = stage.tool(&args).run().with(125);
     let messages: Vec<Value> = ended.stdout.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
@@ -197,7 +197,7 @@ fn reuse_of_a_part(stage: &Stage) {
 }
 
 fn interrupted_before_the_command(stage: &Stage) {
-    stage.compose(&stack(&[service("web", "echo web is up; sleep 1000", &["healthcheck: {test: [CMD, 'false']}"])]));
+    stage.compose(&stack(&[polite("web", &["healthcheck: {test: [CMD, 'false'], interval: 100s}"])]));
     let project = isolated(stage);
     let run = stage.tool(&run_sh("echo it runs")).start();
     run.wait_for("Waiting for web");
