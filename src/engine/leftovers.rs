@@ -5,6 +5,7 @@ use std::thread;
 
 use serde::Deserialize;
 
+use super::volumes::volumes_of;
 use super::{Container, api, containers, docker, of_project};
 use crate::command::Executor;
 use crate::compose::{ProjectName, Volumes};
@@ -89,18 +90,18 @@ pub fn remains(executor: &dyn Executor, project: &ProjectName, volumes: Volumes)
         name: String,
     }
     let label = of_project(project);
-    let names = |kind: &'static str, questions: &[String]| -> Result<Vec<String>, Failure> {
-        let command = docker(&[kind, "ls", "--filter", &label, "--format", r#"{"Name":{{json .Name}}}"#]);
-        let named: Vec<Named> = api::ask_or(executor, questions, &command)?;
+    let networks = || -> Result<Vec<String>, Failure> {
+        let command = docker(&["network", "ls", "--filter", &label, "--format", r#"{"Name":{{json .Name}}}"#]);
+        let named: Vec<Named> = api::ask_or(executor, &[api::networks(&[&label])], &command)?;
         let mut names: Vec<String> = named.into_iter().map(|named| named.name).collect();
         names.sort();
         Ok(names)
     };
     // Side by side: the answers do not depend on each other, and each costs a start of the docker CLI.
     thread::scope(|scope| {
-        let networks = scope.spawn(|| names("network", &[api::networks(&[&label])]));
+        let networks = scope.spawn(networks);
         let volumes = scope.spawn(|| match volumes {
-            Volumes::Remove => names("volume", &[]),
+            Volumes::Remove => volumes_of(executor, &label),
             Volumes::Keep => Ok(Vec::new()),
         });
         let joined = |handle: thread::ScopedJoinHandle<'_, Result<Vec<String>, Failure>>| {

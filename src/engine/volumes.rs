@@ -73,6 +73,15 @@ impl Volume {
     }
 }
 
+/// The volumes with this label, by name.
+pub(super) fn volumes_of(executor: &dyn Executor, label: &str) -> Result<Vec<String>, Failure> {
+    let command = docker(&["volume", "ls", "--filter", label, "--format", r#"{"Name":{{json .Name}}}"#]);
+    let answers: Vec<Answer> = api::ask_or(executor, &[api::volumes_of(label)], &command)?;
+    let mut names: Vec<String> = answers.into_iter().flat_map(Answer::volumes).map(|volume| volume.name).collect();
+    names.sort();
+    Ok(names)
+}
+
 const FORMAT: &str = r#"{"Name":{{json .Name}},"Labels":{{json .Labels}}}"#;
 
 /// Those of these volumes that are there and anonymous, or of those that no container uses.

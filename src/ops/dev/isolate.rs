@@ -38,9 +38,9 @@ impl Slot {
         for number in 1..MOST {
             let project = slot_name(project, number)?;
             let Some(lock) = lock_of(cx, &project) else { continue };
-            let there = engine::remains(&cx.commander, &project, Volumes::Keep)?;
-            // Volumes may have data of another workspace.
-            if there.is_empty() && engine::volume_configs(&cx.commander, &project)?.is_empty() {
+            // Volumes, too: they may have data of another workspace.
+            let there = engine::remains(&cx.commander, &project, Volumes::Remove)?;
+            if there.is_empty() {
                 let ports = PinnedPorts::new(project.clone(), is_local);
                 return Ok(Slot { project, lock: Some(lock), ports });
             }
