@@ -150,11 +150,11 @@ fn failed_start(stage: &Stage) {
     let text = fs::read_to_string(&file).expect("the compose file");
     write(&file, &text.replace("trap ", "exit 3; trap "));
     let project = isolated(stage, 1);
-    stage.tool(&["dev", "--detach", "--isolated"]).run().with(1).says("web exited with 3");
+    stage.tool(&["dev", "--detach", "--isolated", "--wait"]).run().with(1).says("web exited with 3");
     assert!(!stage.engine.has_volume(&format!("{project}_data")));
     assert!(stacks(stage).is_empty());
     // Kept, to be looked at.
-    let ended = stage.tool(&["dev", "--detach", "--isolated", "--keep"]).run().with(1);
+    let ended = stage.tool(&["dev", "--detach", "--isolated", "--wait", "--keep"]).run().with(1);
     ended.says(&format!("`cargo stagecraft dev down --project-name {project}` removes it"));
     stage.tool(&["dev", "down", "--project-name", &project]).run().with(0);
     assert!(stacks(stage).is_empty());
