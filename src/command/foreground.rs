@@ -61,7 +61,7 @@ pub(crate) fn in_foreground(
         match heard {
             Heard::End => break,
             Heard::Interrupt(interrupt, at) if echo.is_heard(interrupt, at) => {}
-            // A closing terminal is often told of twice, by the kernel and by the shell.
+            // The kernel and the shell may both report a terminal that closes.
             Heard::Interrupt(Interrupt::Hup, _) if first == Some(Interrupt::Hup) => {}
             Heard::Interrupt(interrupt, _) if first.is_none() => {
                 first = Some(interrupt);

@@ -77,7 +77,7 @@ impl Pending {
 /// and no finger presses twice so quickly.
 const ECHO: Duration = Duration::from_millis(100);
 
-/// Tells an interrupt from its echo.
+/// Distinguishes an interrupt from its echo.
 #[derive(Debug, Default)]
 pub(crate) struct Echo(Option<(Interrupt, Instant)>);
 

@@ -30,7 +30,7 @@ fn a_program_that_does_not_exist_is_found_out_before_docker_is_asked() {
 }
 
 #[test]
-fn what_prevents_the_command_is_125_and_its_own_code_is_told() {
+fn what_prevents_the_command_is_125_and_a_message_has_its_own_code() {
     let sandbox = Sandbox::new();
     sandbox.remove(COMPOSE_FILE);
     let finished = sandbox.run(["dev", "run", "--", "true"]).exits(125);

@@ -17,7 +17,7 @@ use crate::session::{ProjectLock, SETTLE};
 use crate::stack::expected::Expected;
 use crate::workspace::Workspace;
 
-/// More than anybody starts at once.
+/// More than one machine can run.
 const MOST: u32 = 1000;
 
 /// The name and the ports of an isolated stack, which no other start has.
