@@ -9,6 +9,7 @@ on_the_new_pair![
     a_file_that_holds_the_same_is_no_change,
     a_dependency_outside_of_the_workspace_and_an_included_file,
     a_newer_change_ends_the_build_of_an_older_one,
+    cargo_fmt_while_cargo_builds,
     a_build_script_that_writes_into_its_sources,
     a_burst_of_changes_is_one_build,
     messages_for_programs,
@@ -105,6 +106,33 @@ fn a_newer_change_ends_the_build_of_an_older_one(stage: &Stage) {
     assert!(matches!(script.read(&mut [0]), Ok(0) | Err(_)), "the build script has ended");
     run.wait_for("api says two");
     run.wait_for("Reloaded api in ");
+    quit(stage, run);
+}
+
+/// Formatted sources are a change as any other, and what is formatted already is none.
+fn cargo_fmt_while_cargo_builds(stage: &Stage) {
+    workspace(stage, "", &[server("api", PUBLISHED)]);
+    let listener = build_that_may_be_endless(stage, "api");
+    let run = watch(stage, &["api"]);
+    let endless = stage.root().join("api/endless");
+    write(&main_of(stage, "api"), &edited(stage, "api", "two").replace("fn main() {", "fn   main( )\n{"));
+    run.wait_for("api says two");
+    run.wait_for_times("Reloaded api in ", 1);
+    write(&endless, "");
+    let _script = accept(&listener);
+    let build = Other::child_of(run.pid(), "cargo build");
+    fs::remove_file(&endless).expect("removed");
+    stage.program("cargo", &["fmt"]).run().with(0);
+    build.ends();
+    run.wait_for_times("Finished `dev` profile", 3);
+    edit(stage, "api", "three");
+    run.wait_for("api says three");
+    // Again, with nothing to format.
+    let changes = count(&run.transcript.text(), "Changed ");
+    stage.program("cargo", &["fmt"]).run().with(0);
+    edit(stage, "api", "four");
+    run.wait_for("api says four");
+    assert_eq!(count(&run.transcript.text(), "Changed "), changes + 1);
     quit(stage, run);
 }
 
