@@ -46,7 +46,8 @@ step "Documentation"
 RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --document-private-items
 
 step "Unit and command-line tests"
-run_tests default
+# With the feature that the others need, so that everything is compiled once.
+run_tests default --features e2e --lib --bins --examples --test it
 
 step "End-to-end tests on both engines"
 run_tests e2e --features e2e --test e2e

@@ -126,7 +126,7 @@ fn next_signal(all: &libc::sigset_t, deadline: Option<Instant>) -> Option<(c_int
             None => unsafe { libc::sigwaitinfo(all, &raw mut about) },
             Some(left) => {
                 let mut limit: libc::timespec = unsafe { mem::zeroed() };
-                limit.tv_sec = left.as_secs().try_into().unwrap_or(libc::time_t::MAX);
+                limit.tv_sec = left.as_secs().try_into().unwrap_or(i32::MAX.into());
                 limit.tv_nsec = libc::c_long::from(left.subsec_nanos().cast_signed());
                 // SAFETY: all three are ours and valid.
                 unsafe { libc::sigtimedwait(all, &raw mut about, &raw const limit) }
