@@ -48,8 +48,10 @@ fn workspace() -> (TempDir, Workspace, PathBuf) {
     (dir, workspace, binary)
 }
 
+/// From the root, with `/` on every system.
 fn names(files: BTreeSet<PathBuf>, root: &Path) -> Vec<String> {
-    files.iter().map(|file| file.strip_prefix(root).unwrap().display().to_string()).collect()
+    let name = |file: &PathBuf| file.strip_prefix(root).unwrap().display().to_string().replace('\\', "/");
+    files.iter().map(name).collect()
 }
 
 #[test]
