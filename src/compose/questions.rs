@@ -22,7 +22,7 @@ pub fn config(workspace: &Workspace, name: NameChoice<'_>, services: &[&str]) ->
     ask(workspace, name, &["--format", "json"], services)
 }
 
-/// The same question, answered in YAML, where Compose [cannot print the model as JSON](cannot_print_json).
+/// The same question, answered in YAML, where Compose [cannot print the model as JSON](ssh::cannot_print_json).
 ///
 /// # Errors
 /// If our own working directory is gone.

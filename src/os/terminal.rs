@@ -91,9 +91,10 @@ impl Job {
             }
         };
         self.take();
-        // A program that was killed may have left it in a mode of its own.
+        // A program that was killed may have left it in a mode of its own. In the background this would stop us.
         let is_killed = end.is_some_and(|status| status.killed() || status.dumped());
-        if let (Some(terminal), true) = (&self.terminal, is_killed) {
+        let ours = self.terminal.as_ref().filter(|it| tcgetpgrp(&it.file) == Ok(getpgrp()));
+        if let (Some(terminal), true) = (ours, is_killed) {
             let _ = tcsetattr(&terminal.file, OptionalActions::Now, &terminal.modes);
         }
     }

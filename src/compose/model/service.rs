@@ -59,7 +59,7 @@ impl From<Present> for bool {
     }
 }
 
-/// The one label that matters: [`super::ROUTE_LABEL`]. Others may hold secrets.
+/// The one label that matters: [`ROUTE_LABEL`](crate::compose::ROUTE_LABEL). Others may hold secrets.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 struct Labels {
     #[serde(rename = "dev.stagecraft.route")]

@@ -3,7 +3,14 @@
 use super::{assert_removed, isolated, small};
 use crate::support::stage::Stage;
 
-on_the_new_pair![keys_and_ctrl_c, ctrl_c_ends_both, stopped_and_continued, a_pager_has_the_keys, window_closed];
+on_the_new_pair![
+    keys_and_ctrl_c,
+    ctrl_c_ends_both,
+    stopped_and_continued,
+    a_pager_has_the_keys,
+    a_shell_that_is_killed_while_its_job_has_the_terminal,
+    window_closed
+];
 
 /// Ctrl+C is the command's to understand, and the stack stays.
 fn keys_and_ctrl_c(stage: &Stage) {
@@ -91,6 +98,16 @@ fn a_pager_has_the_keys(stage: &Stage) {
     shell.wait_for_times("Removed", 2);
     type_in("exit");
     shell.end();
+}
+
+/// The terminal is not ours then, and what changes its modes would stop us.
+fn a_shell_that_is_killed_while_its_job_has_the_terminal(stage: &Stage) {
+    small(stage);
+    let project = isolated(stage);
+    let script = "bash -c 'kill -9 $PPID; sleep 1'; true";
+    let run = stage.tool(&["dev", "run", "--", "bash", "-m", "-c", script]).start_in_terminal();
+    run.end().with(137).says("Removed");
+    assert_removed(stage, &project);
 }
 
 fn window_closed(stage: &Stage) {
