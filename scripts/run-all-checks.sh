@@ -47,7 +47,8 @@ RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --document-private-items
 
 step "Unit and command-line tests"
 # With the feature that the others need, so that everything is compiled once.
-run_tests default --features e2e --lib --bins --examples --test it
+cargo build --locked --features e2e --examples
+run_tests default --features e2e --lib --bins --test it
 
 step "End-to-end tests on both engines"
 run_tests e2e --features e2e --test e2e
