@@ -177,9 +177,12 @@ impl Tracker {
             it: Inspected { id: event.id.clone(), service: event.service.clone(), ..Inspected::default() },
             ..Tracked::default()
         });
-        // What the engine remembers of an earlier run, by its own clock.
+        // It has been started again since, by the engine's own clock.
         if tracked.it.started_at.is_some_and(|started| event.is_before(started)) {
-            return Consequence::None;
+            // The event of a container that this start has made may arrive after the look that has found it running again. Those of
+            // others are about an earlier run.
+            let is_new = !self.known.contains_key(&event.id);
+            return if event.action == "die" && is_new { Consequence::Ask } else { Consequence::None };
         }
         match event.action.as_str() {
             "create" => tracked.it.state = "created".to_string(),

@@ -250,6 +250,26 @@ fn a_service_stopped_later_is_not_ready_even_with_exit_code_0() {
     assert_eq!(tracker.overall(StartPhase::Over, now), Overall::Failed);
 }
 
+/// A quick restart is over before the event of the end has arrived.
+#[test]
+fn an_end_that_is_told_after_the_restart_was_seen_is_asked_about() {
+    let now = moment();
+    let mut tracker = tracker(r#"{"web": {}}"#, &[]);
+    happened(&mut tracker, now, &["web create", "web start"]);
+    let again = Inspected {
+        restarts: 1,
+        started_at: Some(Timestamp::from_second(1_000_000_000).unwrap()),
+        ..running("web", None)
+    };
+    tracker.saw(vec![again.clone()], None, now);
+    let [id, service] = ["web", "web"].map(str::to_string);
+    let (action, exit_code, signal) = ("die".to_string(), "1".to_string(), String::new());
+    let late = ContainerEvent { id, action, service, exit_code, signal, time: 0 };
+    assert_eq!(tracker.happened(&late, now), Consequence::Ask);
+    assert!(tracker.saw_one(again, now), "that is news");
+    assert_eq!(tracker.overall(StartPhase::Over, now), Overall::Pending(Some(now + STEADY)));
+}
+
 #[test]
 fn events_of_a_removed_container_do_not_fail() {
     let mut tracker = tracker(r#"{"web": {}}"#, &[]);
