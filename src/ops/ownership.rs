@@ -22,17 +22,38 @@ pub(super) fn take_lock(cx: &Context<'_>, project: &ProjectName) -> ProjectLock 
             cx.shell.status("Blocking", &waiting_for_others(project));
             lock.take()?;
         }
-        let killed = format!("waiting for a command of a killed run of {project} to finish");
-        if lock.end_orphans(|| cx.shell.status("Blocking", &killed)) {
-            // The engine may still be at work on what it was asked for last.
-            thread::sleep(SETTLE);
-        }
         io::Result::Ok(lock)
     };
-    take().unwrap_or_else(|error| {
-        cx.shell.warn(&format!("cannot lock {project}, other commands may change it at the same time: {error}"));
-        ProjectLock::none()
-    })
+    let lock = take().unwrap_or_else(|error| no_lock(cx, project, &error));
+    end_orphans(cx, project, &lock);
+    lock
+}
+
+/// The project's lock, held, if no other command has it and no run owns the project.
+pub(super) fn try_lock(cx: &Context<'_>, project: &ProjectName) -> Option<ProjectLock> {
+    let take = || {
+        let mut lock = ProjectLock::open(&engine::lock_name(project))?;
+        let is_free = lock.try_take()? && !lock.is_owned_by_another();
+        io::Result::Ok(is_free.then_some(lock))
+    };
+    let lock = take().unwrap_or_else(|error| Some(no_lock(cx, project, &error)))?;
+    end_orphans(cx, project, &lock);
+    Some(lock)
+}
+
+/// Where files cannot be locked.
+fn no_lock(cx: &Context<'_>, project: &ProjectName, error: &io::Error) -> ProjectLock {
+    cx.shell.warn(&format!("cannot lock {project}, other commands may change it at the same time: {error}"));
+    ProjectLock::none()
+}
+
+/// Ends what a run has left that was killed with its guard.
+fn end_orphans(cx: &Context<'_>, project: &ProjectName, lock: &ProjectLock) {
+    let killed = format!("waiting for a command of a killed run of {project} to finish");
+    if lock.end_orphans(|| cx.shell.status("Blocking", &killed)) {
+        // The engine may still be at work on what it was asked for last.
+        thread::sleep(SETTLE);
+    }
 }
 
 /// What exists of the project on the engine, provided that it is this checkout's. Warns of what this checkout runs besides: a start

@@ -1,7 +1,6 @@
 //! Gives a start an isolated stack of its own, beside the workspace's.
 
 use std::path::Path;
-use std::thread;
 
 use anyhow::{Context as _, anyhow};
 
@@ -11,9 +10,10 @@ use crate::compose::{Overlay, ProjectName, ResourceKind, Stack, Volumes, forget_
 use crate::engine::{self, Container, Endpoint};
 use crate::exit::Code;
 use crate::ops::model::resolve;
+use crate::ops::ownership::try_lock;
 use crate::ops::{Context, Selection};
 use crate::reporter::Logger as _;
-use crate::session::{ProjectLock, SETTLE};
+use crate::session::ProjectLock;
 use crate::stack::expected::Expected;
 use crate::workspace::Workspace;
 
@@ -37,7 +37,7 @@ impl Slot {
         let is_local = Endpoint::current(&cx.commander).is_local();
         for number in 1..MOST {
             let project = slot_name(project, number)?;
-            let Some(lock) = lock_of(cx, &project) else { continue };
+            let Some(lock) = try_lock(cx, &project) else { continue };
             // Volumes, too: they may have data of another workspace.
             let there = engine::remains(&cx.commander, &project, Volumes::Remove)?;
             if there.is_empty() {
@@ -57,7 +57,10 @@ impl Slot {
 
 /// Removes the file of an isolated stack that has not been started, unless another start has the name by now.
 pub(super) fn give_back(cx: &Context<'_>, root: &Path, project: &ProjectName) {
-    let Some(_lock) = lock_of(cx, project).filter(|_| has_overlay(root, project)) else { return };
+    if !has_overlay(root, project) {
+        return;
+    }
+    let Some(_lock) = try_lock(cx, project) else { return };
     if engine::remains(&cx.commander, project, Volumes::Keep).is_ok_and(|there| there.is_empty()) {
         forget_overlay(root, project);
     }
@@ -65,28 +68,6 @@ pub(super) fn give_back(cx: &Context<'_>, root: &Path, project: &ProjectName) {
 
 pub(super) fn slot_name(project: &ProjectName, number: u32) -> anyhow::Result<ProjectName> {
     ProjectName::new(&format!("{project}-{number}")).map_err(|rule| anyhow!("`{project}-{number}`: {rule}"))
-}
-
-/// The lock of a project, if no other command has it and no run owns the project. No lock where files cannot be locked.
-fn lock_of(cx: &Context<'_>, project: &ProjectName) -> Option<ProjectLock> {
-    let take = || {
-        let mut lock = ProjectLock::open(&engine::lock_name(project))?;
-        let is_free = lock.try_take()? && !lock.is_owned_by_another();
-        std::io::Result::Ok(is_free.then_some(lock))
-    };
-    match take() {
-        Ok(lock) => {
-            if lock.as_ref().is_some_and(|lock| lock.end_orphans(|| {})) {
-                // The engine may still be at work on what it was asked for last.
-                thread::sleep(SETTLE);
-            }
-            lock
-        }
-        Err(error) => {
-            cx.shell.warn(&format!("cannot lock {project}, another start may choose it at the same time: {error}"));
-            Some(ProjectLock::none())
-        }
-    }
 }
 
 impl Described {

@@ -34,7 +34,7 @@ impl PinnedPorts {
         if let Some(ports) = self.chosen.get(&key) {
             return ports.clone();
         }
-        let in_file = published.map_or(1, |ports| ports.end() - ports.start() + 1);
+        let in_file = published.map_or(1, |ports| ports.end().saturating_sub(*ports.start()).saturating_add(1));
         let length = in_file.max(u16::try_from(replicas).unwrap_or(u16::MAX)).clamp(1, RANGE.end() - RANGE.start());
         let places = RANGE.end() - RANGE.start() + 2 - length;
         let mut hasher = DefaultHasher::new();

@@ -23,8 +23,8 @@ pub(super) fn traefik_of(options: &DevOptions, settings: Settings, cx: &Context<
 
 /// How `up` leaves out the service `traefik` of this stack, and with which arguments.
 ///
-/// By its scale, which also removes one that is there. But Compose refuses that where services are named without it, and pulls the
-/// image of a service that is to have no container (2.26 and 2.40): where the engine lacks the image, the others are named.
+/// `--scale traefik=0` also removes a container of it that exists. Compose rejects the option if services are named and `traefik` is not among
+/// them, and pulls the image of a service that gets no container (2.26 and 2.40). So where the engine lacks the image, the other services are named instead.
 pub(super) fn without_traefik(
     cx: &Context<'_>,
     stack: &Stack,
