@@ -104,6 +104,13 @@ impl Invocation {
         self
     }
 
+    /// Sets one more such variable.
+    #[must_use]
+    pub fn with_hidden_variable(mut self, name: &str, value: &str) -> Invocation {
+        self.hidden_env.push((name.to_string(), value.to_string()));
+        self
+    }
+
     /// Takes these variables away from the command.
     #[must_use]
     pub fn without_env(mut self, names: Vec<String>) -> Invocation {

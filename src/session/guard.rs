@@ -2,7 +2,7 @@
 //!
 //! No program survives its own SIGKILL, so before `up` is spawned our own binary is started once more, in a session of
 //! its own, reading a socket whose only other end is ours. What it has to know comes through this socket, a line each:
-//! the task as JSON, `helper PID`, `helper over`, `builder PID`,
+//! the task as JSON, `command JSON`, `helper PID`, `helper over`, `builder PID`,
 //! `builder over`, `up PID`, `up over`, `volume NAME`, `keep NAME`, `hurry`, `done`. If the socket ends without `done`, we died (SIGKILL, SIGQUIT,
 //! out of memory, a panic), and the guard takes the stack down and looks, as we would have. It keeps no file and polls
 //! nothing.
@@ -21,6 +21,7 @@ use serde::{Deserialize, Serialize};
 
 use super::lifecycle::{Force, Undo};
 use super::lock::ProjectLock;
+use crate::command::Invocation;
 use crate::compose::{Images, ProjectName, Volumes};
 use crate::engine;
 use crate::os::{self, Wire};
@@ -28,6 +29,25 @@ use crate::stack::expected::Expected;
 
 /// The hidden subcommand that a guard is started with.
 pub(super) const SUBCOMMAND: &str = "__guard";
+
+/// The variable by which a command is found whose process id the guard has not received.
+pub(super) const MARK: &str = "STAGECRAFT_COMMAND_OF";
+
+/// A command that is about to be started.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Command {
+    argv: Vec<Vec<u8>>,
+    cwd: PathBuf,
+    /// The value of [`MARK`].
+    mark: String,
+}
+
+impl Command {
+    /// Its process id, if it runs.
+    pub(super) fn find(&self) -> Option<u32> {
+        os::find(&self.argv, &self.cwd, MARK, &self.mark)
+    }
+}
 
 /// What a guard is responsible for.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -78,6 +98,18 @@ impl Guard {
     /// Tells the guard the process group of `up`, which may outlive us.
     pub fn watch(&mut self, up: u32) {
         self.say(&format!("up {up}"));
+    }
+
+    /// Announces a command to the guard, for the moment between its start and [`Guard::helper`]. What it returns is the command to start.
+    pub fn announce(&mut self, command: &Invocation) -> Invocation {
+        let mark = std::process::id().to_string();
+        if let Some(cwd) = command.cwd() {
+            let announced = Command { argv: command.argv(), cwd: cwd.to_owned(), mark: mark.clone() };
+            // It consists of texts and numbers.
+            let json = serde_json::to_string(&announced).unwrap_or_default();
+            self.say(&format!("command {json}"));
+        }
+        command.clone().with_hidden_variable(MARK, &mark)
     }
 
     /// Tells the guard the process group of what listens to the engine, or of a command before the build, which would outlive us too.
@@ -149,6 +181,8 @@ pub(crate) struct Orphaned {
     pub(super) up: Option<u32>,
     /// That of another command.
     pub(super) helper: Option<u32>,
+    /// What is about to become it.
+    pub(super) command: Option<Command>,
     /// That of a command that applies a change of the files.
     pub(super) builder: Option<u32>,
     /// Anonymous volumes of containers that may be gone.
@@ -176,17 +210,25 @@ fn hear(told: impl BufRead) -> anyhow::Result<Option<Orphaned>> {
     // It died before it could say what to guard, and so before it started anything.
     let Some(task) = lines.next().transpose()? else { return Ok(None) };
     let Ok(task) = serde_json::from_slice(task.as_bytes()) else { return Ok(None) };
-    let mut orphaned =
-        Orphaned { task, up: None, helper: None, builder: None, anonymous: BTreeSet::new(), force: Force::Graceful };
+    let mut orphaned = Orphaned {
+        task,
+        up: None,
+        helper: None,
+        command: None,
+        builder: None,
+        anonymous: BTreeSet::new(),
+        force: Force::Graceful,
+    };
     for line in lines {
         match line?.as_str() {
             "done" => return Ok(None),
             "hurry" => orphaned.force = Force::AtOnce,
-            "helper over" => orphaned.helper = None,
+            "helper over" => (orphaned.helper, orphaned.command) = (None, None),
             "builder over" => orphaned.builder = None,
             // There is none any more, and none to look for.
             "up over" => (orphaned.up, orphaned.task.start) = (None, None),
             line => match line.split_once(' ') {
+                Some(("command", json)) => orphaned.command = serde_json::from_str(json).ok(),
                 Some(("helper", pid)) => orphaned.helper = pid.parse().ok(),
                 Some(("builder", pid)) => orphaned.builder = pid.parse().ok(),
                 Some(("up", pid)) => orphaned.up = pid.parse().ok(),
@@ -234,6 +276,15 @@ mod tests {
             assert_eq!((orphaned.helper, orphaned.up, orphaned.force), (None, None, Force::Graceful));
             assert_eq!(orphaned.task.start.is_some(), over.is_empty(), "it may run although nobody said so");
         }
+    }
+
+    #[test]
+    fn a_command_is_expected_until_it_is_over() {
+        let announced = Command { argv: vec![b"a b".to_vec()], cwd: PathBuf::from("/c"), mark: "7".to_string() };
+        let line = format!("command {}\n", serde_json::to_string(&announced).unwrap());
+        let expected = |told: String| hear(format!("{}\n{told}", task()).as_bytes()).unwrap().unwrap().command;
+        assert_eq!(expected(line.clone()), Some(announced));
+        assert_eq!(expected(format!("{line}helper 16\nhelper over\n")), None);
     }
 
     #[test]

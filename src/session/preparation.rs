@@ -38,7 +38,8 @@ impl Preparation {
         stdout: Stdout,
     ) -> anyhow::Result<CommandEnd> {
         let (guard, pending) = (&mut self.guard, self.interrupts.as_ref());
-        let end = until_interrupt(commander, hook, command, stdout, pending, &mut |pid| guard.helper(pid));
+        let command = guard.announce(command);
+        let end = until_interrupt(commander, hook, &command, stdout, pending, &mut |pid| guard.helper(pid));
         guard.forget_helper();
         end
     }
@@ -57,7 +58,8 @@ impl Preparation {
         self.lock.give_back();
         let pending = self.interrupts.get_or_insert_default();
         let guard = &mut self.guard;
-        let end = in_foreground(commander, hook, command, pending, &mut |pid| guard.helper(pid));
+        let command = guard.announce(command);
+        let end = in_foreground(commander, hook, &command, pending, &mut |pid| guard.helper(pid));
         guard.forget_helper();
         end
     }

@@ -325,7 +325,9 @@ impl<'a> Runner<'a> {
     /// # Errors
     /// If the workspace cannot be named, or interrupts cannot be hooked.
     pub(crate) fn take_over(&self, orphaned: Orphaned, mut lock: ProjectLock) -> anyhow::Result<Outcome> {
-        let Orphaned { task, up, helper, builder, anonymous, force } = orphaned;
+        let Orphaned { task, up, helper, command, builder, anonymous, force } = orphaned;
+        // The run may have died after it started a command and before it sent the process id.
+        let helper = helper.or_else(|| command?.find());
         let others = [helper, builder].into_iter().flatten();
         let others: Vec<_> = others.filter_map(|pid| adopt(pid, Box::new(|| {}))).collect();
         let was_applying = builder.is_some() && !others.is_empty();
